@@ -1,0 +1,1 @@
+"""Small helpers that every week would otherwise repeat. Each module does one thing and imports no week."""

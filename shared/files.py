@@ -1,0 +1,57 @@
+"""Files that are whole or not there: everything is written beside its place and then renamed into it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shared.errors import CourseError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder of the repository: `runs/`, `exercises/` and the weeks are found from here, whatever the working directory."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a temporary path next to `path`, and renames it to `path` once the body has ended without an error.
+
+    Whatever happens inside (Ctrl-C, a full disk, a crash), `path` is either what it was before or the complete new file.
+
+    Raises:
+        CourseError: the disk is full or the folder may not be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CourseError(f"cannot write {path}: {error.strerror or error}. Free some space or choose another place.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented UTF-8 JSON, whole or not at all. NaN is refused: it is not JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        CourseError: the file is missing or is not JSON; the line says which.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CourseError(f"{path} is not there.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path} is not readable JSON ({error}). Delete it or put a whole one in its place.") from None
