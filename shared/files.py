@@ -3,21 +3,21 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from shared.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The folder of the repository: `runs/`, `exercises/` and the weeks are found from here, whatever the working directory."""
+"""The folder of the repository: `runs/`, `exercises/` and the weeks are found from here, wherever one stands."""
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yields a temporary path next to `path`, and renames it to `path` once the body has ended without an error.
 
-    Whatever happens inside (Ctrl-C, a full disk, a crash), `path` is either what it was before or the complete new file.
+    Whatever happens inside (Ctrl-C, a full disk, a crash), `path` is what it was before or the complete new file.
 
     Raises:
         CourseError: the disk is full or the folder may not be written to.
@@ -27,13 +27,16 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
+        temporary.replace(path)
     except OSError as error:
-        raise CourseError(f"cannot write {path}: {error.strerror or error}. Free some space or choose another place.") from error
+        raise CourseError(
+            f"cannot write {path}: {error.strerror or error}. Free some space or choose another place."
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -54,4 +57,6 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise CourseError(f"{path} is not there.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CourseError(f"{path} is not readable JSON ({error}). Delete it or put a whole one in its place.") from None
+        raise CourseError(
+            f"{path} is not readable JSON ({error}). Delete it or put a whole one in its place."
+        ) from None

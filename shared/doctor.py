@@ -1,0 +1,163 @@
+"""`./course doctor`: what this machine has, and what to do about what is wrong. Standard library only, but for torch.
+
+Each check yields lines: a topic, what was found, and, where something is wrong, what to do about it.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from shared import venv
+from shared.assets import home
+from shared.files import ROOT
+
+GIB = 2**30
+Line = tuple[str, str, str]
+"""Topic, finding, cure; the cure is empty where all is well."""
+
+
+def system() -> Iterator[Line]:
+    yield "python", f"{platform.python_version()} ({sys.executable})", ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    total = memory()
+    yield "machine", f"{platform.system()} {platform.machine()}, {cores} CPU cores, {size(total)} of memory", ""
+    if total is not None and total < 3.5 * GIB:
+        yield "", "that is little memory", "close other programs, and lower --batch-size where a program asks for more"
+
+
+def memory() -> int | None:
+    """Bytes of memory in this machine; None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def size(count: int | None) -> str:
+    if count is None:
+        return "an unknown amount"
+    return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / 2**20:.1f} MB"
+
+
+def setup() -> Iterator[Line]:
+    extras, _ = venv.read_stamp()
+    if not venv.VENV.exists():
+        yield "set-up", "no .venv yet: the first command that needs one makes it", ""
+    elif not extras or not venv.is_ready(extras):
+        yield "set-up", ".venv is unfinished or out of date", setup_command(extras)
+    else:
+        yield "set-up", f".venv has {', '.join(sorted(extras))}", ""
+
+
+def setup_command(extras: set[str]) -> str:
+    """The command that brings `.venv` up to date: it installs what is in use, and nothing besides."""
+    weeks = sorted(int(extra[4:]) for extra in extras if re.fullmatch(r"week\d\d", extra))
+    return " ".join(["./course setup", *map(str, weeks or [1])])
+
+
+def packages() -> Iterator[Line]:
+    """The installed ones of those that pyproject.toml names; and those that .venv should have, and has not."""
+    extras, _ = venv.read_stamp()
+    optional = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
+    there, other = [], []
+    for line in venv.requirements(set(optional)):
+        name = re.split(r"[^\w.-]", line)[0]
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue
+        pin = pins.get(re.sub(r"[-_.]+", "-", name).lower(), installed)
+        there.append(f"{name} {installed}" + (f" (tested with {pin})" if installed != pin else ""))
+        other += [name] * (installed != pin)
+    yield "packages", ", ".join(there) or "none of the course's yet", ""
+    if Path(sys.prefix) != venv.VENV:
+        return
+    lacking = venv.missing(Path(sys.executable), extras)
+    if lacking or other:
+        found = {"missing": lacking, "not the tested version": other}
+        text = "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
+        yield "", text, setup_command(extras)
+
+
+def device() -> Iterator[Line]:
+    if find_spec("torch") is None:
+        yield "device", "cpu, with NumPy alone (torch is not installed; weeks from 2 on install it)", ""
+        return
+    try:
+        from shared.device import choose
+
+        chosen = choose("auto")
+    except Exception as error:  # a torch that does not start is what one calls a doctor for
+        text = f"torch does not start ({type(error).__name__}: {error})"
+        yield "device", text, f"delete {venv.VENV} and call again: it will be made anew"
+        return
+    yield "device", f"{chosen.name}, {chosen.dtype}: {chosen.reason}", ""
+    if chosen.name == "cpu" and shutil.which("nvidia-smi"):
+        yield "", "there is an NVIDIA GPU, but torch cannot use it", "update its driver (nvidia-smi tells its version)"
+
+
+def disk() -> Iterator[Line]:
+    for topic, place in (("disk", ROOT), ("", home())):
+        nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+        free = shutil.disk_usage(nearest).free
+        yield topic, f"{size(free)} free in {place}", "" if free > GIB else "make room: torch takes 6 GB, and runs grow"
+        if not os.access(nearest, os.W_OK):
+            cure = "set COURSE_HOME to a folder that can" if place == home() else "copy the course to one that can"
+            yield "", f"{nearest} cannot be written to", cure
+
+
+def samples(folder: Path = ROOT / "shared" / "samples") -> Iterator[Line]:
+    """Holds the bundled data against the table in SOURCES.md: | file | bytes | sha256 | ..."""
+    sources = folder / "SOURCES.md"
+    if not sources.is_file():
+        yield "samples", f"{sources} is missing", "git checkout -- shared/samples"
+        return
+    whole = []
+    for row in sources.read_text(encoding="utf-8").splitlines():
+        digest = re.search(r"\b[0-9a-f]{64}\b", row)
+        if row.startswith("|") and digest:
+            name = row.split("|")[1].strip(" `")
+            path = folder / name
+            if not path.is_file():
+                yield "samples", f"{name} is missing", f"git checkout -- shared/samples/{name}"
+            elif hashlib.sha256(path.read_bytes()).hexdigest() != digest[0]:
+                yield "samples", f"{name} is damaged (another sha256)", f"git checkout -- shared/samples/{name}"
+            else:
+                whole.append(name)
+    yield "samples", f"{', '.join(whole) or 'none'}: whole", ""
+
+
+def data() -> Iterator[Line]:
+    """What was downloaded, or put there by hand; each file is verified when a program asks for it."""
+    files = sorted(path for path in home().rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = [f"{path.relative_to(home()).as_posix()} ({size(path.stat().st_size)})" for path in files]
+    more = [f"and {len(found) - 20} more"] * (len(found) > 20)
+    yield "data", ", ".join(found[:20] + more) or f"nothing downloaded yet into {home()}", ""
+
+
+def main() -> int:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    wrong = 0
+    for check in (system, setup, packages, device, disk, samples, data):
+        for topic, text, cure in check():
+            print(textwrap.fill(text, 100, initial_indent=f"{topic:<10}", subsequent_indent=" " * 10))
+            if cure:
+                wrong += 1
+                print(f"{'':<10}→ {cure}")
+    print("\nall is well" if not wrong else f"\n{wrong} thing{'s' * (wrong > 1)} to put right: see the lines with →")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

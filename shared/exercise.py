@@ -1,0 +1,258 @@
+"""Exercises: the core of a week, cut out of the reference solution for the learner to write, and checked by its tests.
+
+    python -m shared.exercise write 1     the week's files with the pieces cut out -> exercises/week01
+    python -m shared.exercise check 1     one line per piece: passed, failed and why, or not written yet
+    python -m shared.exercise diff 1      the learner's files against the reference
+    python -m shared.exercise run 1 train --epochs 3     a program of the week, with the learner's files in it
+
+A piece is marked in the reference by plain comment lines inside a function. The comment lines right after the first say
+what to write; a solution that begins with a comment of its own needs an empty line before it.
+
+    # exercise 2: backward pass of a linear layer
+    # Return dx (N, in_features) for dz (N, out_features).
+    return dz @ self.W.T
+    # end of exercise 2
+
+Standard library only: no set-up is needed to write the files.
+"""
+
+import ast
+import difflib
+import importlib
+import json
+import os
+import re
+import runpy
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import plan
+from shared.errors import CourseError
+from shared.files import ROOT, written_whole
+
+START = re.compile(r"(\s*)# exercise (\d+): (\S.*)")
+END = re.compile(r"\s*# end of exercise (\d+)")
+ALIKE = re.compile(r"\s*#\s*(end\s+of\s+)?exercise\s*\d", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One marked region. Lines count from 1: marker on `line`, solution from `first` to before `end`."""
+
+    number: int
+    title: str
+    file: str
+    text: str
+    indent: str
+    line: int
+    first: int
+    end: int
+
+
+def say(line: str = "") -> None:
+    """Prints a line, in ASCII where the terminal cannot show more."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = line.translate(str.maketrans("✓✗·…", "+x-.")).encode(encoding, "replace").decode(encoding)
+    print(line)
+
+
+def shown(path: Path) -> str:
+    """The path as we print it: relative to the repository where it lies inside."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def read(path: Path) -> str:
+    """The text of a Python file; a CourseError when it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CourseError(f"{shown(path)} is not UTF-8 text. Save it as UTF-8 in your editor.") from None
+
+
+def parse(text: str, name: str) -> ast.Module:
+    """The syntax tree of a file's text; a CourseError with its line when it is not Python."""
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise CourseError(f"{name}:{error.lineno}: this is not valid Python ({error.msg}).") from None
+
+
+def regions(text: str, name: str) -> list[Piece]:
+    """The marked regions of one reference file, in the order of the file.
+
+    Raises:
+        CourseError: a marker that is not closed, not opened, nested or misspelt, or a region that `region` refuses.
+    """
+    lines, functions = text.split("\n"), (ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node for node in ast.walk(parse(text, name)) if isinstance(node, functions)]
+    found, opened, line = [], None, 0
+    for number, content in enumerate(lines, 1):
+        start, end, wrong = START.fullmatch(content.rstrip()), END.fullmatch(content.rstrip()), ""
+        if start and opened:
+            wrong = f"exercise {start[2]} begins inside exercise {opened[2]}"
+        elif end and (not opened or opened[2] != end[1]):
+            wrong = f"exercise {end[1]} ends here, but " + (
+                f"exercise {opened[2]} is open" if opened else "none is open"
+            )
+        elif not start and not end and ALIKE.match(content):
+            wrong = "write a marker as '# exercise 1: title' or '# end of exercise 1'"
+        if wrong:
+            raise CourseError(f"{name}:{number}: {wrong}.")
+        if start:
+            opened, line = start, number
+        elif end:
+            piece = region(lines, opened, line, number, name)
+            if not any(body.lineno < piece.first <= body.end_lineno for body in bodies):
+                raise CourseError(f"{name}:{line}: exercise {piece.number} must stand inside a function.")
+            found.append(piece)
+            opened = None
+    if opened:
+        raise CourseError(f"{name}:{line}: exercise {opened[2]} has no '# end of exercise {opened[2]}'.")
+    return found
+
+
+def region(lines: list[str], start: re.Match, line: int, end: int, name: str) -> Piece:
+    """The piece between the markers on `line` and `end`; a CourseError when its task or its solution is missing."""
+    indent, number, title = start.groups()
+    first = line + 1
+    while lines[first - 1].startswith(f"{indent}#") and first < end:
+        first += 1
+    task = " ".join(comment.strip(" #") for comment in lines[line : first - 1])
+    solution = "".join(lines[first - 1 : end - 1]).strip()
+    if not task or not solution:
+        lacks = "solution" if task else "task (comment lines right after the marker)"
+        raise CourseError(f"{name}:{line}: exercise {number} has no {lacks}.")
+    return Piece(int(number), title, Path(name).name, task, indent, line, first, end)
+
+
+def pieces(week: Path) -> list[Piece]:
+    """All regions of a week's folder, by number; a piece may have several."""
+    found = [piece for path in sorted(week.glob("*.py")) for piece in regions(read(path), shown(path))]
+    return sorted(found, key=lambda piece: piece.number)
+
+
+def stub(text: str, name: str = "the reference") -> str:
+    """The file's text with every solution replaced by one `raise NotImplementedError` that says what to write."""
+    lines = text.split("\n")
+    for piece in reversed(regions(text, name)):
+        # JSON's escapes are Python's too, and none has a space in it that textwrap could break at.
+        message = json.dumps(f"exercise {piece.number}, {piece.title}: {piece.text}", ensure_ascii=False)[1:-1]
+        *parts, last = textwrap.wrap(message, 112 - len(piece.indent), break_long_words=False, break_on_hyphens=False)
+        strings = [f'    "{part} "' for part in parts] + [f'    "{last}"']
+        block = ["raise NotImplementedError(", *strings, ")"]
+        lines[piece.first - 1 : piece.end - 1] = [piece.indent + line for line in block]
+    return "\n".join(lines)
+
+
+def write(week: Path, folder: Path) -> None:
+    """Writes the week's files with stubs into `folder`, never over a file that is there, and says what to do next."""
+    todo = pieces(week)
+    for name in sorted({piece.file for piece in todo}):
+        if (folder / name).exists():
+            say(f"kept   {shown(folder / name)}: it is yours (to start over, move it away and run this again)")
+            continue
+        with written_whole(folder / name) as temporary:
+            temporary.write_text(stub(read(week / name), name), encoding="utf-8")
+        say(f"wrote  {shown(folder / name)}")
+    number, width = number_of(folder.name), max(len(piece.title) for piece in todo)
+    say("\nTo write, in this order:")
+    for piece in todo:
+        marker = f"# exercise {piece.number}: {piece.title}"
+        lines = [line.strip() for line in read(folder / piece.file).splitlines()]
+        line = f":{lines.index(marker) + 1}" if marker in lines else ""
+        say(f"  {piece.number} {piece.title:{width}}   {shown(folder / piece.file)}{line}")
+    say(f"\nThen: ./course check {number}")
+
+
+def diff(week: Path, folder: Path) -> None:
+    """Prints how the learner's files (-) differ from the reference (+), only where they do."""
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = {"-": "\33[31m", "+": "\33[32m", "@": "\33[36m"} if coloured else {}
+    same = True
+    for path in written_in(folder):
+        if (week / path.name).is_file():
+            mine, reference = read(path).splitlines(), read(week / path.name).splitlines()
+            for line in difflib.unified_diff(mine, reference, shown(path), shown(week / path.name), lineterm=""):
+                same, colour = False, colours.get(line[:1], "")
+                say(f"{colour}{line}\33[0m" if colour else line)
+    if same:
+        say("Your files are the same as the reference.")
+
+
+def use(week: str, folder: Path) -> None:
+    """Puts `folder` in front of the package `week`: `week.model` is the learner's file where there is one.
+
+    Holds for this process; a worker process that is started afresh (spawn) sees the reference again.
+
+    Raises:
+        CourseError: the folder holds no exercises, or modules of the week are loaded already.
+    """
+    written_in(folder)
+    package = importlib.import_module(week)
+    loaded = sorted(name for name in sys.modules if name.startswith(f"{week}."))
+    if loaded:
+        raise CourseError(f"{loaded[0]} is loaded already: put the exercises in front before it is imported.")
+    package.__path__.insert(0, str(folder.resolve()))
+
+
+def written_in(folder: Path) -> list[Path]:
+    """The learner's Python files; a CourseError when there is none."""
+    files = sorted(folder.glob("*.py"))
+    if not files:
+        raise CourseError(f"no exercises in {shown(folder)} yet: run ./course exercise {number_of(folder.name)} first.")
+    return files
+
+
+def run(week: Path, folder: Path, module: str, arguments: list[str]) -> None:
+    """Runs `week.module` as a program with the learner's files in front."""
+    use(week.name, folder)
+    if not any((place / f"{module}.py").is_file() for place in (folder, week)):
+        names = ", ".join(path.stem for path in sorted(week.glob("*.py")) if path.stem != "__init__")
+        raise CourseError(f"{week.name} has no program '{module}': choose one of {names}.")
+    sys.argv[1:] = arguments
+    runpy.run_module(f"{week.name}.{module}", run_name="__main__", alter_sys=True)
+
+
+def number_of(text: str) -> int:
+    """1 for `1`, `01` and `week01`; a CourseError for a week that there is not."""
+    match = re.fullmatch(r"(?:week)?0*(\d{1,2})", text)
+    if not match or not 1 <= int(match[1]) <= len(plan.FOLDERS):
+        raise CourseError(f"'{text}' is no week: write a number from 1 to {len(plan.FOLDERS)}.")
+    return int(match[1])
+
+
+def main(arguments: list[str]) -> int:
+    """Does what the command line says. Returns 0; 1 when `check` found a piece that has not passed."""
+    match arguments:
+        case ["write" | "diff" | "check", _] | ["run", _, _, *_]:
+            command, number = arguments[0], number_of(arguments[1])
+        case _:
+            raise CourseError("usage: python -m shared.exercise write|diff|check N, or run N MODULE [flags]")
+    week, folder = ROOT / plan.folder(number), ROOT / "exercises" / f"week{number:02}"
+    if not plan.is_there(number) or not pieces(week):
+        raise CourseError(f"week {number} has no exercises yet.")
+    if command == "run":
+        run(week, folder, arguments[2], arguments[3:])
+    elif command == "check":
+        from shared.exercise_check import check  # it imports this module
+
+        return 0 if check(week, folder) else 1
+    else:
+        {"write": write, "diff": diff}[command](week, folder)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,97 @@
+"""One look for every picture: a light card that reads on a white page and on a dark one, colours that colour-blind
+people tell apart (Okabe and Ito 2008), and small files."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.files import written_whole
+
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, GREY = COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#6B7280",
+)  # fmt: skip
+PAPER, INK, FAINT = "#FBFAF6", "#24292F", "#D8D6CF"
+
+Numbers = Sequence[int | float] | np.ndarray
+
+_STYLE = {
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": "#8B8F94",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "font.size": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def figure(
+    path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6)
+) -> Iterator[tuple[Any, Any]]:
+    """Yields (figure, axes) in the house style and saves the picture to `path` at the end, whole or not at all.
+
+    Args:
+        path: where the PNG goes.
+        rows, columns: the grid of axes; a single one comes as itself, more as an array, as from plt.subplots.
+        size: width and height in inches, at 120 pixels an inch.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")  # draws into files; needs no screen
+    import matplotlib.pyplot as plt
+    from cycler import cycler
+
+    with plt.rc_context(_STYLE | {"axes.prop_cycle": cycler(color=COLOURS)}):
+        drawing, axes = plt.subplots(rows, columns, figsize=size)
+        try:
+            yield drawing, axes
+            with written_whole(Path(path)) as temporary:
+                drawing.savefig(temporary, format="png", dpi=120)
+                _shrink(temporary)
+        finally:
+            plt.close(drawing)
+
+
+def _shrink(path: Path) -> None:
+    """Reduces the PNG to 256 colours, which a plot does not miss: a quarter of the size."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.save(path, format="PNG", optimize=True)
+
+
+def band(axes: Any, x: Numbers, runs: Sequence[Numbers], label: str, **line: Any) -> None:
+    """Draws the mean over several runs (seeds) as a line and their spread, smallest to largest, as a band around it."""
+    columns = list(zip(*runs, strict=True))
+    (drawn,) = axes.plot(x, [sum(column) / len(column) for column in columns], label=label, **line)
+    axes.fill_between(
+        x, list(map(min, columns)), list(map(max, columns)), color=drawn.get_color(), alpha=0.18, linewidth=0
+    )
+
+
+def images(axes: Any, picture: Any, title: str = "", **options: Any) -> None:
+    """Shows one image without ticks or grid, with a small title."""
+    axes.imshow(picture, **{"cmap": "gray", "interpolation": "nearest"} | options)
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=8, fontweight="normal", loc="center")

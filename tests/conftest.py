@@ -1,0 +1,135 @@
+"""What every test here shares: types checked at run time, no network, no cache of the person at the keyboard.
+
+`pytest --mine exercises/week01` runs the tests on the learner's files instead of the reference.
+"""
+
+import ipaddress
+import os
+import re
+import socket
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["MPLBACKEND"] = "Agg"
+# Before any of these packages is imported: from now on their jaxtyping annotations are checked at every call.
+install_import_hook(["shared", *(path.parent.name for path in ROOT.glob("week*/__init__.py"))], "beartype.beartype")
+
+
+def pytest_configure(config):
+    from shared import exercise, plan
+    from shared.errors import CourseError
+
+    home = tempfile.TemporaryDirectory(prefix="course-home-")
+    config.add_cleanup(home.cleanup)
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv("COURSE_HOME", home.name)
+    close_network(patch)
+    mine = config.getoption("--mine")
+    record = os.environ.get("COURSE_RECORD_TESTS")
+    if mine:
+        folder = Path(mine).resolve()
+        try:
+            exercise.use(plan.folder(exercise.number_of(folder.name)), folder)
+        except CourseError as error:
+            raise pytest.UsageError(str(error)) from None
+    elif record:
+        config.pluginmanager.register(Recorder(Path(record) / "tests.json"))
+
+
+def close_network(patch):
+    """From here on this process reaches nothing but itself: loopback and Unix sockets. Its children are not held."""
+    look_up = socket.getaddrinfo
+
+    def refuse_far(host):
+        host = host.decode() if isinstance(host, bytes) else host
+        if not host or host == "localhost":
+            return
+        try:
+            near = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            near = False
+        if not near:
+            raise RuntimeError(f"a test tried to reach {host}: tests use no network but loopback.")
+
+    def guarded(method):
+        def call(self, *arguments):
+            # The address comes last, in connect(address) as in sendto(data, flags, address); a Unix socket's is a path.
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                refuse_far(arguments[-1][0])
+            return method(self, *arguments)
+
+        return call
+
+    def guarded_look_up(host, *arguments, **options):
+        refuse_far(host)
+        return look_up(host, *arguments, **options)
+
+    for name in ("connect", "connect_ex", "sendto"):
+        patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+    patch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+def pytest_generate_tests(metafunc):
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", devices(), indirect=True, scope="session")
+
+
+def devices():
+    """The devices to test on. Imports torch, which takes seconds, only for a test that asks for a device."""
+    if find_spec("torch") is None:
+        return ["cpu"]
+    import torch
+
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    """The name of a device: every test that takes it runs on "cpu", and again on "cuda" where there is one."""
+    return request.param
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the number of its piece into each exercise test's JUnit report, where `./course check` reads it."""
+    for item in items:
+        item.user_properties += [("exercise", mark.args[0]) for mark in item.iter_markers("exercise")]
+
+
+class Recorder:
+    """Counts passed, failed and skipped tests per week for `./course list`, and merges them into `path` at the end."""
+
+    def __init__(self, path):
+        self.path, self.results = path, {}
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed or (report.skipped and self.results.get(report.nodeid) != "failed"):
+            self.results[report.nodeid] = report.outcome
+        elif report.when == "call":
+            self.results[report.nodeid] = "passed"
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.results[report.nodeid] = "failed"
+
+    def pytest_sessionfinish(self):
+        from shared.errors import CourseError
+        from shared.files import read_json, write_json
+
+        try:
+            counts = read_json(self.path)
+        except CourseError:
+            counts = {}
+        ran = {}
+        for test, result in self.results.items():
+            week = re.search(r"test_(week\d\d)", test)
+            group = ran.setdefault(week[1] if week else "shared", {"passed": 0, "failed": 0, "skipped": 0})
+            group[result] += 1
+        write_json(self.path, {**(counts if isinstance(counts, dict) else {}), **ran})

@@ -1,0 +1,476 @@
+"""The launcher, on a made-up course of one week: `course` and shared/venv.py are the real ones, uv and pip are stubs.
+
+The stub of uv makes a venv in no time, writes down how it was called, and can fail in the ways that uv fails.
+"""
+
+import ast
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from shared import venv
+from shared.errors import CourseError
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stubs are POSIX scripts")
+
+PYPROJECT = """
+[project]
+name = "sixteen-weeks"
+dependencies = ["alpha>=1"]
+[project.optional-dependencies]
+week01 = ["beta[fast]>=2", "only-elsewhere; sys_platform == 'elsewhere'"]
+week02 = ["sixteen-weeks[week01]", "gamma"]
+week03 = ["sixteen-weeks[week02,test]"]
+test = ["delta"]
+"""
+
+SHOW = """
+import json, os, sys
+print(json.dumps({{"program": {name!r}, "argv": sys.argv[1:], "cwd": os.getcwd(), "python": sys.executable,
+                   "utf8": sys.flags.utf8_mode, "record": os.environ.get("COURSE_RECORD_TESTS")}}))
+sys.exit(int(os.environ.get("EXIT", 0)))
+"""
+
+UV = r"""
+import json, os, pathlib, re, signal, sys, time
+mode, arguments = os.environ.get("STUB", ""), sys.argv[1:]
+with open(sys.argv[0] + ".log", "a", encoding="utf-8") as log:
+    log.write(json.dumps(arguments) + "\n")
+version = "python%d.%d" % sys.version_info[:2]
+if arguments[0] == "venv":
+    base, folder = arguments[arguments.index("--python") + 1], pathlib.Path(arguments[-1])
+    packages = folder / "lib" / version / "site-packages"
+    (packages / "pip").mkdir(parents=True)
+    (packages / "pip" / "__init__.py").touch()
+    (packages / "pip" / "__main__.py").write_text("raise SystemExit('Failed to establish a new connection')")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(base)
+    (folder / "pyvenv.cfg").write_text("home = " + os.path.dirname(base))
+    sys.exit()
+if mode == "kill the launcher":
+    os.kill(os.getppid(), signal.SIGKILL)
+    sys.exit(1)
+if mode == "Ctrl-C":
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(0.1)
+    sys.exit(1)
+if mode == "slow":
+    time.sleep(0.5)
+if mode == "disk":
+    sys.exit("error: Failed to install: numpy\n  Caused by: No space left on device (os error 28)")
+if mode == "conflict":
+    sys.exit("  x No solution found\nerror: alpha cannot be had")
+if mode == "offline" or mode == "cache" and "--offline" not in arguments:
+    sys.exit("error: Request failed\n  Caused by: error sending request\n  Caused by: dns error")
+venv = pathlib.Path(arguments[arguments.index("--python") + 1]).parent.parent
+for line in arguments[arguments.index("-c") + 2:]:
+    if not line.startswith("--") and "elsewhere" not in line:
+        name = re.split(r"[^\w.-]", line)[0]
+        folder = venv / "lib" / version / "site-packages" / (name + "-1.0.dist-info")
+        folder.mkdir(exist_ok=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n" % name)
+"""
+
+
+class Course:
+    """A course of one week in a folder with spaces in its name, and a folder of commands that holds the stub of uv."""
+
+    def __init__(self, folder):
+        self.root, self.bin, self.away = folder / "a course with spaces", folder / "bin", folder / "elsewhere"
+        self.log = self.bin / "uv.py.log"
+        for path in (self.root / "shared", self.root / "tests", self.root / "week01_mini", self.bin, self.away):
+            path.mkdir(parents=True)
+        for name in ("course", "shared/__init__.py", "shared/errors.py", "shared/venv.py"):
+            shutil.copy(ROOT / name, self.root / name)
+        programs = ["week01_mini/train", "week01_mini/eval", "week01_mini/hello"]
+        for name in [*programs, "shared/exercise", "shared/overview", "shared/doctor", "pytest"]:
+            self.write(f"{name}.py", SHOW.format(name=name))
+        self.write("week01_mini/__init__.py", "")
+        self.write("tests/test_week01_a.py", "")
+        self.write("pyproject.toml", PYPROJECT)
+        self.write("constraints.txt", "alpha==1.0\n")
+        (self.bin / "uv.py").write_text(UV, encoding="utf-8")
+        self.add_command("uv", f'exec "{sys.executable}" "{self.bin}/uv.py" "$@"')
+
+    def write(self, name, text):
+        (self.root / name).write_text(text, encoding="utf-8")
+
+    def add_command(self, name, script):
+        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (self.bin / name).chmod(0o755)
+
+    def environment(self, **more):
+        # No PATH but the stubs: what is installed on this machine, and its network, play no part.
+        return {"PATH": str(self.bin), "HOME": str(self.away), "PIP_NO_INDEX": "1", **more}
+
+    def __call__(self, *arguments, path=None, **more):
+        command = [sys.executable, path or self.root / "course", *arguments]
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", cwd=self.away, env=self.environment(**more), timeout=60
+        )
+
+    def calls(self):
+        """How uv was called to install, one list of arguments per call."""
+        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+        return [arguments for arguments in map(json.loads, lines) if arguments[0] == "pip"]
+
+    def stamp(self):
+        return json.loads((self.root / ".venv" / "course.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def course(tmp_path):
+    return Course(tmp_path)
+
+
+def shown(done):
+    """What the program that was started says of itself."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# ------------------------------------------------------------------------------------------------ commands and flags
+
+
+def test_train_sets_up_and_runs_the_program_where_the_learner_stands(course):
+    done = course("train", "1", "--epochs", "3", "--note", "two words", "--mines")
+    program = shown(done)
+    assert program["program"] == "week01_mini/train"
+    assert program["argv"] == ["--epochs", "3", "--note", "two words", "--mines"]
+    assert program["cwd"] == str(course.away)
+    assert program["python"] == str(course.root / ".venv/bin/python")
+    assert program["utf8"] == 1
+    first, second = done.stderr.splitlines()
+    assert first == "course: setting up week 1 (first time, about half a minute) ..."
+    assert re.fullmatch(r"course: set up in \d+ s", second)
+    [call] = course.calls()
+    assert call[call.index("-c") + 1 :] == [
+        "constraints.txt", "alpha>=1", "beta[fast]>=2", "only-elsewhere; sys_platform == 'elsewhere'"
+    ]  # fmt: skip
+
+
+def test_a_second_call_starts_within_0_3_s_of_the_program_and_installs_nothing(course):
+    course("train", "1")
+    own = [course.root / ".venv/bin/python", "-P", "-m", "week01_mini.train"]
+
+    def seconds(start):
+        begin = time.perf_counter()
+        assert start().returncode == 0
+        return time.perf_counter() - begin
+
+    with_launcher = min(seconds(lambda: course("train", "1")) for _ in range(5))
+    alone = min(
+        seconds(lambda: subprocess.run(own, stdout=subprocess.DEVNULL, env=course.environment(PYTHONPATH=course.root)))
+        for _ in range(5)
+    )
+    assert with_launcher - alone < 0.3
+    assert len(course.calls()) == 1
+
+
+def test_the_exit_code_of_the_program_passes_through(course):
+    assert course("train", "1", EXIT="7").returncode == 7
+
+
+@pytest.mark.parametrize("week", ["1", "01", "week01", "week01_mini", "week01_mini/"])
+def test_a_week_may_be_named_in_many_ways(course, week):
+    assert shown(course("eval", week))["program"] == "week01_mini/eval"
+
+
+def test_run_starts_any_program_of_the_week(course):
+    assert shown(course("run", "1", "hello", "you"))["argv"] == ["you"]
+
+
+@pytest.mark.parametrize(
+    ("command", "becomes"),
+    [
+        (["train", "1", "--mine", "--epochs", "3"], ["run", "1", "train", "--epochs", "3"]),
+        (["run", "1", "hello", "a", "--mine"], ["run", "1", "hello", "a"]),
+        (["exercise", "1"], ["write", "1"]),
+        (["exercise", "1", "--diff"], ["diff", "1"]),
+        (["check", "01"], ["check", "1"]),
+    ],
+)
+def test_what_concerns_exercises_goes_to_shared_exercise(course, command, becomes):
+    program = shown(course(*command))
+    assert (program["program"], program["argv"]) == ("shared/exercise", becomes)
+
+
+def test_tests_run_in_the_root_and_are_recorded(course):
+    root = str(course.root)
+    everything, one = shown(course("test", "-x")), shown(course("test", "week01", "-k", "loss"))
+    assert everything["program"] == one["program"] == "pytest"
+    assert everything["cwd"] == one["cwd"] == root
+    assert everything["record"] == one["record"] == f"{root}/runs"
+    assert everything["argv"] == ["-x"]
+    assert one["argv"] == [f"{root}/tests/test_week01_a.py", "-k", "loss"]
+
+
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_list_and_doctor_need_no_set_up(course, command):
+    assert shown(course(command))["python"] == sys.executable
+    assert not (course.root / ".venv").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["-h"], ["--help"], ["train", "--help"]])
+def test_help_names_every_command(course, arguments):
+    done = course(*arguments)
+    assert done.returncode == 0
+    for command in ("setup", "train", "eval", "run", "test", "list", "doctor", "exercise", "check"):
+        assert f"./course {command}" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["trian", "1"],
+            "there is no command 'trian': setup, train, eval, run, test, list, doctor, exercise, check, help",
+        ),
+        (["train"], "which week? For example: ./course train 1"),
+        (["run"], "which week? For example: ./course run 1 MODULE"),
+        (["train", "17"], "there is no week '17': the course has weeks 1 to 16"),
+        (["train", "--epochs", "3"], "there is no week '--epochs': the course has weeks 1 to 16"),
+        (["train", "²"], "there is no week '²': the course has weeks 1 to 16"),
+        (["check", "5"], "week 5 is not here yet (here: 1)"),
+        (["setup", "1", "5"], "week 5 is not here yet (here: 1)"),
+        (["test", "2"], "week 2 is not here yet (here: 1)"),
+        (["run", "1"], "week 1 has no program ''; it has: eval, hello, train"),
+        (["run", "1", "__init__"], "week 1 has no program '__init__'; it has: eval, hello, train"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(course, arguments, line):
+    done = course(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"course: {line}\n")
+    assert not (course.root / ".venv").exists()
+
+
+def test_a_damaged_pyproject_is_one_line(course):
+    course.write("pyproject.toml", "<<<<<<< HEAD")
+    done = course("train", "1")
+    assert done.returncode == 2
+    assert re.fullmatch(r"course: .*pyproject\.toml is damaged \(.*\); `git checkout -- .*` .*\n", done.stderr)
+
+
+def test_called_through_a_link_and_with_a_guarded_path(course):
+    link = course.away / "go"
+    link.symlink_to(course.root / "course")
+    assert shown(course("train", "1", path=link, PYTHONSAFEPATH="1"))["program"] == "week01_mini/train"
+
+
+# ---------------------------------------------------------------------------------------------------- what is set up
+
+
+def test_extras_add_up_and_the_stamp_says_so(course):
+    course("setup", "1")
+    assert course.stamp()["extras"] == ["week01"]
+    assert course("check", "1").stderr.startswith("course: setting up week 1 and its tests ...\n")
+    assert course.stamp()["extras"] == ["test", "week01"]
+    assert "beta[fast]>=2" in course.calls()[1]
+    assert "delta" in course.calls()[1]
+    course("train", "1")
+    course("test")
+    assert len(course.calls()) == 2
+
+
+def test_a_bench_gets_the_libraries_it_compares_with(course):
+    course.write("week01_mini/bench.py", "")
+    assert course("run", "1", "bench").returncode == 0
+    assert course.stamp()["extras"] == ["test", "week01"]
+
+
+def test_setup_looks_again_even_where_all_seems_to_be_there(course):
+    course("setup", "1")
+    done = course("setup", "1")
+    assert done.stderr.endswith("course: ready\n")
+    assert len(course.calls()) == 2
+
+
+def test_only_what_concerns_the_installed_weeks_is_set_up_again(course):
+    course("train", "1")
+    course.write("pyproject.toml", PYPROJECT.replace("gamma", "gamma>=2"))
+    course("train", "1")
+    assert len(course.calls()) == 1
+    course.write("pyproject.toml", PYPROJECT.replace("beta", "beta-plus"))
+    course("train", "1")
+    assert len(course.calls()) == 2
+    course.write("constraints.txt", "alpha==1.1\n")
+    course("train", "1")
+    assert len(course.calls()) == 3
+
+
+def test_references_to_other_extras_are_followed(course, monkeypatch):
+    monkeypatch.setattr(venv, "ROOT", course.root)
+    beta = ["beta[fast]>=2", "only-elsewhere; sys_platform == 'elsewhere'"]
+    assert venv.requirements({"week03"}) == ["alpha>=1", beta[0], "delta", "gamma", beta[1]]
+    assert venv.requirements(set()) == ["alpha>=1"]
+
+
+def test_every_package_of_every_week_is_pinned_and_no_address_is_named():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    weeks = {f"week{number:02}" for number in range(1, 17)}
+    assert set(project["optional-dependencies"]) == weeks | {"test", "all"}
+    assert venv.requirements({"all"}) == venv.requirements(weeks | {"test"})
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert not re.search(r"^-", text, re.MULTILINE)
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+    for line in venv.requirements({"all"}):
+        name, least = re.match(r"([\w.-]+)(?:>=([\d.]+))?", line).groups()
+        pin = pins[re.sub(r"[-_.]+", "-", name).lower()]
+        assert [int(n) for n in pin.split(".")[:2]] >= [int(n) for n in least.split(".")[:2]], line
+    assert f"rev: v{pins['ruff']} " in (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------- interruptions, and what is broken
+
+
+@pytest.mark.parametrize(("mode", "code"), [("kill the launcher", -signal.SIGKILL), ("Ctrl-C", 130)])
+def test_an_interrupted_set_up_is_mended_by_the_next_call(course, mode, code):
+    done = course("train", "1", STUB=mode)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert course.stamp()["fingerprint"] == "unfinished"
+    assert shown(course("train", "1"))["program"] == "week01_mini/train"
+    assert ["--reinstall" in call for call in course.calls()] == [False, True]
+
+
+@pytest.mark.parametrize("damage", ["python is gone", "stamp is damaged"])
+def test_a_broken_venv_is_made_anew(course, damage):
+    course("train", "1")
+    if damage == "python is gone":
+        (course.root / ".venv/bin/python").unlink()
+        (course.root / ".venv/bin/python").symlink_to("/nowhere/python")
+    else:
+        course.write(".venv/course.json", "{")
+    assert shown(course("train", "1"))["program"] == "week01_mini/train"
+    assert course.stamp()["extras"] == ["week01"]
+
+
+def test_two_at_once_install_once(course):
+    start = [sys.executable, course.root / "course", "train", "1"]
+    both = [subprocess.Popen(start, stdout=subprocess.PIPE, env=course.environment(STUB="slow")) for _ in range(2)]
+    assert [json.loads(process.communicate(timeout=60)[0])["program"] for process in both] == ["week01_mini/train"] * 2
+    assert len(course.calls()) == 1
+
+
+# ---------------------------------------------------------------------------------------- no network, no room, no pip
+
+
+def test_no_network_and_nothing_there_is_one_line(course):
+    done = course("train", "1", STUB="offline")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        "course: no network, and week 1 still lacks alpha, beta. Put that right and call again."
+    ]
+    assert shown(course("train", "1"))["program"] == "week01_mini/train"
+
+
+def test_no_network_uses_what_the_venv_has(course):
+    course("train", "1")
+    course.write("constraints.txt", "alpha==1.1\n")
+    done = course("train", "1", STUB="offline")
+    python = course.root / ".venv/bin/python"
+    assert shown(done)["python"] == str(python)
+    assert done.stderr.splitlines()[1:] == [f"course: no network: going on with what {python} has"]
+    assert course.stamp()["extras"] == ["week01"]
+
+
+def test_no_network_uses_the_cache_of_uv(course):
+    done = course("train", "1", STUB="cache")
+    assert done.stderr.splitlines()[1] == "course: no network: taken from uv's cache"
+    assert course("train", "1", STUB="offline").stderr == ""
+
+
+def test_no_network_uses_the_python_that_runs_the_launcher(course):
+    course.write("pyproject.toml", PYPROJECT.replace("alpha>=1", "pytest").replace("beta[fast]>=2", "jaxtyping"))
+    done = course("train", "1", STUB="offline")
+    assert shown(done)["python"] == sys.executable
+    assert done.stderr.splitlines()[1:] == [f"course: no network: going on with what {sys.executable} has"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        ("disk", "the disk is full (a week with torch takes 6 GB)"),
+        ("conflict", "no network"),  # uv's own trouble: pip was tried after it, and had no network
+    ],
+)
+def test_a_failed_installation_says_why_in_one_line(course, mode, why):
+    done = course("train", "1", STUB=mode)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        f"course: {why}, and week 1 still lacks alpha, beta. Put that right and call again."
+    ]
+
+
+def test_where_uv_cannot_be_had_pip_installs(course):
+    """A mirror without uv: a real venv, the pip in it, and two wheels in a folder."""
+    (course.bin / "uv").unlink()
+    for name in ("alpha", "beta"):
+        with zipfile.ZipFile(course.away / f"{name}-2.0-py3-none-any.whl", "w") as wheel:
+            folder = f"{name}-2.0.dist-info"
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(f"{folder}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n")
+            wheel.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{folder}/RECORD", "")
+    course.write("constraints.txt", "alpha==2.0\n")
+    course.write("week01_mini/train.py", "import alpha, beta; print('both are here')")
+    done = course("train", "1", PIP_FIND_LINKS=str(course.away))
+    assert (done.returncode, done.stdout) == (0, "both are here\n"), done.stderr
+
+
+def test_a_python_without_ensurepip_is_told_what_to_install(tmp_path, monkeypatch):
+    debian = "The virtual environment was not created successfully because ensurepip is not available.  On Debian/..."
+    monkeypatch.setattr(venv, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(venv, "PYTHON", tmp_path / ".venv/bin/python")
+    monkeypatch.setattr(venv, "attempt", lambda *command: debian)
+    with pytest.raises(CourseError, match=r"^this Python's venv is incomplete; `sudo apt install python3-venv` .*$"):
+        venv.make_venv(None)
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(course):
+    (course.root / ".course.lock").mkdir()  # as root, which tests may be, nothing is read-only
+    done = course("train", "1")
+    assert done.returncode == 2
+    why = f"cannot write {course.root / '.course.lock'} (Is a directory)"
+    assert done.stderr == f"course: {why}, and week 1 still lacks alpha, beta. Put that right and call again.\n"
+
+
+# -------------------------------------------------------------------------------------------------------- old Pythons
+
+
+def test_the_launcher_parses_on_python_3_6():
+    ast.parse((ROOT / "course").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_an_old_python_starts_a_newer_one(course, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "version_info", (3, 8, 10, "final", 0))
+    monkeypatch.setattr(sys, "argv", ["course", "train", "1"])
+    monkeypatch.setenv("PATH", str(course.bin))
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(course.root / "course"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert capfd.readouterr().err == "course: Python 3.8 is too old: install Python 3.11 or newer from python.org\n"
+
+    became = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: became.append((path, arguments)))
+    course.add_command("python3.12", f'exec "{sys.executable}" "$@"')
+    course.add_command("python3.13", "exit 127")  # a pyenv shim of a version that is not switched on
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(course.root / "course"), run_name="__main__")
+    newer = str(course.bin / "python3.12")
+    assert became == [(newer, [newer, str(course.root / "course"), "train", "1"])]

@@ -1,0 +1,429 @@
+"""Week 1's network against finite differences, against torch, and against what must be true of it.
+
+The tests marked `exercise(K)` are what `./course check 1` holds a learner's piece K to.
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from week01_numpy_mlp import gates, model, optim
+from week01_numpy_mlp.fast import FastMLP
+from week01_numpy_mlp.model import MLP, Linear, MeanSquaredError, Perceptron, ReLU, Sigmoid, SoftmaxCrossEntropy, Tanh
+
+INPUTS, GATES = gates.INPUTS, gates.GATES
+
+
+def relative_error(a, b):
+    return np.abs(a - b).max() / max(1e-12, np.abs(a).max(), np.abs(b).max())
+
+
+def numerical_gradient(f, x, h=1e-5):
+    """∂f/∂x by central differences, for a float f() that looks at x; x is changed in place and put back."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        before = x[i]
+        x[i] = before + h
+        above = f()
+        x[i] = before - h
+        below = f()
+        x[i] = before
+        gradient[i] = (above - below) / (2 * h)
+    return gradient
+
+
+def check_layer(layer, x):
+    """The layer's backward pass is the gradient of its forward pass, seen through a random weighting of its outputs."""
+    weighting = np.random.default_rng(1).normal(size=layer.forward(x).shape)
+    expected = numerical_gradient(lambda: float((layer.forward(x) * weighting).sum()), x)
+    layer.forward(x)
+    assert relative_error(layer.backward(weighting.copy()), expected) <= 1e-7
+
+
+def linear(fan_in, fan_out, dtype=np.float64, seed=0):
+    layer = Linear(fan_in, fan_out)
+    layer.bind(*np.random.default_rng(seed).normal(size=(2, layer.n_params)).astype(dtype))
+    return layer
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+# ---------------------------------------------------------------- exercise 1: the perceptron
+
+
+@pytest.mark.exercise(1)
+def test_one_mistake_moves_the_line_by_the_error_times_the_example():
+    perceptron = Perceptron(2)
+    perceptron.learn(np.array([[2.0, -3.0]]), np.array([1]), max_epochs=1)
+    assert perceptron.w.tolist() == [2.0, -3.0], "a missed 1 must add the example to w"
+    assert perceptron.b == 1.0, "a missed 1 must add 1 to b"
+    perceptron.learn(np.array([[2.0, -3.0]]), np.array([0]), max_epochs=1)
+    assert perceptron.w.tolist() == [0.0, 0.0], "a false alarm must subtract the example from w"
+    assert perceptron.b == 0.0, "a false alarm must subtract 1 from b"
+
+
+@pytest.mark.exercise(1)
+@pytest.mark.parametrize("gate", ["AND", "OR"])
+def test_perceptron_learns_and_and_or(gate):
+    perceptron = Perceptron(2)
+    assert perceptron.learn(INPUTS, GATES[gate]) is not None, f"{gate} can be separated by a line, so it must converge"
+    assert perceptron.predict(INPUTS).tolist() == GATES[gate].tolist()
+
+
+@pytest.mark.exercise(1)
+def test_perceptron_can_never_learn_xor():
+    assert Perceptron(2).learn(INPUTS, GATES["XOR"], max_epochs=1000) is None
+    assert gates.cycle(INPUTS, GATES["XOR"]) is not None, "its weights must come back to where they were: it cycles"
+    assert gates.cycle(INPUTS, GATES["AND"]) is None
+
+
+@pytest.mark.exercise(1)
+def test_perceptron_converges_within_novikoffs_bound(rng):
+    """At most (R/γ)² mistakes, with R the longest example and γ the margin of the best line, bias included as an input."""
+    x = rng.normal(size=(200, 2))
+    y = (x @ [1.0, 1.0] > 0).astype(int)
+    far = np.abs(x @ [1.0, 1.0]) / math.sqrt(2) > 0.3
+    x, y = x[far], y[far]
+    perceptron = Perceptron(2)
+    assert perceptron.learn(x, y, max_epochs=1000) is not None
+    assert (perceptron.predict(x) == y).all()
+
+
+# ---------------------------------------------------------------- exercise 2: the linear layer
+
+
+@pytest.mark.exercise(2)
+def test_linear_forward_equals_torch(rng):
+    torch = pytest.importorskip("torch")
+    layer, x = linear(5, 3), rng.normal(size=(4, 5))
+    expected = torch.nn.functional.linear(torch.from_numpy(x), torch.from_numpy(layer.W.T), torch.from_numpy(layer.b))
+    assert relative_error(layer.forward(x), expected.numpy()) <= 1e-12
+
+
+@pytest.mark.exercise(2)
+def test_linear_gradients_equal_finite_differences(rng):
+    layer, x = linear(5, 3), rng.normal(size=(4, 5))
+    weighting = rng.normal(size=(4, 3))
+
+    def loss():
+        return float((layer.forward(x) * weighting).sum())
+
+    by_hand = {name: numerical_gradient(loss, getattr(layer, name)) for name in ("W", "b")}
+    windows = layer.dW, layer.db
+    loss()
+    layer.gradients(weighting)
+    assert relative_error(layer.dW, by_hand["W"]) <= 1e-7, "dW (fan_in, fan_out) is wrong (BP4)"
+    assert relative_error(layer.db, by_hand["b"]) <= 1e-7, "db (fan_out,) is wrong (BP3)"
+    assert layer.dW is windows[0] and layer.db is windows[1], (
+        "fill dW[:] and db[:]; a new array is not seen by the optimiser"
+    )
+    check_layer(layer, x)
+
+
+# ---------------------------------------------------------------- exercise 3: the activations
+
+
+@pytest.mark.exercise(3)
+@pytest.mark.parametrize(("layer", "name"), [(Sigmoid, "sigmoid"), (ReLU, "relu")])
+def test_activation_equals_torch(layer, name, rng):
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(6, 4)) * 3
+    assert relative_error(layer().forward(x.copy()), getattr(torch, name)(torch.from_numpy(x)).numpy()) <= 1e-12
+
+
+@pytest.mark.exercise(3)
+@pytest.mark.parametrize("layer", [Sigmoid, ReLU])
+def test_activation_gradient_equals_finite_differences(layer, rng):
+    check_layer(layer(), rng.normal(size=(6, 4)) * 2)
+
+
+@pytest.mark.exercise(3)
+def test_sigmoid_survives_large_numbers():
+    with np.errstate(all="raise", under="ignore"):  # otherwise only a warning
+        assert Sigmoid().forward(np.array([[-1000.0, 0.0, 1000.0]])).tolist() == [[0.0, 0.5, 1.0]]
+
+
+@pytest.mark.exercise(3)
+@pytest.mark.parametrize("layer", [Sigmoid, ReLU])
+def test_activation_keeps_float32(layer):
+    x = np.ones((2, 3), dtype=np.float32)
+    assert layer().forward(x).dtype == np.float32
+
+
+def test_tanh_gradient_equals_finite_differences(rng):
+    check_layer(Tanh(), rng.normal(size=(6, 4)))
+
+
+# ---------------------------------------------------------------- exercise 4: softmax and cross-entropy
+
+
+@pytest.mark.exercise(4)
+def test_cross_entropy_and_gradient_equal_torch(rng):
+    torch = pytest.importorskip("torch")
+    logits, labels = rng.normal(size=(8, 5)) * 4, rng.integers(0, 5, 8)
+    theirs = torch.from_numpy(logits.copy()).requires_grad_()
+    expected = torch.nn.functional.cross_entropy(theirs, torch.from_numpy(labels))
+    expected.backward()
+    loss = SoftmaxCrossEntropy()
+    assert loss.forward(logits, labels) == pytest.approx(expected.item(), rel=1e-10)
+    assert relative_error(loss.backward(), theirs.grad.numpy()) <= 1e-10
+
+
+@pytest.mark.exercise(4)
+def test_cross_entropy_gradient_equals_finite_differences(rng):
+    logits, labels = rng.normal(size=(4, 5)), rng.integers(0, 5, 4)
+    loss = SoftmaxCrossEntropy()
+    expected = numerical_gradient(lambda: loss.forward(logits, labels), logits)
+    loss.forward(logits, labels)
+    assert relative_error(loss.backward(), expected) <= 1e-7
+
+
+@pytest.mark.exercise(4)
+def test_cross_entropy_of_a_coin_toss_and_of_certainty():
+    loss = SoftmaxCrossEntropy()
+    assert loss.forward(np.zeros((3, 10)), np.array([0, 4, 9])) == pytest.approx(math.log(10)), "no idea: log(classes)"
+    with np.errstate(all="raise", under="ignore"):
+        assert loss.forward(np.array([[1000.0, 0.0]]), np.array([0])) == 0.0, "sure and right: no loss, no overflow"
+        assert loss.forward(np.array([[1000.0, 0.0]]), np.array([1])) == pytest.approx(1000.0), (
+            "sure and wrong: not inf"
+        )
+
+
+@pytest.mark.exercise(4)
+def test_cross_entropy_gradient_sums_to_zero_in_each_row(rng):
+    loss = SoftmaxCrossEntropy()
+    loss.forward(rng.normal(size=(6, 5)), rng.integers(0, 5, 6))
+    assert np.abs(loss.backward().sum(axis=1)).max() < 1e-12
+
+
+def test_squared_error_equals_torch(rng):
+    torch = pytest.importorskip("torch")
+    outputs, labels = rng.random((8, 5)), rng.integers(0, 5, 8)
+    theirs = torch.from_numpy(outputs).requires_grad_()
+    target = torch.nn.functional.one_hot(torch.from_numpy(labels), 5).double()
+    expected = torch.nn.functional.mse_loss(theirs, target, reduction="sum") / (2 * 8)
+    expected.backward()
+    loss = MeanSquaredError()
+    assert loss.forward(outputs, labels) == pytest.approx(expected.item(), rel=1e-12)
+    assert relative_error(loss.backward(), theirs.grad.numpy()) <= 1e-12
+
+
+# ---------------------------------------------------------------- exercise 5: backpropagation through the network
+
+
+@pytest.mark.exercise(5)
+@pytest.mark.parametrize("network", [MLP, FastMLP])
+@pytest.mark.parametrize("loss", model.LOSSES)
+@pytest.mark.parametrize("activation", model.ACTIVATIONS)
+def test_backpropagation_equals_finite_differences(activation, loss, network, rng):
+    x, labels = rng.normal(size=(6, 9)), rng.integers(0, 4, 6)
+    mlp = network((9, 7, 6, 4), activation, loss, init="xavier", rng=rng, dtype=np.float64)
+    mlp.params += rng.normal(size=mlp.params.shape) * 0.1  # biases too
+    mlp.loss_and_gradient(x.copy(), labels)
+    found = mlp.grads.copy()
+    expected = numerical_gradient(lambda: mlp.loss.forward(mlp.forward(x.copy()), labels), mlp.params)
+    assert relative_error(found, expected) <= 1e-7
+
+
+@pytest.mark.exercise(5)
+def test_backpropagation_through_dropout_equals_finite_differences(rng):
+    mlp = MLP((9, 12, 4), dropout=0.4, rng=np.random.default_rng(3), dtype=np.float64)
+    x, labels = rng.normal(size=(6, 9)), rng.integers(0, 4, 6)
+
+    def loss():
+        mlp.rng.bit_generator.state = state  # the same neurons silenced each time
+        return mlp.loss.forward(mlp.forward(x, train=True), labels)
+
+    state = mlp.rng.bit_generator.state
+    loss()
+    mlp.backward()
+    found = mlp.grads.copy()
+    assert relative_error(found, numerical_gradient(loss, mlp.params)) <= 1e-7
+
+
+@pytest.mark.exercise(5)
+def test_mlp_learns_xor():
+    solved = []
+    for seed in range(5):
+        mlp, losses = gates.learn_xor(seed)
+        solved.append(bool((mlp.forward(INPUTS).argmax(axis=1) == GATES["XOR"]).all()))
+        assert losses[-1] < losses[0] / 100
+    assert all(solved)
+
+
+@pytest.mark.exercise(5)
+def test_one_batch_is_learned_by_heart(rng):
+    x, labels = rng.random((32, 20), dtype=np.float32), rng.integers(0, 10, 32)
+    mlp = MLP((20, 64, 10), rng=rng)
+    optimizer = optim.SGD(mlp.params, momentum=0.9)
+    for _ in range(300):
+        loss = mlp.loss_and_gradient(x, labels)
+        optimizer.step(mlp.grads, 0.1)
+    assert loss < 0.01
+    assert (mlp.forward(x).argmax(axis=1) == labels).all()
+
+
+# ---------------------------------------------------------------- exercise 6: the optimisers
+
+
+def torch_twin(torch, mlp):
+    """The same network in torch, float64, with copied weights."""
+    modules = []
+    for layer in mlp.layers:
+        if isinstance(layer, Linear):
+            twin = torch.nn.Linear(layer.fan_in, layer.fan_out, dtype=torch.float64)
+            with torch.no_grad():
+                twin.weight.copy_(torch.from_numpy(layer.W.T))
+                twin.bias.copy_(torch.from_numpy(layer.b))
+            modules.append(twin)
+        else:
+            modules.append({Sigmoid: torch.nn.Sigmoid, Tanh: torch.nn.Tanh}.get(type(layer), torch.nn.ReLU)())
+    return torch.nn.Sequential(*modules)
+
+
+def ten_steps_beside_torch(ours, theirs, network=MLP, activation="relu"):
+    """Ten steps of both from the same weights on the same batches. Returns the largest relative difference."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    mlp = network((12, 10, 8, 4), activation, rng=rng, dtype=np.float64)
+    twin = torch_twin(torch, mlp)
+    optimizer, reference = ours(mlp.params), theirs(torch.optim, twin.parameters())
+    for step in range(10):
+        x, labels = rng.normal(size=(16, 12)), rng.integers(0, 4, 16)
+        lr = 0.05 / (step + 1)  # a rate that changes, as every schedule's does
+        mlp.loss_and_gradient(x.copy(), labels)
+        optimizer.step(mlp.grads, lr)
+        reference.param_groups[0]["lr"] = lr
+        reference.zero_grad()
+        torch.nn.functional.cross_entropy(twin(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
+        reference.step()
+    parts = [p.detach().numpy() for p in twin.parameters()]
+    expected = np.concatenate([p.T.ravel() for p in parts])  # W is (in, out) here and (out, in) there
+    return relative_error(mlp.params, expected)
+
+
+SGDS = [{}, {"momentum": 0.9}, {"momentum": 0.9, "weight_decay": 0.01}]
+
+
+@pytest.mark.parametrize("network", [MLP, FastMLP])
+@pytest.mark.parametrize("activation", model.ACTIVATIONS)
+@pytest.mark.parametrize("options", SGDS, ids=["plain", "momentum", "momentum and weight decay"])
+def test_ten_sgd_steps_equal_torch(options, activation, network):
+    def ours(params):
+        return optim.SGD(params, **options)
+
+    def theirs(torch_optim, params):
+        return torch_optim.SGD(params, lr=0.1, **options)
+
+    assert ten_steps_beside_torch(ours, theirs, network, activation) <= 1e-6
+
+
+@pytest.mark.exercise(6)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_ten_adam_steps_equal_torch(weight_decay):
+    def ours(params):
+        return optim.Adam(params, weight_decay)
+
+    def theirs(torch_optim, params):
+        return torch_optim.AdamW(params, weight_decay=weight_decay)
+
+    assert ten_steps_beside_torch(ours, theirs) <= 1e-6
+
+
+@pytest.mark.exercise(6)
+def test_adams_first_step_is_lr_whatever_the_slope():
+    params = np.zeros(3)
+    optim.Adam(params).step(np.array([1e-3, -1.0, 1e3]), lr=0.01)
+    assert np.abs(np.abs(params) - 0.01).max() < 1e-6, "with the bias corrected, the first step is ±lr for every slope"
+    assert np.sign(params).tolist() == [-1, 1, -1], "downhill: against the sign of the gradient"
+
+
+def test_schedule_rises_then_falls_to_zero():
+    rates = [optim.learning_rate(step, 200, 0.1, "cosine") for step in range(200)]
+    assert max(rates) == pytest.approx(0.1)
+    assert rates.index(max(rates)) in (9, 10)
+    assert all(a <= b for a, b in pairwise(rates[:10]))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+    assert 0 < rates[-1] < 1e-4
+    assert {optim.learning_rate(step, 200, 0.1, "constant") for step in range(200)} == {0.1}
+
+
+# ---------------------------------------------------------------- the whole
+
+
+@pytest.mark.parametrize("loss", model.LOSSES)
+@pytest.mark.parametrize("activation", model.ACTIVATIONS)
+def test_fast_gives_the_same_numbers(activation, loss, rng):
+    x, labels = rng.random((3, 16, 30), dtype=np.float32), rng.integers(0, 5, (3, 16))
+    plain, fast = (
+        network((30, 20, 10, 5), activation, loss, rng=np.random.default_rng(0)) for network in (MLP, FastMLP)
+    )
+    a, b = optim.SGD(plain.params, momentum=0.9), optim.SGD(fast.params, momentum=0.9)
+    for step in range(3):
+        assert plain.loss_and_gradient(x[step].copy(), labels[step]) == pytest.approx(
+            fast.loss_and_gradient(x[step].copy(), labels[step]), rel=1e-5
+        )
+        assert relative_error(plain.grads, fast.grads) <= 1e-5
+        a.step(plain.grads, 0.1)
+        b.step(fast.grads, 0.1)
+    assert relative_error(plain.params, fast.params) <= 1e-6
+
+
+def test_fast_follows_a_batch_that_changes_size(rng):
+    plain, fast = (network((30, 20, 5), rng=np.random.default_rng(0)) for network in (MLP, FastMLP))
+    for size in (16, 3, 16):
+        x = rng.random((size, 30), dtype=np.float32)
+        assert np.abs(plain.forward(x.copy()) - fast.forward(x.copy())).max() < 1e-5
+
+
+def test_a_steps_memory_is_allocated_once(rng):
+    """fast.py's promise: after the first step every array stays where it is."""
+    mlp = FastMLP((30, 20, 5), rng=rng)
+    places = []
+    for _ in range(3):
+        mlp.loss_and_gradient(rng.random((8, 30), dtype=np.float32), rng.integers(0, 5, 8))
+        places.append([a.ctypes.data for a in (mlp.layers[0].z, mlp.layers[2].z, mlp.layers[2].dx, mlp.grads)])
+    assert places[0] == places[1] == places[2]
+
+
+def test_dropout_keeps_the_mean_and_is_off_when_testing(rng):
+    layer = model.Dropout(0.3, rng)
+    x = np.ones((200, 500), dtype=np.float32)
+    out = layer.forward(x, train=True)
+    assert out.mean() == pytest.approx(1, abs=0.01)
+    assert (out == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert (layer.backward(x) == out).all(), "the same neurons are silent on the way back"
+    assert layer.forward(x, train=False) is x
+
+
+@pytest.mark.parametrize(("activation", "init"), [("relu", "he"), ("tanh", "xavier")])
+def test_init_keeps_the_size_of_the_signal(activation, init, rng):
+    """Ten layers deep the activations are neither gone nor huge; with weights of 0.001 they are gone."""
+    x = rng.normal(size=(100, 200))
+
+    def size_after_ten(init):
+        mlp = MLP((200,) * 11, activation, init=init, rng=np.random.default_rng(0), dtype=np.float64)
+        return float(mlp.forward(x).std())
+
+    assert 0.1 < size_after_ten(init) < 5
+    assert size_after_ten("small") < 1e-10
+
+
+def test_no_hidden_layer_is_logistic_regression(rng):
+    """The baseline is the real thing: its optimum is scikit-learn's."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x = rng.normal(size=(300, 4))
+    labels = (x @ rng.normal(size=(4, 3)) + rng.normal(size=(300, 3))).argmax(axis=1)
+    mlp = MLP((4, 3), rng=rng, dtype=np.float64)
+    optimizer = optim.SGD(mlp.params, momentum=0.9)
+    for _ in range(3000):
+        loss = mlp.loss_and_gradient(x, labels)
+        optimizer.step(mlp.grads, 0.5)
+    reference = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, labels)
+    p = reference.predict_proba(x)
+    assert loss == pytest.approx(-np.log(p[np.arange(300), labels]).mean(), abs=1e-6)

@@ -1,0 +1,327 @@
+"""The week's data: the bundled digits, MNIST or Fashion-MNIST as published, or images of your own.
+
+MNIST: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
+Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
+"""
+
+import gzip
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from shared.assets import Asset, fetch
+from shared.errors import CourseError
+
+SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "mnist_10k.npz"
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SIDE = 28  # a learner's own pictures are brought to MNIST's size
+CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_MNIST_HOSTS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
+_FASHION_HOSTS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+)
+
+
+def _assets(folder: str, hosts: tuple[str, ...], licence: str, published: tuple[tuple[int, str], ...]) -> list[Asset]:
+    return [
+        Asset(f"{folder}/{file}.gz", tuple(f"{host}/{file}.gz" for host in hosts), sha256, size, licence)
+        for file, (size, sha256) in zip(FILES, published, strict=True)
+    ]
+
+
+ASSETS = {
+    "mnist": _assets(
+        "mnist", _MNIST_HOSTS, "CC BY-SA 3.0", (
+            (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+            (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+            (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+            (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+        ),
+    ),
+    "fashion_mnist": _assets(
+        "fashion_mnist", _FASHION_HOSTS, "MIT", (
+            (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+            (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+            (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+            (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        ),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split: images (N, features) uint8, flattened and still bytes (a quarter of the memory), and labels (N,)."""
+
+    images: UInt8[np.ndarray, "N features"]
+    labels: Int[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set cut in three. Fit on train, choose on val, and read test once."""
+
+    name: str
+    shape: tuple[int, ...]  # of one image: (28, 28), or (H, W, C) in colour
+    classes: tuple[str, ...]
+    train: Part
+    val: Part
+    test: Part
+
+    @property
+    def everything(self) -> Part:
+        parts = (self.train, self.val, self.test)
+        return Part(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+
+
+def load(name: str) -> Data:
+    """Loads `sample`, `mnist`, `fashion_mnist`, or a path: an .npz, a folder of class folders, or one of idx files.
+
+    Raises:
+        CourseError: what is wrong with the data, in one line.
+    """
+    if name == "sample":
+        return load_npz(SAMPLE, name)
+    if name in ASSETS:
+        files = [fetch(asset) for asset in ASSETS[name]]
+        return load_idx(files[0].parent, name)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise CourseError(f"--data {name}: no such file or folder, nor one of sample, {', '.join(ASSETS)}.")
+    if path.is_file():
+        return load_npz(path, name)
+    if _idx_file(path, FILES[0]):
+        return load_idx(path, name)
+    return load_folder(path, name)
+
+
+# ---------------------------------------------------------------- the published idx format
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """Reads one idx file (gzipped or not) of unsigned bytes: images (N, rows, columns) or labels (N,).
+
+    The format, from the data set's own page: two zero bytes, a type code (8 = unsigned byte), the number of dimensions,
+    each dimension as a big-endian 32-bit integer, then the bytes themselves, the last dimension fastest.
+
+    Raises:
+        CourseError: not an idx file, cut short, too long, or a header that promises more than is there.
+    """
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise CourseError(f"{path}: the gzip file is cut short or damaged ({error}). Download it again.") from None
+    if len(raw) < 4 or raw[:2] != b"\0\0":
+        raise CourseError(
+            f"{path}: not an idx file, it starts with {raw[:4].hex(' ') or 'nothing'} instead of 00 00 08."
+        )
+    if raw[2] != 8:
+        raise CourseError(f"{path}: the idx type code is 0x{raw[2]:02x}, only 0x08 (unsigned bytes) is read here.")
+    dimensions = raw[3]
+    header = 4 + 4 * dimensions
+    if dimensions not in (1, 3) or len(raw) < header:
+        raise CourseError(f"{path}: an idx header of {dimensions} dimensions; images have 3 and labels 1.")
+    shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, header, 4))
+    promised, there = math.prod(shape), len(raw) - header
+    if promised != there:
+        wrong = "cut short" if there < promised else "too long"
+        size = " x ".join(map(str, shape))
+        raise CourseError(f"{path}: {wrong}, the header promises {size} = {promised:,} bytes and {there:,} are there.")
+    return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    """The file in the folder, gzipped or not; also with the dot that some unpackers put for the last dash."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for ending in (".gz", ""):
+            if (folder / (spelling + ending)).is_file():
+                return folder / (spelling + ending)
+    return None
+
+
+def is_published(name: str) -> bool:
+    """Whether `name` is a path to the four published files, which bring their own test split."""
+    return _idx_file(Path(name).expanduser(), FILES[0]) is not None
+
+
+def load_idx(folder: Path, name: str, val_size: int = 5_000) -> Data:
+    """The four published files. The last 5,000 training images (a twelfth of a smaller set) become the val split."""
+    arrays = []
+    for file, dimensions in zip(FILES, (3, 1, 3, 1), strict=True):
+        path = _idx_file(folder, file)
+        if path is None:
+            raise CourseError(f"{folder}: {file}[.gz] is missing; the four published files belong together.")
+        array = read_idx(path)
+        if array.ndim != dimensions:
+            kinds = {1: "labels", 3: "images"}
+            raise CourseError(
+                f"{path}: holds {kinds[array.ndim]} where {kinds[dimensions]} belong. Were the files swapped?"
+            )
+        arrays.append(array)
+    parts = []
+    for images, labels, which in ((*arrays[:2], "train"), (*arrays[2:], "t10k")):
+        if len(images) != len(labels):
+            raise CourseError(
+                f"{folder}: {len(images):,} {which} images but {len(labels):,} labels, they do not match."
+            )
+        parts.append(Part(images.reshape(len(images), -1), labels.astype(np.int64)))
+    full, test = parts
+    cut = len(full) - min(val_size, max(1, len(full) // 12))
+    classes = CLOTHES if name == "fashion_mnist" else _digits(max(full.labels.max(), test.labels.max()) + 1)
+    train, val = (Part(full.images[part], full.labels[part]) for part in (slice(cut), slice(cut, None)))
+    return Data(name, arrays[0].shape[1:], classes, train, val, test)
+
+
+def _digits(count: int) -> tuple[str, ...]:
+    return tuple(str(digit) for digit in range(count))
+
+
+# ---------------------------------------------------------------- a learner's own data
+
+
+def load_npz(path: Path, name: str) -> Data:
+    """An .npz with `images` (N, H, W[, C]) uint8 and `labels` (N,) from 0; a `split` (N,) of 0 train, 1 val, 2 test and
+    `classes` (names) if you like. Without `split`: 80/10/10, shuffled the same way each time."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CourseError(f"{path}: not a readable .npz without pickled objects ({error}).") from None
+    except AttributeError:  # np.load gives a bare array for an .npy
+        raise CourseError(f"{path}: a single array; save both with np.savez(path, images=…, labels=…).") from None
+    missing = {"images", "labels"} - arrays.keys()
+    if missing:
+        raise CourseError(
+            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but no {' and no '.join(sorted(missing))}."
+        )
+    images, labels = _bytes(arrays["images"], path), arrays["labels"]
+    if images.ndim not in (3, 4):
+        raise CourseError(f"{path}: images are of shape {images.shape}, expected (N, H, W) or (N, H, W, C).")
+    if labels.shape != (len(images),):
+        raise CourseError(f"{path}: {len(images):,} images but labels of shape {labels.shape}, they do not match.")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
+        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype} from {labels.min()}.")
+    count = int(labels.max(initial=0)) + 1
+    if "classes" in arrays and len(arrays["classes"]) < count:
+        raise CourseError(f"{path}: label {count - 1} is outside the {len(arrays['classes'])} classes that are named.")
+    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else _digits(count)
+    return _split(name, path, images, labels.astype(np.int64), classes, arrays.get("split"))
+
+
+def _bytes(images: np.ndarray, path: Path) -> np.ndarray:
+    """Images as uint8; decimals from 0 to 1 are accepted when every one of them is a number."""
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise CourseError(f"{path}: images are {images.dtype}, expected uint8 from 0 to 255 or decimals from 0 to 1.")
+    bad = ~np.isfinite(images)
+    if bad.any():
+        where = int(np.argwhere(bad)[0][0])
+        raise CourseError(
+            f"{path}: {int(bad.sum()):,} pixels are NaN or infinite, the first in image {where}. Clean the data first."
+        )
+    if images.min(initial=0) < 0 or images.max(initial=0) > 1:
+        raise CourseError(f"{path}: decimal pixels run from {images.min():g} to {images.max():g}, expected 0 to 1.")
+    return np.rint(images * 255).astype(np.uint8)
+
+
+def load_folder(folder: Path, name: str) -> Data:
+    """A folder of class folders with pictures of any size, read as grey and brought to 28 x 28."""
+    from PIL import Image
+
+    groups = {
+        f.name: sorted(p for p in f.rglob("*") if p.suffix.lower() in PICTURES)
+        for f in sorted(folder.iterdir())
+        if f.is_dir()
+    }
+    groups = {group: files for group, files in groups.items() if not group.startswith(".")}
+    if not any(groups.values()):
+        raise CourseError(f"{folder}: no images in it; expected one folder per class with png or jpg files inside.")
+    empty = [group for group, files in groups.items() if not files]
+    if empty:
+        raise CourseError(f"{folder / empty[0]}: a class without images. Fill the folder or remove it.")
+    if len(groups) < 2:
+        raise CourseError(f"{folder}: one class only ({next(iter(groups))}); there is nothing to tell apart.")
+    images, labels = [], []
+    for label, files in enumerate(groups.values()):
+        for file in files:
+            try:
+                with Image.open(file) as picture:
+                    images.append(np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)))
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise CourseError(f"{file}: not a readable image ({error}). Repair or remove it.") from None
+            labels.append(label)
+    return _split(name, folder, np.stack(images), np.array(labels), tuple(groups), None)
+
+
+def _split(
+    name: str, path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], split: np.ndarray | None
+) -> Data:
+    if len(np.unique(labels)) < 2:
+        raise CourseError(f"{path}: one class only; there is nothing to tell apart.")
+    if split is None:
+        order = np.random.default_rng(0).permutation(len(images))  # not --seed: every run must hold out the same images
+        tenth = max(1, len(images) // 10)
+        rows = [order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth]]
+    else:
+        rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else [[]]
+    if not all(len(part) for part in rows):
+        raise CourseError(
+            f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
+        )
+    flat = images.reshape(len(images), -1)
+    return Data(name, images.shape[1:], classes, *(Part(flat[part], labels[part]) for part in rows))
+
+
+# ---------------------------------------------------------------- batches
+
+
+def to_floats(images: UInt8[np.ndarray, "N features"], dtype: type = np.float32) -> Float[np.ndarray, "N features"]:
+    """Bytes 0 to 255 as decimals 0 to 1."""
+    return images * np.asarray(1 / 255, dtype=dtype)
+
+
+def shifted(
+    images: UInt8[np.ndarray, "N features"], shape: tuple[int, ...], pixels: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Moves every image by its own random number of pixels, up to `pixels` each way, and fills up with zeros.
+
+    A digit a little to the left is the same digit. Telling the network so is worth more than any regulariser here.
+    """
+    n, (height, width) = len(images), shape[:2]
+    margin = ((0, 0), (pixels, pixels), (pixels, pixels)) + ((0, 0),) * (len(shape) - 2)
+    padded = np.pad(images.reshape(n, *shape), margin)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (height, width), axis=(1, 2)
+    )  # (n, 2p+1, 2p+1, [C,] H, W)
+    down, right = rng.integers(0, 2 * pixels + 1, size=(2, n))
+    moved = windows[np.arange(n), down, right]
+    if len(shape) == 3:
+        moved = np.moveaxis(moved, 1, -1)  # (n, C, H, W) -> (n, H, W, C)
+    return moved.reshape(n, -1)
+
+
+def batches(
+    part: Part, order: Int[np.ndarray, " N"], size: int, first: int = 0
+) -> Iterator[tuple[UInt8[np.ndarray, "batch features"], Int[np.ndarray, " batch"]]]:
+    """The part's images and labels in this order, `size` at a time, from batch number `first` on.
+
+    What is left over at the end is dropped: the order changes with every epoch, so each image gets its turn.
+    """
+    for start in range(first * size, len(order) - size + 1, size):
+        rows = order[start : start + size]
+        yield part.images[rows], part.labels[rows]

@@ -1,0 +1,319 @@
+"""Reads a photo or a drawing of your own digit: `./course run 1 predict my_digit.png`.
+
+Most of this file is not about the network. A network knows only what its training images look like, so a picture from
+the world outside must first be made the way MNIST was made: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based
+learning applied to document recognition", 1998, section III.A.
+"""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import tyro
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+
+from shared import cli, runs
+from shared.errors import CourseError
+from shared.files import written_whole
+from week01_numpy_mlp import data, train
+from week01_numpy_mlp.eval import probabilities
+
+Grey = Float[np.ndarray, "height width"]
+Mask = Bool[np.ndarray, "height width"]
+Digit = UInt8[np.ndarray, "28 28"]
+
+WORKING_SIDE = 800  # pixels: every picture is brought to this size first, so that its own size does not matter
+LEAST_CONTRAST = 0.12  # of the paper's brightness; what is fainter is no ink
+THIN, PEN = 0.06, 0.1  # of the digit's longer side: a stroke below THIN is drawn again PEN wide (MNIST: 0.06 to 0.25)
+SURE = 0.6
+
+
+@dataclass
+class Config(cli.CommonConfig):
+    """The flags of predict. Of the common flags only --out means something here."""
+
+    pictures: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Pictures of one digit each: png, jpg, … Dark on light or light on dark, of any size."""
+    run: str = ""
+    """The run whose network is asked (default: week 1's newest)."""
+    as_is: bool = False
+    """Only shrink the picture to 28 x 28, as data.py does with a folder of your own. For a network that was trained on
+    something else than drawn strokes."""
+    out: str = ""
+    """A folder to save the 28 x 28 images in, as the network sees them."""
+
+
+PRESETS = {name: {} for name in train.PRESETS}
+
+
+def normalise(picture: Image.Image) -> Digit:
+    """Turns a picture of a digit into an image as MNIST's are: 28 x 28 bytes, bright strokes (255) on black (0).
+
+    The way there, one function for each step:
+    1. `brightness`: one number per pixel, at a standard size. Colour, transparency and resolution are gone.
+    2. `ink`: how much darker than the paper around it each pixel is. Light, shadow and inverted colours are gone.
+    3. `digits`: the pixels that belong to the digit. Specks, noise and the edge of the table are gone.
+    4. `thickened`: a thin pen becomes as wide as the pencils of MNIST's writers.
+    5. `boxed`: size-normalised to fit a 20 x 20 box, keeping the aspect ratio; anti-aliasing gives the grey levels.
+    6. `centred`: placed in 28 x 28 so that the centre of mass is in the middle.
+
+    Steps 5 and 6 are LeCun et al.'s. Steps 1 to 4 stand for the scanner and the people who cut out the digits.
+
+    Raises:
+        CourseError: nothing is drawn on the page, or nothing that stands out from it.
+    """
+    return centred(boxed(thickened(digits(ink(brightness(picture)))[0])))
+
+
+def brightness(picture: Image.Image) -> Grey:
+    """Black 0 to white 1, the right way up, the longer side WORKING_SIDE long."""
+    picture = ImageOps.exif_transpose(picture)  # a phone stores its photos lying, with a note on how it was held
+    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut them off
+        values = np.asarray(picture, dtype=np.float64)
+        low, high = values.min(), values.max()
+        picture = Image.fromarray(np.uint8(255 * (values - low) / max(high - low, 1e-9)))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        grey, alpha = picture.convert("L"), picture.getchannel("A")
+        seen = np.asarray(alpha) > 128
+        light = seen.mean() < 0.5 and np.asarray(grey)[seen].mean(initial=0, where=True) > 128 if seen.any() else False
+        picture = Image.composite(grey, Image.new("L", picture.size, 0 if light else 255), alpha)
+    scale = WORKING_SIDE / max(picture.size)
+    size = tuple(max(1, round(side * scale)) for side in picture.size)
+    return np.asarray(picture.convert("L").resize(size, Image.Resampling.BICUBIC), dtype=np.float32) / 255
+
+
+def shrunk(grey: Grey, filters: list[tuple[type, float]]) -> Grey:
+    """Applies Pillow's rank filters at a twelfth of the size, 144 times faster, and enlarges what comes out.
+
+    Args:
+        grey: a page, 0 to 1.
+        filters: which filter with which window, as a share of the page's longer side.
+    """
+    height, width = grey.shape
+    small = Image.fromarray(np.uint8(255 * grey)).resize((max(1, width // 12), max(1, height // 12)))
+    for rank, share in filters:
+        small = small.filter(rank(2 * round(share * max(small.size) / 2) + 1))
+    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32) / 255
+
+
+def dark_on_light(grey: Grey) -> Grey:
+    """The page itself, or its negative if it is chalk on a board: most of a page is bare, and what is rare is the ink.
+
+    The median in a wide window is the bare page. Cubed, a few large differences outweigh many small ones.
+    """
+    difference = grey - shrunk(grey, [(ImageFilter.MedianFilter, 0.5)])
+    return 1 - grey if (difference**3).sum() > 0 else grey
+
+
+def paper(grey: Grey) -> Grey:
+    """How bright a page of dark writing would be with nothing written on it.
+
+    A stroke is thin. Give every pixel the brightest value in a window wider than any stroke, and all strokes are gone; give
+    every pixel the darkest of those in the same window, and the edges of shadows are back in their places. (A closing, in
+    the language of mathematical morphology.)
+    """
+    return shrunk(grey, [(ImageFilter.MaxFilter, 0.25), (ImageFilter.MinFilter, 0.25)])
+
+
+def ink(grey: Grey) -> Grey:
+    """How much of the paper's light each pixel swallows: 0 for bare paper, up to 1 for black ink.
+
+    A photo is light × what the page reflects, so dividing by the paper takes the light out, and the shadows with it.
+    """
+    grey = dark_on_light(grey)
+    swallowed = 1 - grey / np.maximum(paper(grey), 0.05)
+    swallowed -= np.median(swallowed)  # noise makes the brightest paper brighter than the usual one
+    soft = Image.fromarray(np.uint8(255 * swallowed.clip(0, 1))).filter(ImageFilter.GaussianBlur(2))
+    return np.asarray(soft, dtype=np.float32) / 255
+
+
+def pieces(mask: Mask) -> list[np.ndarray]:
+    """The connected parts of a mask, largest first, each as its pixels' (row, column) in an array (n, 2).
+
+    Flood fill: take any pixel, go to its neighbours, to theirs, and so on until there are none left; then start again.
+    """
+    left, found = set(map(tuple, np.argwhere(mask).tolist())), []
+    while left:
+        piece = [left.pop()]
+        for row, column in piece:  # it grows while it is read
+            around = {(row + down, column + right) for down in (-1, 0, 1) for right in (-1, 0, 1)} & left
+            left -= around
+            piece.extend(around)
+        found.append(np.array(piece))
+    return sorted(found, key=len, reverse=True)
+
+
+def belongs(part: np.ndarray, main: np.ndarray) -> bool:
+    """Whether a smaller piece is a stroke of the same digit: its middle is within the other, or it is low and close by,
+    like the bar of a 5. The digits of a number stand apart, and one is as tall as the other."""
+    low, high = main.min(axis=0), main.max(axis=0)
+    first, last = part.min(axis=0), part.max(axis=0)
+    middle = (first + last) / 2
+    within = ((low <= middle) & (middle <= high)).all()
+    gap = np.maximum(first - high, low - last).max()
+    return bool(within or (last - first)[0] < 0.6 * (high - low)[0] and gap < (high - low).max() / 6)
+
+
+def digits(swallowed: Grey) -> list[Mask]:
+    """The digits on the page as masks of strokes, each cut out to its box, the one with the most ink first.
+
+    Raises:
+        CourseError: there is no ink, or so much that it is no writing.
+    """
+    mask = swallowed > max(0.5 * swallowed.max(), LEAST_CONTRAST)
+    if mask.mean() > 0.5:
+        raise CourseError("no strokes on a plain page. Draw one digit, with space around it.")
+    edge = np.array(mask.shape) - 1
+    large = [piece for piece in pieces(mask) if np.ptp(piece, axis=0).max() > 0.02 * WORKING_SIDE]
+    # What runs off the picture is a ruled line or the edge of the table, if there is anything else.
+    inner = [piece for piece in large if piece.min() > 0 and (piece.max(axis=0) < edge).all()]
+    left = inner or large
+    if not left or np.ptp(left[0], axis=0).max() < 0.04 * WORKING_SIDE:
+        raise CourseError("the page seems empty. Draw one digit, dark and large, and take the photo from near by.")
+    found = []
+    while left:
+        main, *others = left
+        own = [part for part in others if belongs(part, main)]
+        left = [part for part in others if not belongs(part, main)]
+        if not found or np.ptp(main, axis=0).max() > len(found[0]) / 2:
+            strokes = np.concatenate([main, *own])
+            corner = strokes.min(axis=0)
+            box = np.zeros(np.ptp(strokes, axis=0) + 1, dtype=bool)
+            box[tuple((strokes - corner).T)] = True
+            found.append(box)
+    return found
+
+
+def thickened(strokes: Mask) -> Mask:
+    """Draws strokes that are thinner than THIN again, PEN wide; both are shares of the digit's longer side.
+
+    At 20 pixels a stroke of a thin pen would be a fraction of a pixel wide, and so only a shade of grey.
+    """
+    side = max(strokes.shape)
+    padded = np.pad(strokes, 1)
+    edges = sum((padded != np.roll(padded, 1, axis)).sum() for axis in (0, 1))
+    width = 2.5 * strokes.sum() / edges  # a long stroke has two edges; a slanting edge counts up to 1.4 times, so 2.5
+    if width >= THIN * side:
+        return strokes
+    grow = round((PEN * side - width) / 2)
+    wide = Image.fromarray(np.pad(strokes, grow)).convert("L").filter(ImageFilter.MaxFilter(2 * grow + 1))
+    return np.asarray(wide) > 0
+
+
+def boxed(strokes: Mask) -> UInt8[np.ndarray, "h w"]:
+    """The strokes, brought to a longer side of 20 pixels. Each pixel is as bright as the share of it that is covered."""
+    scale = 20 / max(strokes.shape)
+    height, width = (max(1, round(side * scale)) for side in strokes.shape)
+    picture = Image.fromarray(np.uint8(255 * strokes))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+
+
+def centred(box: UInt8[np.ndarray, "h w"]) -> Digit:
+    """Moves the box, by whole pixels, until its centre of mass is on pixel (14, 14) of 28 x 28."""
+    image = np.zeros((28, 28), dtype=np.uint8)
+    start = []
+    for axis in (0, 1):
+        weights = box.sum(axis=1 - axis)
+        mass = (np.arange(box.shape[axis]) * weights).sum() / weights.sum()
+        start.append(int(np.clip(round(14 - mass), 0, 28 - box.shape[axis])))
+    image[start[0] : start[0] + box.shape[0], start[1] : start[1] + box.shape[1]] = box
+    return image
+
+
+# ---------------------------------------------------------------- the program
+
+
+def read(path: Path) -> Image.Image:
+    """Opens a picture file.
+
+    Raises:
+        CourseError: it is missing, a folder, not a picture, damaged, or of absurd size.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 108-megapixel phones are no attack
+            picture.load()
+            return picture.copy()
+    except FileNotFoundError:
+        raise CourseError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise CourseError(f"{path}: a folder; name the pictures in it, as in {path / '*.png'}.") from None
+    except UnidentifiedImageError:
+        raise CourseError(f"{path}: not an image that can be read here. Save it as png or jpg.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CourseError(f"{path}: not a readable image ({error}). Save it again as png or jpg.") from None
+
+
+def drawing(image: Digit, blocks: bool) -> list[str]:
+    """The image as 14 lines of text: each character stands for two pixels, one above the other, either dark or bright."""
+    bright = (image > 80).reshape(14, 2, 28)
+    marks = np.array(list(" ▀▄█" if blocks else " '.#"))
+    return ["".join(row) for row in marks[bright[:, 0] + 2 * bright[:, 1]]]
+
+
+def chart(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...], blocks: bool) -> list[str]:
+    """The probabilities as a bar chart, one line a class; of more than ten classes, the likeliest ten."""
+    shown = np.sort(np.argsort(-believed)[:10])
+    room = max(len(classes[label]) for label in shown)
+    bar = "█" if blocks else "#"
+    return [f"{classes[label]:>{room}s} {believed[label]:6.1%} {bar * round(30 * believed[label])}" for label in shown]
+
+
+def verdict(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> str:
+    """One sentence: what it is, or what it may be."""
+    first, second = np.argsort(-believed)[:2]
+    if believed[first] >= SURE:
+        return f"This is {classes[first]} ({believed[first]:.1%} sure)."
+    return f"Not sure: {classes[first]} ({believed[first]:.1%}), or {classes[second]} ({believed[second]:.1%})?"
+
+
+def main(cfg: Config) -> list[np.ndarray]:
+    """Reads pictures of your own digits and shows what the network sees and thinks of them.
+
+    Returns the probabilities (classes,) of each picture.
+    """
+    if not cfg.pictures:
+        raise CourseError("which picture? For example: ./course run 1 predict my_digit.png")
+    run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
+    trained = train.load_model(run)
+    if tuple(trained.shape) != (28, 28):
+        raise CourseError(
+            f"{run}: this network sees images of {tuple(trained.shape)}, predict makes grey ones of (28, 28)."
+        )
+    try:
+        "▀▄█".encode(sys.stdout.encoding or "ascii")
+        blocks = True
+    except UnicodeEncodeError:
+        blocks = False
+    answers = []
+    for path in map(Path, cfg.pictures):
+        picture, count = read(path), 1
+        try:
+            if cfg.as_is:
+                image = np.asarray(picture.convert("L").resize((28, 28), Image.Resampling.BILINEAR))
+            else:
+                found = digits(ink(brightness(picture)))
+                count, image = len(found), centred(boxed(thickened(found[0])))
+        except CourseError as error:
+            raise CourseError(f"{path}: {error}") from None
+        [believed] = probabilities(trained.model, data.Part(image.reshape(1, -1), np.zeros(1, dtype=np.int64)))
+        print(f"\n{path}")
+        for left, right in zip_longest(drawing(image, blocks), chart(believed, trained.classes, blocks), fillvalue=""):
+            print(f"{left:28s}   {right}".rstrip())
+        if count > 1:
+            print(f"There seem to be {count} digits; this is the one with the most ink. One to a picture is best.")
+        print(verdict(believed, trained.classes))
+        if cfg.out:
+            with written_whole(Path(cfg.out) / f"{path.stem}_28x28.png") as temporary:
+                Image.fromarray(image).save(temporary, "PNG")
+        answers.append(believed)
+    return answers
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, PRESETS)
