@@ -10,8 +10,8 @@ import numpy as np
 
 from shared.files import written_whole
 
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, GREY = COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#6B7280",
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY = COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#24292F", "#6B7280",
 )  # fmt: skip
 PAPER, INK, FAINT = "#FBFAF6", "#24292F", "#D8D6CF"
 

@@ -150,5 +150,5 @@ def test_colours_can_be_told_apart(eye):
 
 
 def test_every_colour_has_its_name():
-    names = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.VERMILLION, plots.PURPLE, plots.SKY, plots.YELLOW, plots.GREY)
+    names = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.VERMILLION, plots.PURPLE, plots.SKY, plots.BLACK, plots.GREY)
     assert names == COLOURS

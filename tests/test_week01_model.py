@@ -83,14 +83,23 @@ def test_perceptron_can_never_learn_xor():
 
 
 @pytest.mark.exercise(1)
-def test_perceptron_converges_within_novikoffs_bound(rng):
-    """At most (R/γ)² mistakes, with R the longest example and γ the margin of the best line, bias included as an input."""
+def test_perceptron_makes_no_more_mistakes_than_novikoffs_bound(rng):
+    """At most (R/γ)² mistakes: R is the longest example, γ the margin of a separating line, the bias an input of 1."""
     x = rng.normal(size=(200, 2))
-    y = (x @ [1.0, 1.0] > 0).astype(int)
-    far = np.abs(x @ [1.0, 1.0]) / math.sqrt(2) > 0.3
-    x, y = x[far], y[far]
-    perceptron = Perceptron(2)
-    assert perceptron.learn(x, y, max_epochs=1000) is not None
+    line = np.array([1.0, 1.0, 0.0]) / math.sqrt(2)
+    margins = np.abs(np.column_stack([x, np.ones(200)]) @ line)
+    x, y = x[margins > 0.3], (x @ [1.0, 1.0] > 0).astype(int)[margins > 0.3]
+    perceptron, mistakes = Perceptron(2), 0
+    while True:
+        wrong = 0
+        for xi, yi in zip(x, y, strict=True):  # one example a call: the weights move only where it was wrong
+            wrong += perceptron.learn(xi[None], np.array([yi]), max_epochs=1) is None
+        mistakes += wrong
+        if not wrong:
+            break
+        assert mistakes < 10_000, f"still wrong after {mistakes} mistakes"
+    longest = np.sqrt((x**2).sum(axis=1) + 1).max()
+    assert 0 < mistakes <= (longest / 0.3) ** 2
     assert (perceptron.predict(x) == y).all()
 
 

@@ -180,13 +180,14 @@ def main(cfg: Config) -> dict[str, Any]:
         import torch
         from threadpoolctl import threadpool_limits
     except ImportError as error:
-        raise CourseError(
-            f"{error.name} is needed to race against: `./course setup 1` with the tests' extra, `./course test 1`."
-        ) from None
+        raise CourseError(f"{error.name} is not installed: `./course run 1 bench` installs it, and races it.") from None
+    if min(cfg.rounds, *cfg.batch_sizes, *cfg.threads) < 1 or cfg.images < max(cfg.batch_sizes, default=0):
+        raise CourseError("--rounds, --batch-sizes and --threads must be at least 1, and --images a batch or more.")
     rng = np.random.default_rng(cfg.seed)
     pixels = rng.integers(0, 256, (cfg.images, SIZES[0]), dtype=np.uint8)
     part = data.Part(pixels, rng.integers(0, 10, cfg.images))
-    few = data.Part(part.images[: max(256, cfg.images // 50)], part.labels[: max(256, cfg.images // 50)])
+    enough = max(256, cfg.images // 50, *cfg.batch_sizes)
+    few = data.Part(part.images[:enough], part.labels[:enough])
     result: dict[str, Any] = {}
     for threads in cfg.threads:
         torch.set_num_threads(threads)
@@ -196,6 +197,7 @@ def main(cfg: Config) -> dict[str, Any]:
                 racers = contestants(part, batch)
                 for round_number in range(cfg.rounds + 1):
                     for name, epoch in racers.items():
+                        time.sleep(0.1)  # the other library's threads keep a core busy for a moment after their work
                         began = time.perf_counter()
                         epoch()
                         if round_number:  # the first round only warms up

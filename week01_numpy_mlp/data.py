@@ -102,7 +102,7 @@ def load(name: str) -> Data:
         raise CourseError(f"--data {name}: no such file or folder, nor one of sample, {', '.join(ASSETS)}.")
     if path.is_file():
         return load_npz(path, name)
-    if _idx_file(path, FILES[0]):
+    if is_published(name):
         return load_idx(path, name)
     return load_folder(path, name)
 
@@ -154,8 +154,8 @@ def _idx_file(folder: Path, name: str) -> Path | None:
 
 
 def is_published(name: str) -> bool:
-    """Whether `name` is a path to the four published files, which bring their own test split."""
-    return _idx_file(Path(name).expanduser(), FILES[0]) is not None
+    """Whether `name` is a folder with published files, which bring their own test split."""
+    return any(_idx_file(Path(name).expanduser(), file) for file in FILES)
 
 
 def load_idx(folder: Path, name: str, val_size: int = 5_000) -> Data:
@@ -172,6 +172,11 @@ def load_idx(folder: Path, name: str, val_size: int = 5_000) -> Data:
                 f"{path}: holds {kinds[array.ndim]} where {kinds[dimensions]} belong. Were the files swapped?"
             )
         arrays.append(array)
+    if arrays[0].shape[1:] != arrays[2].shape[1:] or len(arrays[0]) < 2 or arrays[2].size == 0:
+        raise CourseError(
+            f"{folder}: train images of shape {arrays[0].shape} and t10k images of {arrays[2].shape} do not belong "
+            "together: expected some of each, all of one size."
+        )
     parts = []
     for images, labels, which in ((*arrays[:2], "train"), (*arrays[2:], "t10k")):
         if len(images) != len(labels):
@@ -181,7 +186,7 @@ def load_idx(folder: Path, name: str, val_size: int = 5_000) -> Data:
         parts.append(Part(images.reshape(len(images), -1), labels.astype(np.int64)))
     full, test = parts
     cut = len(full) - min(val_size, max(1, len(full) // 12))
-    classes = CLOTHES if name == "fashion_mnist" else _digits(max(full.labels.max(), test.labels.max()) + 1)
+    classes = CLOTHES if name == "fashion_mnist" else _digits(int(max(full.labels.max(), test.labels.max())) + 1)
     train, val = (Part(full.images[part], full.labels[part]) for part in (slice(cut), slice(cut, None)))
     return Data(name, arrays[0].shape[1:], classes, train, val, test)
 
@@ -196,29 +201,34 @@ def _digits(count: int) -> tuple[str, ...]:
 def load_npz(path: Path, name: str) -> Data:
     """An .npz with `images` (N, H, W[, C]) uint8 and `labels` (N,) from 0; a `split` (N,) of 0 train, 1 val, 2 test and
     `classes` (names) if you like. Without `split`: 80/10/10, shuffled the same way each time."""
+    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and advise to trust it
+        raise CourseError(f"{path}: not a whole .npz file. np.savez(path, images=…, labels=…) writes one.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise CourseError(f"{path}: not a readable .npz without pickled objects ({error}).") from None
-    except AttributeError:  # np.load gives a bare array for an .npy
-        raise CourseError(f"{path}: a single array; save both with np.savez(path, images=…, labels=…).") from None
     missing = {"images", "labels"} - arrays.keys()
     if missing:
         raise CourseError(
             f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but no {' and no '.join(sorted(missing))}."
         )
     images, labels = _bytes(arrays["images"], path), arrays["labels"]
-    if images.ndim not in (3, 4):
-        raise CourseError(f"{path}: images are of shape {images.shape}, expected (N, H, W) or (N, H, W, C).")
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3, 4)) or images.size == 0:
+        expected = "(N, H, W), or (N, H, W, C) with 1, 3 or 4 colours"
+        raise CourseError(f"{path}: images are of shape {images.shape}, expected {expected}.")
     if labels.shape != (len(images),):
         raise CourseError(f"{path}: {len(images):,} images but labels of shape {labels.shape}, they do not match.")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
-        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype} from {labels.min()}.")
-    count = int(labels.max(initial=0)) + 1
-    if "classes" in arrays and len(arrays["classes"]) < count:
-        raise CourseError(f"{path}: label {count - 1} is outside the {len(arrays['classes'])} classes that are named.")
-    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else _digits(count)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype}.")
+    if labels.min() < 0:
+        raise CourseError(f"{path}: labels must be whole numbers from 0, the smallest here is {labels.min()}.")
+    count = int(labels.max()) + 1
+    if count > max(1000, len(labels)):
+        raise CourseError(f"{path}: a label of {count - 1}, for {len(labels):,} images. Number the classes from 0 on.")
+    classes = tuple(map(str, np.atleast_1d(arrays["classes"]))) if "classes" in arrays else _digits(count)
+    if len(classes) < count:
+        raise CourseError(f"{path}: label {count - 1} is outside the {len(classes)} classes that are named.")
     return _split(name, path, images, labels.astype(np.int64), classes, arrays.get("split"))
 
 
@@ -244,11 +254,10 @@ def load_folder(folder: Path, name: str) -> Data:
     from PIL import Image
 
     groups = {
-        f.name: sorted(p for p in f.rglob("*") if p.suffix.lower() in PICTURES)
-        for f in sorted(folder.iterdir())
-        if f.is_dir()
+        group.name: [f for f in sorted(group.rglob("[!.]*")) if f.suffix.lower() in PICTURES and f.is_file()]
+        for group in sorted(folder.glob("[!.]*"))  # a name that begins with a dot is hidden
+        if group.is_dir()
     }
-    groups = {group: files for group, files in groups.items() if not group.startswith(".")}
     if not any(groups.values()):
         raise CourseError(f"{folder}: no images in it; expected one folder per class with png or jpg files inside.")
     empty = [group for group, files in groups.items() if not files]
@@ -274,15 +283,17 @@ def _split(
     if len(np.unique(labels)) < 2:
         raise CourseError(f"{path}: one class only; there is nothing to tell apart.")
     if split is None:
+        if len(images) < 3:
+            raise CourseError(f"{path}: {len(images)} images are too few for a train, a val and a test part.")
         order = np.random.default_rng(0).permutation(len(images))  # not --seed: every run must hold out the same images
         tenth = max(1, len(images) // 10)
         rows = [order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth]]
     else:
-        rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else [[]]
-    if not all(len(part) for part in rows):
-        raise CourseError(
-            f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
-        )
+        rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else []
+        if sum(map(len, rows)) < len(images) or not all(map(len, rows)):
+            raise CourseError(
+                f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
+            )
     flat = images.reshape(len(images), -1)
     return Data(name, images.shape[1:], classes, *(Part(flat[part], labels[part]) for part in rows))
 

@@ -1,5 +1,6 @@
 """Scores a trained network on images it has not seen: `./course eval 1`."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,12 @@ def part_to_score(cfg: Config, trained: train.Trained) -> tuple[str, data.Part]:
 
 def main(cfg: Config) -> dict:
     """Reads the test set and shows accuracy beside the baseline, the confusion matrix and the surest mistakes."""
+    train.check_device(cfg)
     run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
     trained = train.load_model(run)
+    if not (run / "result.json").is_file():
+        goes_on = f"./course train 1 --out {shlex.quote(str(run))} --resume"
+        raise CourseError(f"{run} has not been trained to its end: `{goes_on}` goes on.")
     result = read_json(run / "result.json")
     name, part = part_to_score(cfg, trained)
     believed = probabilities(trained.model, part)

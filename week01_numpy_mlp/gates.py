@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from shared import cli
+from shared.errors import CourseError
 from shared.plots import figure
 from shared.runs import RUNS
 from week01_numpy_mlp import pictures
@@ -62,6 +63,8 @@ def learn_xor(seed: int, hidden: int = 4, steps: int = 500, lr: float = 0.5) -> 
 
 def main(cfg: Config) -> dict:
     """Trains a perceptron on AND, OR and XOR and an MLP on XOR, and draws where each says 1."""
+    if min(cfg.hidden, cfg.steps) < 1 or not 0 < cfg.lr < np.inf:
+        raise CourseError("--hidden and --steps must be at least 1, and --lr a number above 0.")
     perceptrons, result = {}, {}
     for gate, y in GATES.items():
         perceptrons[gate] = Perceptron(2)
@@ -82,7 +85,7 @@ def main(cfg: Config) -> dict:
         return outputs[:, 1] / outputs.sum(axis=1)
 
     path = Path(cfg.out) / "decision_boundary.png"
-    with figure(path, columns=4, size=(10, 2.9)) as (_, axes):
+    with figure(path, columns=4, size=(10.0, 2.9)) as (_, axes):
         for axis, (gate, perceptron) in zip(axes[:3], perceptrons.items(), strict=True):
             title = f"Perceptron: {gate}" + ("" if result[gate] is not None else ", never")
             pictures.boundary(axis, perceptron.predict, INPUTS, GATES[gate], title)

@@ -22,7 +22,7 @@ def curves(run: Path, path: Path) -> None:
     """Loss and accuracy over the epochs. Where the two losses part, the network begins to learn by heart."""
     rows = history(run)
     epochs = [row["epoch"] for row in rows]
-    with figure(path, columns=2, size=(8, 3.2)) as (_, (left, right)):
+    with figure(path, columns=2, size=(8.0, 3.2)) as (_, (left, right)):
         left.plot(epochs, [row["train_loss"] for row in rows], label="training", color=BLUE)
         left.plot(epochs, [row["val_loss"] for row in rows], label="validation", color=ORANGE)
         left.set(title="Loss", xlabel="epoch", yscale="log")
@@ -41,7 +41,7 @@ def first_layer(model: MLP, shape: tuple[int, ...], path: Path, count: int = 32)
     weights = model.layers[0].W
     strongest = np.argsort(-np.linalg.norm(weights, axis=0))[:count]
     both = LinearSegmentedColormap.from_list("both", [ORANGE, "#FBFAF6", BLUE])
-    with figure(path, rows=4, columns=8, size=(8, 4.2)) as (drawing, axes):
+    with figure(path, rows=4, columns=8, size=(8.0, 4.2)) as (drawing, axes):
         drawing.suptitle("What 32 neurons of the first layer look for", **HEADING)
         for axis in axes.flat:
             axis.set_axis_off()
@@ -91,7 +91,7 @@ def mistakes(
     thought = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(thought != labels)
     wrong = wrong[np.argsort(-probabilities[wrong, thought[wrong]])][:count]
-    with figure(path, rows=3, columns=8, size=(8, 3.9)) as (drawing, axes):
+    with figure(path, rows=3, columns=8, size=(8.0, 3.9)) as (drawing, axes):
         drawing.suptitle("Surest mistakes: what it is → what was thought", **HEADING)
         for axis in axes.flat:
             axis.set_axis_off()

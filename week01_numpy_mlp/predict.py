@@ -64,7 +64,7 @@ def normalise(picture: Image.Image) -> Digit:
     Steps 5 and 6 are LeCun et al.'s. Steps 1 to 4 stand for the scanner and the people who cut out the digits.
 
     Raises:
-        CourseError: nothing is drawn on the page, or nothing that stands out from it.
+        CourseError: nothing is drawn on the page, or too faint or too small.
     """
     return centred(boxed(thickened(digits(ink(brightness(picture)))[0])))
 
@@ -72,19 +72,19 @@ def normalise(picture: Image.Image) -> Digit:
 def brightness(picture: Image.Image) -> Grey:
     """Black 0 to white 1, the right way up, the longer side WORKING_SIDE long."""
     picture = ImageOps.exif_transpose(picture)  # a phone stores its photos lying, with a note on how it was held
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut them off
-        values = np.asarray(picture, dtype=np.float64)
-        low, high = values.min(), values.max()
-        picture = Image.fromarray(np.uint8(255 * (values - low) / max(high - low, 1e-9)))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        grey, alpha = picture.convert("L"), picture.getchannel("A")
-        seen = np.asarray(alpha) > 128
-        light = seen.mean() < 0.5 and np.asarray(grey)[seen].mean(initial=0, where=True) > 128 if seen.any() else False
-        picture = Image.composite(grey, Image.new("L", picture.size, 0 if light else 255), alpha)
+    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut off what is above 255
+        values = np.asarray(picture, dtype=np.float32)
+        values = values - values.min()
+        picture = Image.fromarray(np.uint8(255 * values / max(values.max(), 1e-9)))
+    picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
     scale = WORKING_SIDE / max(picture.size)
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return np.asarray(picture.convert("L").resize(size, Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    size = tuple(max(2, round(side * scale)) for side in picture.size)
+    grey = np.asarray(picture.resize(size, Image.Resampling.BICUBIC).convert("L"), dtype=np.float32) / 255
+    if picture.mode == "L":
+        return grey
+    alpha = np.asarray(picture.getchannel("A").resize(size, Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    light_ink = alpha.mean() < 0.5 and (grey * alpha).sum() > 0.5 * alpha.sum()  # white on nothing
+    return grey * alpha + (1 - alpha) * (0 if light_ink else 1)
 
 
 def shrunk(grey: Grey, filters: list[tuple[type, float]]) -> Grey:
@@ -104,18 +104,22 @@ def shrunk(grey: Grey, filters: list[tuple[type, float]]) -> Grey:
 def dark_on_light(grey: Grey) -> Grey:
     """The page itself, or its negative if it is chalk on a board: most of a page is bare, and what is rare is the ink.
 
-    The median in a wide window is the bare page. Cubed, a few large differences outweigh many small ones.
+    The median in a wide window is the bare page. Sharp edges count most, as strokes have them and shadows do not; and
+    cubed, a few large differences outweigh many small ones. A board is dark, though: a white page on a dark table is none.
     """
     difference = grey - shrunk(grey, [(ImageFilter.MedianFilter, 0.5)])
-    return 1 - grey if (difference**3).sum() > 0 else grey
+    down, right = np.gradient(grey)
+    light_ink = (difference**3 * (down**2 + right**2)).sum() > 0
+    board = np.quantile(grey, 0.65) < (grey.min() + grey.max()) / 2
+    return 1 - grey if light_ink and board else grey
 
 
 def paper(grey: Grey) -> Grey:
     """How bright a page of dark writing would be with nothing written on it.
 
-    A stroke is thin. Give every pixel the brightest value in a window wider than any stroke, and all strokes are gone; give
-    every pixel the darkest of those in the same window, and the edges of shadows are back in their places. (A closing, in
-    the language of mathematical morphology.)
+    A stroke is thin. Give every pixel the brightest value in a window wider than any stroke, and all strokes are gone;
+    give every pixel the darkest of those in the same window, and the edges of shadows are back in their places. (In the
+    language of mathematical morphology: a closing.)
     """
     return shrunk(grey, [(ImageFilter.MaxFilter, 0.25), (ImageFilter.MinFilter, 0.25)])
 
@@ -156,23 +160,22 @@ def belongs(part: np.ndarray, main: np.ndarray) -> bool:
     middle = (first + last) / 2
     within = ((low <= middle) & (middle <= high)).all()
     gap = np.maximum(first - high, low - last).max()
-    return bool(within or (last - first)[0] < 0.6 * (high - low)[0] and gap < (high - low).max() / 6)
+    return bool(within or ((last - first)[0] < 0.6 * (high - low)[0] and gap < (high - low).max() / 4))
 
 
 def digits(swallowed: Grey) -> list[Mask]:
     """The digits on the page as masks of strokes, each cut out to its box, the one with the most ink first.
 
     Raises:
-        CourseError: there is no ink, or so much that it is no writing.
+        CourseError: there is no ink, or only specks.
     """
-    mask = swallowed > max(0.5 * swallowed.max(), LEAST_CONTRAST)
-    if mask.mean() > 0.5:
-        raise CourseError("no strokes on a plain page. Draw one digit, with space around it.")
+    mask = swallowed > max(0.4 * swallowed.max(), LEAST_CONTRAST)
     edge = np.array(mask.shape) - 1
     large = [piece for piece in pieces(mask) if np.ptp(piece, axis=0).max() > 0.02 * WORKING_SIDE]
-    # What runs off the picture is a ruled line or the edge of the table, if there is anything else.
-    inner = [piece for piece in large if piece.min() > 0 and (piece.max(axis=0) < edge).all()]
-    left = inner or large
+    # What runs off the picture is a ruled line, a shadow or the edge of the table.
+    left = [piece for piece in large if piece.min() > 0 and (piece.max(axis=0) < edge).all()]
+    if large and not left:
+        raise CourseError("all that is drawn runs off the picture. Leave plain paper all around the digit.")
     if not left or np.ptp(left[0], axis=0).max() < 0.04 * WORKING_SIDE:
         raise CourseError("the page seems empty. Draw one digit, dark and large, and take the photo from near by.")
     found = []
@@ -189,15 +192,19 @@ def digits(swallowed: Grey) -> list[Mask]:
     return found
 
 
+def stroke_width(strokes: Mask) -> float:
+    """Roughly how wide the pen was, in pixels: the strokes' area over half the length of their outline."""
+    padded = np.pad(strokes, 1)
+    edges = sum((padded != np.roll(padded, 1, axis)).sum() for axis in (0, 1))
+    return float(2.5 * strokes.sum() / edges)  # and not 2: along a slope, counting pixel edges overstates the outline
+
+
 def thickened(strokes: Mask) -> Mask:
     """Draws strokes that are thinner than THIN again, PEN wide; both are shares of the digit's longer side.
 
     At 20 pixels a stroke of a thin pen would be a fraction of a pixel wide, and so only a shade of grey.
     """
-    side = max(strokes.shape)
-    padded = np.pad(strokes, 1)
-    edges = sum((padded != np.roll(padded, 1, axis)).sum() for axis in (0, 1))
-    width = 2.5 * strokes.sum() / edges  # a long stroke has two edges; a slanting edge counts up to 1.4 times, so 2.5
+    side, width = max(strokes.shape), stroke_width(strokes)
     if width >= THIN * side:
         return strokes
     grow = round((PEN * side - width) / 2)
@@ -206,7 +213,7 @@ def thickened(strokes: Mask) -> Mask:
 
 
 def boxed(strokes: Mask) -> UInt8[np.ndarray, "h w"]:
-    """The strokes, brought to a longer side of 20 pixels. Each pixel is as bright as the share of it that is covered."""
+    """The strokes, brought to a longer side of 20 pixels. A pixel is as bright as its share that is covered."""
     scale = 20 / max(strokes.shape)
     height, width = (max(1, round(side * scale)) for side in strokes.shape)
     picture = Image.fromarray(np.uint8(255 * strokes))
@@ -250,7 +257,7 @@ def read(path: Path) -> Image.Image:
 
 
 def drawing(image: Digit, blocks: bool) -> list[str]:
-    """The image as 14 lines of text: each character stands for two pixels, one above the other, either dark or bright."""
+    """The image as 14 lines of text: each character stands for two pixels, one above the other."""
     bright = (image > 80).reshape(14, 2, 28)
     marks = np.array(list(" ▀▄█" if blocks else " '.#"))
     return ["".join(row) for row in marks[bright[:, 0] + 2 * bright[:, 1]]]
