@@ -18,6 +18,8 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["MPLBACKEND"] = "Agg"
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")  # the matrices here are tiny; a second thread would only wait for the first
 # Before any of these packages is imported: from now on their jaxtyping annotations are checked at every call.
 install_import_hook(["shared", *(path.parent.name for path in ROOT.glob("week*/__init__.py"))], "beartype.beartype")
 

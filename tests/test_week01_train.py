@@ -366,7 +366,9 @@ def test_a_learning_rate_that_is_too_large(tmp_path, tiny, no_pictures, fast):
         "--preset", "smoke", "--data", tiny, "--lr", "1e30", "--schedule", "constant", "--out", tmp_path / "run"
     )
     line = refused(train.main, replace(cfg, fast=fast))
-    assert line == ("the loss became nan at step 2 (epoch 1): the steps are too large. Try --lr 1e+29, or --init he.")
+    assert line == (
+        "the loss became nan at step 2 (epoch 1): the steps are too large. Try --lr 1e+29, or another --init."
+    )
     assert not (tmp_path / "run" / "result.json").exists()
 
 
@@ -380,7 +382,7 @@ def test_a_learning_rate_of_a_million_on_the_digits(tmp_path, no_pictures):
     line = refused(
         train.main, config("--preset", "smoke", "--lr", "1e6", "--activation", "relu", "--out", tmp_path / "run")
     )
-    assert "the steps are too large. Try --lr 100000, or --init he." in line
+    assert "the steps are too large. Try --lr 100000, or another --init." in line
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class Diverged(CourseError):
     def __init__(self, loss: float, step: int, epoch: int, lr: float) -> None:
         super().__init__(
             f"the loss became {loss} at step {step} (epoch {epoch}): the steps are too large. "
-            f"Try --lr {lr / 10:g}, or --init he."
+            f"Try --lr {lr / 10:g}, or another --init."
         )
 
 
