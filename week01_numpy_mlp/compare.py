@@ -163,11 +163,8 @@ def main(cfg: Config) -> dict[str, Any]:
                 row: dict[str, Any] = {"seeds": cfg.seeds, "diverged": lost}
                 text = f"diverged in {lost} of {len(runs)}" if lost else ""
                 if last:
-                    mean, spread, early = (
-                        statistics.mean(last),
-                        (statistics.stdev(last) if len(last) > 1 else 0.0),
-                        statistics.mean(first),
-                    )
+                    mean, early = statistics.mean(last), statistics.mean(first)
+                    spread = statistics.stdev(last) if len(last) > 1 else 0.0
                     row |= {"val_accuracy": mean, "std": spread, "after_epoch_1": early}
                     print(f"{label:36s}{mean:>17.2%} ± {spread:.2%}{early:>16.1%}   {text}")
                 else:
