@@ -6,8 +6,8 @@ WEEK = Week(
     number=1,
     title="The Neural Circuit",
     lesson="Build a neural net from scratch: perceptron, backpropagation, SGD to Adam, in NumPy alone",
-    time="15 s on two CPU cores",
-    result="to be measured",
+    time="15 s",
+    result="98.0 % of the bundled digits (logistic regression 91.5 %); MNIST 98.5 % plain, 99.2 % with shifts",
     picture="figures/decision_boundary.png",
-    targets=(Target("sample", "test_accuracy", 0.95), Target("mnist", "test_accuracy", 0.983)),
+    targets=(Target("sample", "test_accuracy", 0.97), Target("mnist", "test_accuracy", 0.983)),
 )

@@ -114,7 +114,7 @@ def picture(part: str, curves: dict[str, list[list[float]]], path: Path) -> None
         for label, runs in curves.items():
             if len(runs) > 0:
                 band(axis, range(1, len(runs[0]) + 1), [[100 * v for v in run] for run in runs], label)
-        axis.set(title=f"{part}: validation accuracy (%)", xlabel="epoch")
+        axis.set(title=f"{part.capitalize()}: validation accuracy (%)", xlabel="epoch")
         if any(curves.values()):
             axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
 
