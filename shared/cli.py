@@ -1,5 +1,7 @@
 """The command line of every program: flags from a dataclass, presets, and one clear line when something is wrong."""
 
+import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared.errors import CourseError
+from shared.errors import CourseError, Stopped
 from shared.files import read_json
 
 
@@ -21,7 +23,8 @@ class CommonConfig:
     device: str = "auto"
     """auto, cpu, cuda or mps. auto takes the fastest one that is there and says why."""
     seed: int = 0
-    """Everything random follows from this number: the same seed gives the same result on the same machine."""
+    """Everything random follows from this number.
+    The same seed gives the same result on the same machine with the same number of threads."""
     out: str = ""
     """The run's folder. Default: the next free one in runs/weekNN."""
     resume: bool = False
@@ -133,12 +136,24 @@ def run(
     presets: Mapping[str, Mapping[str, Any]],
     week: int | None = None,
 ) -> None:
-    """Parses sys.argv, calls main(config), and turns a CourseError into one line on stderr and exit code 2."""
+    """Parses sys.argv, calls main(config), and turns a CourseError into one line on stderr and exit code 2.
+
+    --help opens with the first paragraph of main's docstring. Ctrl-C ends with code 130, and a closed pipe (`| head`)
+    with 141, as they do for other programs.
+    """
+    description = inspect.cleandoc(main.__doc__ or "").partition("\n\n")[0]
     try:
-        main(parse(config_class, presets, sys.argv[1:], (main.__doc__ or "").strip(), week))
+        main(parse(config_class, presets, sys.argv[1:], description, week))
+        sys.stdout.flush()  # a closed pipe shows here, not only when Python ends
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(130)
     except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the end
+        sys.exit(141)

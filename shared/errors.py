@@ -7,3 +7,7 @@ class CourseError(Exception):
     The message is one line: what was wrong, where, and what to do about it. `shared.cli.run` prints it and exits with
     code 2. Anything else that escapes a program is a bug and keeps its traceback.
     """
+
+
+class Stopped(CourseError):
+    """Ctrl-C, answered: the line says where the work stands and how it goes on. No error, but the exit code is 130."""

@@ -23,8 +23,11 @@ import json
 import os
 import re
 import runpy
+import signal
 import sys
 import textwrap
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +37,7 @@ from shared.files import ROOT, written_whole
 
 START = re.compile(r"(\s*)# exercise (\d+): (\S.*)")
 END = re.compile(r"\s*# end of exercise (\d+)")
+UNWRITTEN = re.compile(r"(?:NotImplementedError: )?exercise (\d+), ")  # how a stub's message begins
 ALIKE = re.compile(r"\s*#\s*(end\s+of\s+)?exercise\s*\d", re.IGNORECASE)
 
 
@@ -136,10 +140,13 @@ def pieces(week: Path) -> list[Piece]:
     return sorted(found, key=lambda piece: piece.number)
 
 
-def stub(text: str, name: str = "the reference") -> str:
-    """The file's text with every solution replaced by one `raise NotImplementedError` that says what to write."""
+def stub(text: str, name: str = "the reference", cut: Callable[[Piece], bool] = lambda piece: True) -> str:
+    """The file's text with the solutions replaced by one `raise NotImplementedError` each that says what to write.
+
+    All of them, or those of the pieces for which `cut` says True.
+    """
     lines = text.split("\n")
-    for piece in reversed(regions(text, name)):
+    for piece in filter(cut, reversed(regions(text, name))):
         # JSON's escapes are Python's too, and none has a space in it that textwrap could break at.
         message = json.dumps(f"exercise {piece.number}, {piece.title}: {piece.text}", ensure_ascii=False)[1:-1]
         *parts, last = textwrap.wrap(message, 112 - len(piece.indent), break_long_words=False, break_on_hyphens=False)
@@ -147,6 +154,16 @@ def stub(text: str, name: str = "the reference") -> str:
         block = ["raise NotImplementedError(", *strings, ")"]
         lines[piece.first - 1 : piece.end - 1] = [piece.indent + line for line in block]
     return "\n".join(lines)
+
+
+def unwritten(path: Path) -> list[tuple[str, int]]:
+    """(message, line) of every `raise NotImplementedError("exercise …")` that still stands in a learner's file."""
+    found = []
+    for node in ast.walk(parse(read(path), shown(path))):
+        match node:
+            case ast.Raise(exc=ast.Call(args=[ast.Constant(str(text))])) if UNWRITTEN.match(text):
+                found.append((text, node.lineno))
+    return found
 
 
 def write(week: Path, folder: Path) -> None:
@@ -170,17 +187,30 @@ def write(week: Path, folder: Path) -> None:
 
 
 def diff(week: Path, folder: Path) -> None:
-    """Prints how the learner's files (-) differ from the reference (+), only where they do."""
+    """Prints how the learner's files (-) differ from the reference (+), only where they do.
+
+    The solution of a piece that is not written yet is left out, so that looking at one gives no other away.
+    """
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     colours = {"-": "\33[31m", "+": "\33[32m", "@": "\33[36m"} if coloured else {}
-    same = True
+    same, left_out = True, 0
     for path in written_in(folder):
         if (week / path.name).is_file():
-            mine, reference = read(path).splitlines(), read(week / path.name).splitlines()
+            stubs = [message for message, _ in unwritten(path)]
+            left_out += len(stubs)
+
+            def cut(piece: Piece, stubs: list[str] = stubs) -> bool:
+                return any(message.startswith(f"exercise {piece.number}, {piece.title}: ") for message in stubs)
+
+            mine = read(path).splitlines()
+            reference = stub(read(week / path.name), path.name, cut).splitlines()
             for line in difflib.unified_diff(mine, reference, shown(path), shown(week / path.name), lineterm=""):
                 same, colour = False, colours.get(line[:1], "")
                 say(f"{colour}{line}\33[0m" if colour else line)
-    if same:
+    if left_out:
+        pieces_are = "piece is" if left_out == 1 else "pieces are"
+        say(f"{left_out} {pieces_are} not written yet and left out here.")
+    elif same:
         say("Your files are the same as the reference.")
 
 
@@ -209,13 +239,24 @@ def written_in(folder: Path) -> list[Path]:
 
 
 def run(week: Path, folder: Path, module: str, arguments: list[str]) -> None:
-    """Runs `week.module` as a program with the learner's files in front."""
+    """Runs `week.module` as a program with the learner's files in front.
+
+    Raises:
+        CourseError: there is no such program, or it came to a piece that is not written yet.
+    """
     use(week.name, folder)
     if not any((place / f"{module}.py").is_file() for place in (folder, week)):
         names = ", ".join(path.stem for path in sorted(week.glob("*.py")) if path.stem != "__init__")
         raise CourseError(f"{week.name} has no program '{module}': choose one of {names}.")
     sys.argv[1:] = arguments
-    runpy.run_module(f"{week.name}.{module}", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(f"{week.name}.{module}", run_name="__main__", alter_sys=True)
+    except NotImplementedError as error:
+        if not UNWRITTEN.match(str(error)):
+            raise
+        title, last = str(error).partition(": ")[0], traceback.extract_tb(error.__traceback__)[-1]
+        where, number = f"{shown(Path(last.filename))}:{last.lineno}", number_of(folder.name)
+        raise CourseError(f"{title}, is not written yet ({where}): see ./course check {number}") from None
 
 
 def number_of(text: str) -> int:
@@ -241,6 +282,7 @@ def main(arguments: list[str]) -> int:
     elif command == "check":
         from shared.exercise_check import check  # it imports this module
 
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, on which subprocess.run ends its child
         return 0 if check(week, folder) else 1
     else:
         {"write": write, "diff": diff}[command](week, folder)
@@ -249,10 +291,17 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        status = main(sys.argv[1:])
+        sys.stdout.flush()  # here, where a closed pipe is still caught
+        sys.exit(status)
     except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # `| head` has seen enough; a program of the week may have another pipe in mind
+        if sys.argv[1] == "run":
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it flushes
+        sys.exit(141)
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         sys.exit(130)

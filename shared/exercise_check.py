@@ -1,6 +1,5 @@
 """`./course check N`: runs a week's exercise tests on the learner's files and prints one line per piece."""
 
-import ast
 import os
 import re
 import subprocess
@@ -13,10 +12,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from shared.errors import CourseError
-from shared.exercise import Piece, number_of, parse, pieces, read, say, shown, written_in
+from shared.exercise import UNWRITTEN, Piece, number_of, parse, pieces, read, say, shown, unwritten, written_in
 from shared.files import ROOT, write_json
 
-UNWRITTEN = re.compile(r"(?:NotImplementedError: )?exercise (\d+), ")
+RUN_SECONDS = 120  # for all tests of a week together; shared/exercise_clock.py ends a single one, where it can
+PYTEST_ITSELF = re.compile(r"\.\.\.Full output|\[.*full report in element text\]|Use -v|At index ")
 MARKS = {"passed": "✓", "failed": "✗", "waits": "·", "not written": "·"}
 
 
@@ -34,8 +34,8 @@ class Outcome:
 def pytest_arguments(number: int, folder: Path, report: Path) -> list[str]:
     """What pytest needs to run the exercise tests of a week on the files in `folder`."""
     files = [str(path) for path in sorted((ROOT / "tests").glob(f"test_week{number:02}*.py"))]
-    options = ["-m", "exercise", "--tb=native", "-p", "no:cacheprovider", f"--rootdir={ROOT}", f"--junitxml={report}"]
-    return [*files, *options, f"--mine={folder.resolve()}"]
+    options = ["-m", "exercise", "--tb=native", "-p", "no:cacheprovider", "-p", "shared.exercise_clock"]
+    return [*files, *options, f"--rootdir={ROOT}", f"--junitxml={report}", f"--mine={folder.resolve()}"]
 
 
 def read_report(report: Path, folder: Path) -> list[Outcome]:
@@ -67,7 +67,8 @@ def place(traceback: str, folder: Path) -> str:
 
 def helpful(outcome: Outcome, folder: Path) -> str:
     """What a failed test says, in one line: the first three lines of its message, and where."""
-    lines = [line.strip() for line in outcome.message.removeprefix("AssertionError:").splitlines() if line.strip()]
+    lines = [line.strip() for line in outcome.message.removeprefix("AssertionError:").splitlines()]
+    lines = [line for line in lines if line and not PYTEST_ITSELF.match(line)]
     said = textwrap.shorten("; ".join(lines[:3]) or "assertion without a message", 200, placeholder=" …")
     return f"{said} ({place(outcome.traceback, folder) or outcome.test})"
 
@@ -75,10 +76,8 @@ def helpful(outcome: Outcome, folder: Path) -> str:
 def stubs_in(path: Path) -> dict[int, str]:
     """{number: file:line} of the pieces whose `raise NotImplementedError("exercise …")` still stands in the file."""
     found = {}
-    for node in ast.walk(parse(read(path), shown(path))):
-        match node:
-            case ast.Raise(exc=ast.Call(args=[ast.Constant(str(text))])) if cut := UNWRITTEN.match(text):
-                found.setdefault(int(cut[1]), f"{shown(path)}:{node.lineno}")
+    for text, line in unwritten(path):
+        found.setdefault(int(UNWRITTEN.match(text)[1]), f"{shown(path)}:{line}")
     return found
 
 
@@ -98,7 +97,9 @@ def judge(todo: Iterable[Piece], folder: Path, outcomes: Iterable[Outcome]) -> d
             where = stubs.get(number) or place(stopped[number].traceback, folder)
             verdicts[number] = "not written", f"not written yet ({where})"
         elif wrong:
-            verdicts[number] = "failed", f"failed: {helpful(wrong[0], folder)}"
+            earlier = [n for n, (status, _) in verdicts.items() if status == "failed"]
+            hint = f" (check exercise {earlier[0]} first)" if earlier else ""
+            verdicts[number] = "failed", f"failed: {helpful(wrong[0], folder)}{hint}"
         elif stopped:
             verdicts[number] = "waits", f"waits for exercise {min(stopped)}"
         elif not passed:
@@ -109,12 +110,18 @@ def judge(todo: Iterable[Piece], folder: Path, outcomes: Iterable[Outcome]) -> d
 
 
 def run_tests(number: int, folder: Path) -> list[Outcome]:
-    """Runs the exercise tests of a week on the learner's files, in a process of their own."""
+    """Runs the exercise tests of a week on the learner's files, in a process of their own.
+
+    Raises:
+        subprocess.TimeoutExpired: they did not end within RUN_SECONDS; the process has been killed.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary) / "report.xml"
         command = [sys.executable, "-m", "pytest", *pytest_arguments(number, folder, report)]
         env = {name: v for name, v in os.environ.items() if name not in ("COURSE_RECORD_TESTS", "PYTEST_ADDOPTS")}
-        done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_SECONDS
+        )
         if not report.is_file():
             last = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()[-1:]
             raise CourseError(f"the tests of week {number} did not start: {' '.join(last)}")
@@ -128,7 +135,11 @@ def check(week: Path, folder: Path) -> bool:
         parse(read(path), shown(path))  # before any test: the clearest line there is for a typing mistake
     verdicts = judge(todo, folder, [])
     if any(status != "not written" for status, _ in verdicts.values()):
-        verdicts = judge(todo, folder, run_tests(number, folder))
+        try:
+            verdicts = judge(todo, folder, run_tests(number, folder))
+        except subprocess.TimeoutExpired:
+            say(f"{MARKS['failed']} the tests did not end within {RUN_SECONDS} s: a loop in your code never ends")
+            return False
     titles: dict[int, list[str]] = {}
     for piece in todo:
         titles.setdefault(piece.number, []).append(piece.title)

@@ -12,7 +12,7 @@ import pytest
 
 from shared import cli, runs
 from shared.cli import CommonConfig
-from shared.errors import CourseError
+from shared.errors import CourseError, Stopped
 from shared.files import ROOT
 
 
@@ -163,6 +163,34 @@ def test_ctrl_c_is_one_word_and_code_130(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "stopped.\n")
 
 
+def test_a_stop_that_was_answered_is_no_error_and_code_130(monkeypatch, capsys):
+    def main(cfg):
+        raise Stopped("stopped at step 3 of 9; saved.")
+
+    assert run(monkeypatch, main) == 130
+    assert capsys.readouterr() == ("", "stopped at step 3 of 9; saved.\n")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_closed_pipe_is_quiet(lines):
+    """As with `| head`: nobody reads on, whether that shows while printing or only at the end."""
+    code = (
+        "import sys; from shared import cli\n"
+        "def main(cfg): sys.stdin.readline(); [print('a line') for _ in range(int(sys.stdin.readline()))]\n"
+        "cli.run(main, cli.CommonConfig, {'quick': {}})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    )  # fmt: skip
+    with process:
+        process.stdout.close()
+        process.stdin.write(f"go\n{lines}\n")
+        process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_main_gets_the_config(monkeypatch):
     seen = []
     monkeypatch.setattr(sys, "argv", ["train.py", "--preset", "smoke", "--seed", "3"])
@@ -177,16 +205,21 @@ def test_help_teaches_every_flag(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
 
     def main(cfg):
-        """Trains a small thing."""
+        """Trains a small thing,
+        and says so.
+
+        Returns nothing.
+        """
 
     assert run(monkeypatch, main, "--help") == 0
     text = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
     assert "usage: ./course train 1" in text
-    assert "Trains a small thing." in text
+    assert "Trains a small thing, and says so." in text
+    assert "Returns" not in text, "what main returns is for who calls it, not for who types"
     for flag, help_text in {
         "--data STR": "a real data set by name (downloaded once), or a path of your own. The week's README says",
         "--device STR": "auto, cpu, cuda or mps.",
-        "--seed INT": "the same seed gives the same result",
+        "--seed INT": "The same seed gives the same result on the same machine with the same number of threads.",
         "--out STR": "The run's folder.",
         "--resume": "Go on with the run in --out",
         "--preset STR": "`full` (the real thing). A flag given by hand wins over the preset. (default: quick)",

@@ -3,7 +3,9 @@
 import ast
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +116,14 @@ def house(tmp_path):
     """A small copy of the repository with one made-up week."""
     root = tmp_path / "a house"
     files = ["shared/__init__.py", "shared/errors.py", "shared/files.py", "shared/plan.py", "shared/exercise.py"]
-    for name in [*files, "shared/exercise_check.py", "conftest.py", "tests/conftest.py", "pyproject.toml"]:
+    for name in [
+        *files,
+        "shared/exercise_check.py",
+        "shared/exercise_clock.py",
+        "conftest.py",
+        "tests/conftest.py",
+        "pyproject.toml",
+    ]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     week = {
@@ -276,6 +285,30 @@ def test_diff_shows_changed_lines_only(house):
     assert run(house, "diff", "1") == (0, "Your files are the same as the reference.\n", "")
 
 
+def test_diff_gives_no_solution_of_an_unwritten_piece_away(house):
+    run(house, "write", "1")
+    assert run(house, "diff", "1") == (0, "4 pieces are not written yet and left out here.\n", "")
+    stub = mine(house).read_text(encoding="utf-8").split("def negative")[0]
+    put(house, stub + MODEL[MODEL.index("def negative") :].replace("return -a", "return 0 - a"))
+    code, out, err = run(house, "diff", "1")
+    assert (code, err) == (0, "")
+    changed = [line for line in out.splitlines() if line.startswith(("-", "+"))]
+    assert changed[2:] == ["-    return 0 - a", "+    return -a"]
+    assert out.endswith("\n3 pieces are not written yet and left out here.\n")
+    assert "return a + b" not in out and "self.mean" not in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_output_into_a_pipe_that_closes_ends_quietly(house):
+    put(house, "".join(f"x{i} = {i}\n" for i in range(20_000)))
+    command = [sys.executable, "-m", "shared.exercise", "diff", "1"]
+    with subprocess.Popen(command, cwd=house, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 # check
 
 
@@ -330,8 +363,41 @@ def test_check_gives_the_first_helpful_line_of_an_assertion(house):
     assert code == 1
     assert one.endswith("   failed: 1 + 2 is 3; assert -1.0 == 3.0; + where -1.0 = add(1.0, 2.0) (test_add)")
     assert "failed: Not equal to tolerance rtol=1e-07, atol=0; Mismatched elements: 1 / 1 (100%); " in two
-    assert two.endswith("(test_mean)")
+    assert two.endswith("(test_mean) (check exercise 1 first)")
     assert "failed: " in three and "type" in three.lower()  # the annotations of the learner's file are checked as well
+
+
+def shorten(house, module, name, seconds):
+    """Lowers a time limit of check in the copy."""
+    path = house / "shared" / module
+    text, found = re.subn(rf"^{name} = \d+", f"{name} = {seconds}", path.read_text(encoding="utf-8"), flags=re.M)
+    assert found == 1
+    path.write_text(text, encoding="utf-8")
+
+
+ENDLESS = MODEL.replace("    return a + b", "    while True:\n        a += b")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
+def test_check_names_the_loop_that_never_ends_and_goes_on(house):
+    shorten(house, "exercise_clock.py", "TEST_SECONDS", 1)
+    put(house, ENDLESS)
+    code, out, _ = run(house, "check", "1")
+    assert code == 1
+    one, two, three = lines_of(out)
+    line = ENDLESS.splitlines().index("    while True:") + 1
+    said = "failed: does not end within 1 s: a loop in your code never ends (exercises/week01/model.py:"
+    assert said in one and one.endswith((f":{line})", f":{line + 1})"))
+    assert said in two and two.endswith(" (check exercise 1 first)")
+    assert three.endswith("passed (1 test)")
+
+
+def test_check_ends_when_the_tests_do_not(house):
+    shorten(house, "exercise_check.py", "RUN_SECONDS", 2)
+    put(house, ENDLESS)
+    code, out, err = run(house, "check", "1")
+    assert (code, err) == (1, "")
+    assert out == "✗ the tests did not end within 2 s: a loop in your code never ends\n"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +452,8 @@ def test_judge_counts_a_missing_file_as_not_written_and_no_test_as_failed(house)
     ]
     verdicts = exercise_check.judge(todo, folder, outcomes)
     assert verdicts[1] == ("failed", "failed: none of its tests ran here")
-    assert verdicts[2] == ("failed", "failed: shapes differ; more; much more (test_d)")
+    said = "failed: shapes differ; more; much more (test_d) (check exercise 1 first)"
+    assert verdicts[2] == ("failed", said)
     assert verdicts[3][0] == "not written"
 
 
@@ -401,6 +468,21 @@ def test_run_starts_the_program_with_the_learners_model(house):
     assert out == f"__main__ ['--epochs', '3'] {mine(house)} {helper}\n"
     message = "error: week01_numpy_mlp has no program 'trian': choose one of helper, model, train.\n"
     assert run(house, "run", "1", "trian") == (2, "", message)
+
+
+def test_run_that_comes_to_an_unwritten_piece_is_one_line(house):
+    run(house, "write", "1")
+    train = house / "week01_numpy_mlp" / "train.py"
+    train.write_text("from week01_numpy_mlp import model\n\nmodel.add(1.0, 2.0)\n", encoding="utf-8")
+    place = "(exercises/week01/model.py:10)"
+    message = f"error: exercise 1, a sum of two numbers, is not written yet {place}: see ./course check 1\n"
+    assert run(house, "run", "1", "train") == (2, "", message)
+
+
+def test_pytests_own_remarks_are_not_repeated(tmp_path):
+    message = "AssertionError: dW is wrong\n...Full output truncated (2 lines hidden), use '-vv' to show\n"
+    outcome = Outcome(2, "test_dW", "failed", message + "[+2 more lines; full report in element text]")
+    assert exercise_check.helpful(outcome, tmp_path / "week01") == "dW is wrong (test_dW)"
 
 
 def test_use_prefers_the_learners_file_and_falls_through_for_the_rest(tmp_path, monkeypatch):

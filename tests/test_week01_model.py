@@ -20,6 +20,54 @@ def relative_error(a, b):
     return np.abs(a - b).max() / max(1e-12, np.abs(a).max(), np.abs(b).max())
 
 
+def close(found, expected, tolerance, what, batch=None):
+    """Passes when `found` equals `expected`; otherwise fails with one line that says in what way `what` is wrong."""
+    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
+    if found.shape != expected.shape:
+        raise AssertionError(f"{what} has the shape {found.shape}, should be {expected.shape}")
+    if not np.isfinite(found).all():
+        raise AssertionError(f"{what} has NaN or inf in it")
+    if relative_error(found, expected) <= tolerance:
+        return
+    ratio = float((found * expected).sum() / (expected * expected).sum()) if expected.any() else math.nan
+    constant = relative_error(found, ratio * expected) <= 1e-6 < abs(ratio - 1)
+    if constant and abs(ratio) < 1e-9:
+        wrong = "is 0"
+    elif constant and math.isclose(ratio, -1, rel_tol=1e-6):
+        wrong = "has the wrong sign"
+    elif constant and batch and math.isclose(ratio, batch, rel_tol=1e-6):
+        wrong = f"is {batch} times too large: divide by the batch, once"
+    elif constant and batch and math.isclose(ratio, 1 / batch, rel_tol=1e-6):
+        wrong = f"is {batch} times too small: divided by the batch once too often"
+    elif found.size == 1:
+        wrong = f"is {found.item():.6g}, should be {expected.item():.6g}"
+    elif constant:
+        wrong = f"is wrong: everything is {ratio:.4g} times the right value"
+    else:
+        wrong = f"differs by up to {relative_error(found, expected):.1g} (relative)"
+    raise AssertionError(f"{what} {wrong}")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([[1.0, 2.0]], "dx has the shape (1, 2), should be (3,)"),
+        ([1.0, np.nan, 3.0], "dx has NaN or inf in it"),
+        ([0.0, 0.0, 0.0], "dx is 0"),
+        ([-1.0, -2.0, -4.0], "dx has the wrong sign"),
+        ([8.0, 16.0, 32.0], "dx is 8 times too large: divide by the batch, once"),
+        ([1 / 8, 2 / 8, 4 / 8], "dx is 8 times too small: divided by the batch once too often"),
+        ([3.0, 6.0, 12.0], "dx is wrong: everything is 3 times the right value"),
+        ([1.0, 2.0, 4.4], "dx differs by up to 0.09 (relative)"),
+    ],
+)
+def test_close_says_in_what_way_a_number_is_wrong(found, message):
+    with pytest.raises(AssertionError) as error:
+        close(found, [1.0, 2.0, 4.0], 1e-7, "dx", batch=8)
+    assert str(error.value) == message
+    close([1.0, 2.0, 4.0 + 1e-8], [1.0, 2.0, 4.0], 1e-7, "dx")
+
+
 def numerical_gradient(f, x, h=1e-5):
     """∂f/∂x by central differences, for a float f() that looks at x; x is changed in place and put back."""
     gradient = np.zeros_like(x)
@@ -34,12 +82,12 @@ def numerical_gradient(f, x, h=1e-5):
     return gradient
 
 
-def check_layer(layer, x):
+def check_layer(layer, x, what):
     """The layer's backward pass is the gradient of its forward pass, seen through a random weighting of its outputs."""
     weighting = np.random.default_rng(1).normal(size=layer.forward(x).shape)
     expected = numerical_gradient(lambda: float((layer.forward(x) * weighting).sum()), x)
     layer.forward(x)
-    assert relative_error(layer.backward(weighting.copy()), expected) <= 1e-7
+    close(layer.backward(weighting.copy()), expected, 1e-7, what, batch=len(x))
 
 
 def linear(fan_in, fan_out, dtype=np.float64, seed=0):
@@ -68,6 +116,14 @@ def test_one_mistake_moves_the_line_by_the_error_times_the_example():
 
 
 @pytest.mark.exercise(1)
+def test_the_second_example_meets_the_weights_that_the_first_has_moved():
+    perceptron = Perceptron(1)
+    perceptron.learn(np.array([[1.0], [2.0]]), np.array([1, 1]), max_epochs=1)
+    if (perceptron.w.tolist(), perceptron.b) != ([1.0], 1.0):
+        raise AssertionError("move the weights after each example: the next is predicted with the weights as they are")
+
+
+@pytest.mark.exercise(1)
 @pytest.mark.parametrize("gate", ["AND", "OR"])
 def test_perceptron_learns_and_and_or(gate):
     perceptron = Perceptron(2)
@@ -89,17 +145,15 @@ def test_perceptron_makes_no_more_mistakes_than_novikoffs_bound(rng):
     line = np.array([1.0, 1.0, 0.0]) / math.sqrt(2)
     margins = np.abs(np.column_stack([x, np.ones(200)]) @ line)
     x, y = x[margins > 0.3], (x @ [1.0, 1.0] > 0).astype(int)[margins > 0.3]
-    perceptron, mistakes = Perceptron(2), 0
-    while True:
+    bound = np.sqrt((x**2).sum(axis=1) + 1).max() ** 2 / 0.3**2
+    perceptron, mistakes, wrong = Perceptron(2), 0, 1
+    while wrong:
         wrong = 0
         for xi, yi in zip(x, y, strict=True):  # one example a call: the weights move only where it was wrong
             wrong += perceptron.learn(xi[None], np.array([yi]), max_epochs=1) is None
         mistakes += wrong
-        if not wrong:
-            break
-        assert mistakes < 10_000, f"still wrong after {mistakes} mistakes"
-    longest = np.sqrt((x**2).sum(axis=1) + 1).max()
-    assert 0 < mistakes <= (longest / 0.3) ** 2
+        assert mistakes <= bound, f"{mistakes} mistakes, and a line with a margin is found after {bound:.0f} at most"
+    assert mistakes > 0
     assert (perceptron.predict(x) == y).all()
 
 
@@ -111,7 +165,7 @@ def test_linear_forward_equals_torch(rng):
     torch = pytest.importorskip("torch")
     layer, x = linear(5, 3), rng.normal(size=(4, 5))
     expected = torch.nn.functional.linear(torch.from_numpy(x), torch.from_numpy(layer.W.T), torch.from_numpy(layer.b))
-    assert relative_error(layer.forward(x), expected.numpy()) <= 1e-12
+    close(layer.forward(x), expected.numpy(), 1e-12, "z = x W + b")
 
 
 @pytest.mark.exercise(2)
@@ -126,12 +180,12 @@ def test_linear_gradients_equal_finite_differences(rng):
     windows = layer.dW, layer.db
     loss()
     layer.gradients(weighting)
-    assert relative_error(layer.dW, by_hand["W"]) <= 1e-7, "dW (fan_in, fan_out) is wrong (BP4)"
-    assert relative_error(layer.db, by_hand["b"]) <= 1e-7, "db (fan_out,) is wrong (BP3)"
+    close(layer.dW, by_hand["W"], 1e-7, "dW (BP4)", batch=4)
+    close(layer.db, by_hand["b"], 1e-7, "db (BP3)", batch=4)
     assert layer.dW is windows[0] and layer.db is windows[1], (
         "fill dW[:] and db[:]; a new array is not seen by the optimiser"
     )
-    check_layer(layer, x)
+    check_layer(layer, x, "dx (BP2)")
 
 
 # ---------------------------------------------------------------- exercise 3: the activations
@@ -142,13 +196,13 @@ def test_linear_gradients_equal_finite_differences(rng):
 def test_activation_equals_torch(layer, name, rng):
     torch = pytest.importorskip("torch")
     x = rng.normal(size=(6, 4)) * 3
-    assert relative_error(layer().forward(x.copy()), getattr(torch, name)(torch.from_numpy(x)).numpy()) <= 1e-12
+    close(layer().forward(x.copy()), getattr(torch, name)(torch.from_numpy(x)).numpy(), 1e-12, f"{name}, forward,")
 
 
 @pytest.mark.exercise(3)
 @pytest.mark.parametrize("layer", [Sigmoid, ReLU])
 def test_activation_gradient_equals_finite_differences(layer, rng):
-    check_layer(layer(), rng.normal(size=(6, 4)) * 2)
+    check_layer(layer(), rng.normal(size=(6, 4)) * 2, f"dz of {layer.__name__}")
 
 
 @pytest.mark.exercise(3)
@@ -165,7 +219,7 @@ def test_activation_keeps_float32(layer):
 
 
 def test_tanh_gradient_equals_finite_differences(rng):
-    check_layer(Tanh(), rng.normal(size=(6, 4)))
+    check_layer(Tanh(), rng.normal(size=(6, 4)), "dz of Tanh")
 
 
 # ---------------------------------------------------------------- exercise 4: softmax and cross-entropy
@@ -179,8 +233,8 @@ def test_cross_entropy_and_gradient_equal_torch(rng):
     expected = torch.nn.functional.cross_entropy(theirs, torch.from_numpy(labels))
     expected.backward()
     loss = SoftmaxCrossEntropy()
-    assert loss.forward(logits, labels) == pytest.approx(expected.item(), rel=1e-10)
-    assert relative_error(loss.backward(), theirs.grad.numpy()) <= 1e-10
+    close(loss.forward(logits, labels), expected.item(), 1e-10, "the loss", batch=8)
+    close(loss.backward(), theirs.grad.numpy(), 1e-10, "dlogits (BP1)", batch=8)
 
 
 @pytest.mark.exercise(4)
@@ -189,7 +243,16 @@ def test_cross_entropy_gradient_equals_finite_differences(rng):
     loss = SoftmaxCrossEntropy()
     expected = numerical_gradient(lambda: loss.forward(logits, labels), logits)
     loss.forward(logits, labels)
-    assert relative_error(loss.backward(), expected) <= 1e-7
+    close(loss.backward(), expected, 1e-7, "dlogits (BP1)", batch=4)
+
+
+@pytest.mark.exercise(4)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_rows_that_lie_far_apart_do_not_disturb_each_other():
+    loss = SoftmaxCrossEntropy()
+    found = loss.forward(np.array([[1000.0, 1000.0], [0.0, 0.0]]), np.array([0, 1]))
+    close(found, math.log(2), 1e-12, "with one row 1000 below the other, the loss", batch=2)
+    close(loss.backward(), [[-0.25, 0.25], [0.25, -0.25]], 1e-12, "with one row 1000 below the other, dlogits", batch=2)
 
 
 @pytest.mark.exercise(4)
@@ -236,7 +299,7 @@ def test_backpropagation_equals_finite_differences(activation, loss, network, rn
     mlp.loss_and_gradient(x.copy(), labels)
     found = mlp.grads.copy()
     expected = numerical_gradient(lambda: mlp.loss.forward(mlp.forward(x.copy()), labels), mlp.params)
-    assert relative_error(found, expected) <= 1e-7
+    close(found, expected, 1e-7, "the gradient of the whole network", batch=6)
 
 
 @pytest.mark.exercise(5)
@@ -252,7 +315,7 @@ def test_backpropagation_through_dropout_equals_finite_differences(rng):
     loss()
     mlp.backward()
     found = mlp.grads.copy()
-    assert relative_error(found, numerical_gradient(loss, mlp.params)) <= 1e-7
+    close(found, numerical_gradient(loss, mlp.params), 1e-7, "the gradient through dropout", batch=6)
 
 
 @pytest.mark.exercise(5)
@@ -261,8 +324,8 @@ def test_mlp_learns_xor():
     for seed in range(5):
         mlp, losses = gates.learn_xor(seed)
         solved.append(bool((mlp.forward(INPUTS).argmax(axis=1) == GATES["XOR"]).all()))
-        assert losses[-1] < losses[0] / 100
-    assert all(solved)
+        assert losses[-1] < losses[0] / 100, f"on XOR the loss falls only from {losses[0]:.3f} to {losses[-1]:.3f}"
+    assert all(solved), f"XOR is learned from {sum(solved)} of 5 seeds"
 
 
 @pytest.mark.exercise(5)
@@ -273,7 +336,7 @@ def test_one_batch_is_learned_by_heart(rng):
     for _ in range(300):
         loss = mlp.loss_and_gradient(x, labels)
         optimizer.step(mlp.grads, 0.1)
-    assert loss < 0.01
+    assert loss < 0.01, f"one batch should be learned by heart, but after 300 steps the loss is {loss:.3f}"
     assert (mlp.forward(x).argmax(axis=1) == labels).all()
 
 
@@ -332,9 +395,8 @@ def test_ten_sgd_steps_equal_torch(options, activation, network):
     assert ten_steps_beside_torch(ours, theirs, network, activation) <= 1e-6
 
 
-@pytest.mark.exercise(6)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_ten_adam_steps_equal_torch(weight_decay):
+def test_ten_adam_steps_of_a_network_equal_torch(weight_decay):
     def ours(params):
         return optim.Adam(params, weight_decay)
 
@@ -348,8 +410,47 @@ def test_ten_adam_steps_equal_torch(weight_decay):
 def test_adams_first_step_is_lr_whatever_the_slope():
     params = np.zeros(3)
     optim.Adam(params).step(np.array([1e-3, -1.0, 1e3]), lr=0.01)
-    assert np.abs(np.abs(params) - 0.01).max() < 1e-6, "with the bias corrected, the first step is ±lr for every slope"
-    assert np.sign(params).tolist() == [-1, 1, -1], "downhill: against the sign of the gradient"
+    if np.sign(params).tolist() != [-1, 1, -1]:
+        raise AssertionError("step downhill: against the sign of the gradient")
+    if not np.allclose(np.abs(params), 0.01, rtol=0.01):
+        raise AssertionError("with the bias corrected, the first step is ±lr for every slope, steep or not")
+
+
+@pytest.mark.exercise(6)
+def test_adam_counts_its_steps_and_corrects_each_for_the_zeros_it_began_with():
+    params = np.zeros(2)
+    optimizer = optim.Adam(params)
+    for step in (1, 2, 3):
+        optimizer.step(np.array([1.0, -2.0]), lr=0.01)
+        if optimizer.t != step:
+            raise AssertionError(f"self.t is {optimizer.t} after step {step}: add 1 in every step, before it is used")
+        close(params, [-0.01 * step, 0.01 * step], 1e-6, f"under a constant slope, params after step {step} of lr each")
+
+
+@pytest.mark.exercise(6)
+def test_adam_adds_eps_outside_of_the_root():
+    params = np.zeros(1)
+    optim.Adam(params, eps=1e-8).step(np.array([1e-8]), lr=0.01)  # √v̂ is eps, so half a step
+    if not np.allclose(params, -0.005, rtol=1e-6):
+        raise AssertionError(
+            "for a slope as small as eps the step is wrong: divide by √v̂ + eps, eps outside of the root"
+        )
+
+
+@pytest.mark.exercise(6)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_ten_adam_steps_equal_torch(weight_decay, rng):
+    """Gradients drawn at random: no other piece has a part in it."""
+    torch = pytest.importorskip("torch")
+    params = rng.normal(size=20)
+    theirs = torch.from_numpy(params.copy())
+    optimizer, reference = optim.Adam(params, weight_decay), torch.optim.AdamW([theirs], weight_decay=weight_decay)
+    for step in range(10):
+        grads, lr = rng.normal(size=20), 0.05 / (step + 1)
+        theirs.grad, reference.param_groups[0]["lr"] = torch.from_numpy(grads.copy()), lr
+        optimizer.step(grads, lr)
+        reference.step()
+    close(params, theirs.numpy(), 1e-10, "params after ten steps of Adam")
 
 
 def test_schedule_rises_then_falls_to_zero():

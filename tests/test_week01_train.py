@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from shared import checkpoint, cli, runs
-from shared.errors import CourseError
+from shared.errors import CourseError, Stopped
 from shared.files import ROOT, read_json
-from week01_numpy_mlp import bench, compare, data, gates, pictures, train
+from week01_numpy_mlp import bench, compare, data, gates, pictures, predict, repeat, train
 from week01_numpy_mlp import eval as evaluation
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")  # they would print on stderr
@@ -128,7 +128,7 @@ def test_the_smoke_preset_beats_its_baseline():
     assert statistics.mean(theirs) > 0.85, "a baseline that is badly trained proves nothing"
 
 
-def test_the_saved_network_is_the_best_one_on_val(tmp_path, tiny, monkeypatch, no_pictures):
+def test_the_saved_network_is_the_best_one_on_val(tmp_path, tiny, monkeypatch, no_pictures, capfd):
     """With the accuracies 0.5, 0.9, 0.7 in three epochs it is the second epoch's network that is kept."""
     accuracies, params = iter([0.5, 0.9, 0.7]), []
     real = train.evaluate
@@ -142,6 +142,7 @@ def test_the_saved_network_is_the_best_one_on_val(tmp_path, tiny, monkeypatch, n
     monkeypatch.setattr(train, "evaluate", evaluate)
     result = train.main(config("--preset", "smoke", "--data", tiny, "--out", tmp_path / "run"))
     assert (result["metrics"]["val_accuracy"], result["metrics"]["last_val_accuracy"]) == (0.9, 0.7)
+    assert "\n(the weights of the best epoch on val, 2, are kept)\n" in capfd.readouterr().out
     np.testing.assert_array_equal(train.load_model(tmp_path / "run").model.params, params[1])
 
 
@@ -268,7 +269,10 @@ def test_interrupted_and_continued_is_bit_for_bit_the_same(tmp_path, tiny, inter
     whole, parts = tmp_path / "whole", tmp_path / "in parts"
     train.main(config(*flags, "--out", whole))
     interrupt(4)  # inside the first of three epochs of ten steps
-    assert refused(train.main, config(*flags, "--out", parts)) == (
+    cfg = config(*flags, "--out", parts)
+    with pytest.raises(Stopped) as stopped:
+        train.main(cfg)
+    assert str(stopped.value) == (
         f"stopped at step 4 of 30; saved. `./course train 1 --out '{parts}' --resume` goes on."
     )
     assert not (parts / "result.json").exists()
@@ -367,7 +371,7 @@ def test_a_learning_rate_that_is_too_large(tmp_path, tiny, no_pictures, fast):
     )
     line = refused(train.main, replace(cfg, fast=fast))
     assert line == (
-        "the loss became nan at step 2 (epoch 1): the steps are too large. Try --lr 1e+29, or another --init."
+        "the loss became nan at step 2 (epoch 1): the steps are too large. Try --lr 0.1, or another --init."
     )
     assert not (tmp_path / "run" / "result.json").exists()
 
@@ -382,7 +386,47 @@ def test_a_learning_rate_of_a_million_on_the_digits(tmp_path, no_pictures):
     line = refused(
         train.main, config("--preset", "smoke", "--lr", "1e6", "--activation", "relu", "--out", tmp_path / "run")
     )
-    assert "the steps are too large. Try --lr 100000, or another --init." in line
+    assert "the steps are too large. Try --lr 0.1, or another --init." in line
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "advice"),
+    [("sgd", 50.0, "0.1"), ("sgd", 0.5, "0.05"), ("adam", 5.0, "0.001"), ("adam", 0.002, "0.0002")],
+)
+def test_the_advice_is_a_learning_rate_that_works(optimizer, lr, advice):
+    said = str(train.Diverged(float("inf"), 3, 1, train.Config(optimizer=optimizer, lr=lr)))
+    assert said == (
+        f"the loss became inf at step 3 (epoch 1): the steps are too large. Try --lr {advice}, or another --init."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lr", "advice"), [(5, "a smaller"), (1e-9, "another")], ids=["dead at once", "next to no steps"]
+)
+def test_a_training_that_learns_nothing_says_so(tmp_path, no_pictures, capfd, lr, advice):
+    flags = ("--lr", lr, "--init", "small", "--epochs", 1, "--out", tmp_path / "run")
+    result = train.main(config(*flags))
+    counts = np.bincount(data.load("sample").val.labels)
+    guessing = counts.max() / 1000
+    assert result["metrics"]["val_accuracy"] <= guessing + 0.01
+    assert (
+        f"\nit has learned nothing: val accuracy is that of always guessing {counts.argmax()} ({guessing:.2%}). "
+        f"Try {advice} --lr, or another --init.\n"
+    ) in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("accuracy", "warned"), [(0.2, True), (0.61, True), (0.63, False), (1.0, False)])
+def test_what_counts_as_nothing_learned(accuracy, warned):
+    part = data.Part(np.zeros((100, 4), np.uint8), np.repeat([0, 1, 2], [30, 60, 10]))
+    digits = data.Data("letters", (2, 2), ("a", "b", "c"), part, part, part)
+    line = "it has learned nothing: val accuracy is that of always guessing b (60.00%). "
+    advice = "Try another --lr, or another --init."
+    assert train.warning(train.Config(), digits, accuracy) == (line + advice if warned else "")
+
+
+def test_a_perfect_score_is_never_nothing():
+    part = data.Part(np.zeros((3, 4), np.uint8), np.zeros(3, dtype=np.int64))
+    assert train.warning(train.Config(), data.Data("one", (2, 2), ("a", "b"), part, part, part), 1.0) == ""
 
 
 @pytest.mark.parametrize(
@@ -418,7 +462,7 @@ def test_flags_that_cannot_work(tmp_path, change, complaint):
     assert not out.exists(), "a run folder was made for nothing"
 
 
-def test_the_edges_of_what_is_allowed_are_allowed(tmp_path, tiny, no_pictures):
+def test_the_edges_of_what_is_allowed_are_allowed(tmp_path, tiny, no_pictures, capfd):
     train.check(train.Config(shift=8, weight_decay=0.0, dropout=0.0, momentum=0.0, max_steps=0, device="cpu"))
     result = train.main(
         config(
@@ -426,6 +470,7 @@ def test_the_edges_of_what_is_allowed_are_allowed(tmp_path, tiny, no_pictures):
         )
     )
     assert result["params"] == result["baseline"]["params"] == 64 * 3 + 3, "no hidden layer is logistic regression"
+    assert capfd.readouterr().out.splitlines()[2] == "no hidden layer: this is logistic regression"
 
 
 def test_nothing_is_overwritten(sample_run):
@@ -473,6 +518,18 @@ def test_eval_adds_the_test_accuracy_to_the_result(run_copy, capfd):
     assert f"sample (test): 1,000 images, {wrong} mistakes. Run: {run_copy}" in output
     for name in ("confusion.png", "mistakes.png"):
         assert_picture(run_copy / name)
+
+
+def test_eval_counts_one_mistake_as_one(run_copy, tmp_path, capfd):
+    test = data.load("sample").test
+    thought = evaluation.probabilities(train.load_model(run_copy).model, test).argmax(axis=1)
+    rows = [np.flatnonzero(thought != test.labels)[0], *np.flatnonzero(thought == test.labels)[:5]]
+    path = tmp_path / "own.npz"
+    np.savez(
+        path, images=test.images[rows].reshape(-1, 28, 28), labels=test.labels[rows], classes=np.arange(10).astype(str)
+    )
+    evaluation.main(config("--run", run_copy, "--data", path, "--out", tmp_path / "out", program=evaluation))
+    assert f"{path}: 6 images, 1 mistake. Run: {run_copy}" in capfd.readouterr().out
 
 
 def test_eval_on_images_that_it_was_trained_on(run_copy, tmp_path):
@@ -542,7 +599,7 @@ def test_eval_before_the_training_has_ended(run_copy):
     )
 
 
-def test_own_colour_images_from_train_to_eval(tmp_path, monkeypatch):
+def test_own_colour_images_from_train_to_eval(tmp_path, monkeypatch, capfd):
     """The default places and all: the newest run is the one that eval finds."""
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     grey, labels = silhouettes(150)
@@ -550,6 +607,7 @@ def test_own_colour_images_from_train_to_eval(tmp_path, monkeypatch):
     np.savez(path, images=np.stack([grey, grey // 2, 255 - grey], axis=-1), labels=labels, classes=["a", "b", "c"])
     flags = ("--preset", "smoke", "--data", path, "--epochs", 8, "--loss", "mse", "--lr", 0.5)
     result = train.main(config(*flags))
+    assert capfd.readouterr().out.endswith("\non the test set, with the mistakes it makes: ./course eval 1\n")
     assert result["run"] == str(tmp_path / "runs" / "week01" / "001-smoke")
     assert result["params"] == 8 * 8 * 3 * 128 + 128 + 128 * 3 + 3
     evaluated = evaluation.main(config(program=evaluation))
@@ -604,6 +662,43 @@ def test_bad_input_is_one_line_and_exit_code_2(program, flags, line, monkeypatch
     assert capfd.readouterr() == ("", f"error: {line}\n")
 
 
+@pytest.mark.parametrize(
+    ("program", "common"),
+    [
+        (train, {"--data", "--device", "--seed", "--out", "--resume", "--preset"}),
+        (evaluation, {"--data", "--device", "--out"}),
+        (predict, {"--out"}),
+        (bench, {"--seed", "--preset"}),
+        (repeat, {"--data", "--device", "--seed", "--out", "--preset"}),
+    ],
+)  # fmt: skip
+def test_help_names_the_common_flags_that_mean_something(program, common, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as caught:
+        run_cli(program, "--help", monkeypatch=monkeypatch)
+    assert caught.value.code == 0
+    starts = {line.split()[1] for line in capfd.readouterr().out.splitlines() if line.startswith("│ --")}
+    everywhere = {f"--{field.name}" for field in fields(cli.CommonConfig)}
+    assert starts & everywhere == common
+
+
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [
+        (evaluation, ("--seed", "1")),
+        (predict, ("--data", "mnist")),
+        (bench, ("--out", "x")),
+        (repeat, ("--resume",)),
+    ],
+)  # fmt: skip
+def test_a_flag_that_would_do_nothing_is_refused(program, flags, monkeypatch, capfd):
+    with pytest.raises(SystemExit) as caught:
+        run_cli(program, *flags, monkeypatch=monkeypatch)
+    assert caught.value.code == 2
+    output, errors = capfd.readouterr()
+    assert output == "" and f"Unrecognized options: {flags[0]}" in errors
+
+
 def test_the_program_itself_from_another_folder(tmp_path, tiny):
     """`python train.py` as a process: what stands on stdout, nothing on stderr, the command in the result."""
     flags = ["--preset", "smoke", "--data", str(tiny), "--out", "my run"]
@@ -616,7 +711,7 @@ def test_the_program_itself_from_another_folder(tmp_path, tiny):
     lines = done.stdout.splitlines()
     assert lines[0] == f"{tiny}: 160 images to train on, 20 to validate"
     assert lines[1] == "network: 64 - 128 - 3, 8,707 parameters; NumPy, float32 on the CPU"
-    assert lines[-1] == "on the test set, with the mistakes it makes: ./course eval 1"
+    assert lines[-1] == "on the test set, with the mistakes it makes: ./course eval 1 --run 'my run'"
     (ours,) = (line for line in lines if line.startswith("this network"))
     assert ours.split()[2:4] == [f"{result['metrics']['val_accuracy']:.2%}", "8,707"]
     (theirs,) = (line for line in lines if line.startswith("logistic regression"))

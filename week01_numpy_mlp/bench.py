@@ -23,6 +23,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import tyro
 
 from shared import cli
 from shared.errors import CourseError
@@ -47,6 +48,17 @@ class Config(cli.CommonConfig):
     """Which batch sizes."""
     threads: tuple[int, ...] = (1, 2)
     """How many BLAS threads, one table each."""
+    preset: str = "quick"
+    """A set of defaults: `smoke` (one short round), `quick` (minutes), `full` (more images, rounds and batch sizes).
+    A flag given by hand wins over the preset."""
+    seed: int = 0
+    """What the random images and weights follow from. The time does not depend on it."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    data: tyro.conf.Suppress[str] = "sample"
+    device: tyro.conf.Suppress[str] = "auto"
+    out: tyro.conf.Suppress[str] = ""
+    resume: tyro.conf.Suppress[bool] = False
 
 
 PRESETS: dict[str, dict] = {

@@ -148,7 +148,7 @@ def main(cfg: Config) -> dict[str, Any]:
     with bar(sum(len(PARTS[part]) for part in chosen) * cfg.seeds, label="comparing") as progress:
         for part in chosen:
             curves: dict[str, list[list[float]]] = {}
-            print(f"\n{part:36s}{'val accuracy, last epoch':>26s}{'after epoch 1':>16s}   n = {cfg.seeds}")
+            print(f"\n{part:48s}{'val accuracy, last epoch':>26s}{'after epoch 1':>16s}   n = {cfg.seeds}")
             result[part] = {}
             for label, variant in PARTS[part].items():
                 if cfg.epochs:
@@ -166,9 +166,9 @@ def main(cfg: Config) -> dict[str, Any]:
                     mean, early = statistics.mean(last), statistics.mean(first)
                     spread = statistics.stdev(last) if len(last) > 1 else 0.0
                     row |= {"val_accuracy": mean, "std": spread, "after_epoch_1": early}
-                    print(f"{label:36s}{mean:>17.2%} ± {spread:.2%}{early:>16.1%}   {text}")
+                    print(f"{label:48s}{mean:>17.2%} ± {spread:.2%}{early:>16.1%}   {text}")
                 else:
-                    print(f"{label:36s}{text:>26s}")
+                    print(f"{label:48s}{text:>26s}")
                 result[part][label] = row
             if part == "saturated":
                 slow_down(curves, out / "slow_down.png")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 from shared import cli, runs
 from shared.errors import CourseError
@@ -18,10 +19,19 @@ class Config(cli.CommonConfig):
     """The flags of eval. --data: default, the data set that the run was trained on."""
 
     data: str = ""
-    """What to score on: the test images of the run's own data set (default) or of another one by name, or all images
-    of a path of your own."""
+    """What to score on: the test images of the run's own data set (default) or of another one by name.
+    Of a path of your own all images are scored."""
     run: str = ""
     """The run's folder (default: week 1's newest)."""
+    out: str = ""
+    """Where the pictures go (default: the run's folder)."""
+    device: str = "auto"
+    """auto or cpu: this week is NumPy alone."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    seed: tyro.conf.Suppress[int] = 0
+    resume: tyro.conf.Suppress[bool] = False
+    preset: tyro.conf.Suppress[str] = "quick"
 
 
 PRESETS = {name: {} for name in train.PRESETS}
@@ -96,7 +106,7 @@ def main(cfg: Config) -> dict:
     pictures.mistakes(shown, part.labels, believed, trained.classes, out / "mistakes.png")
 
     wrong = int((thought != part.labels).sum())
-    print(f"{name}: {len(part):,} images, {wrong:,} mistakes. Run: {run}")
+    print(f"{name}: {len(part):,} images, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {run}")
     train.print_result(scores, "test_accuracy")
     print("\nclass         images   right   most often taken for")
     for label, label_name in enumerate(trained.classes):

@@ -34,20 +34,23 @@ class Config(cli.CommonConfig):
 PRESETS: dict[str, dict] = {"smoke": {}, "quick": {}, "full": {}}
 
 
-def cycle(x: np.ndarray, y: np.ndarray) -> int | None:
-    """After how many epochs the perceptron's weights come back to where they have been before, or None if it converges.
+def cycle(x: np.ndarray, y: np.ndarray, limit: int = 1000) -> int | None:
+    """After how many epochs the perceptron's weights come back to where they have been before.
+
+    None if it converges, or if they have not come back within `limit` epochs.
 
     With 0/1 inputs the weights stay whole numbers, and each epoch depends on nothing but the weights it starts with. So
     once they repeat with a mistake in between, they repeat for ever: a proof, by running it, that it never gets there.
     """
-    perceptron, seen = Perceptron(x.shape[1]), {}
-    epoch = 0
-    while (weights := (*perceptron.w, perceptron.b)) not in seen:
-        seen[weights] = epoch
+    perceptron, seen = Perceptron(x.shape[1]), set()
+    for epoch in range(limit):
+        weights = (*perceptron.w, perceptron.b)
+        if weights in seen:
+            return epoch
+        seen.add(weights)
         if perceptron.learn(x, y, max_epochs=1) is not None:
             return None
-        epoch += 1
-    return epoch
+    return None
 
 
 def learn_xor(seed: int, hidden: int = 4, steps: int = 500, lr: float = 0.5) -> tuple[MLP, list[float]]:

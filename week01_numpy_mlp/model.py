@@ -198,7 +198,7 @@ class SoftmaxCrossEntropy:
     def backward(self) -> Scores:
         """∂C/∂logits (batch, classes), from what `forward` has kept."""
         # exercise 4: the gradient of softmax and cross-entropy
-        # Everything cancels to p minus one-hot(label), divided by the batch size (Nielsen, equation 67). Return it.
+        # Everything cancels to p minus one-hot(label), divided by the batch size (Nielsen, equation 81). Return it.
         dlogits = self.p.copy()
         dlogits[np.arange(len(self.labels)), self.labels] -= 1
         dlogits /= len(self.labels)
@@ -224,7 +224,8 @@ ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 LOSSES = {"cross_entropy": SoftmaxCrossEntropy, "mse": MeanSquaredError}
 INITS = {  # the standard deviation of a weight, from the number of inputs and outputs of its layer
     "he": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,  # keeps the size of ReLU activations from layer to layer
-    "xavier": lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5,  # the same for tanh and sigmoid
+    "xavier": lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5,  # the same for tanh, slope 1 at zero
+    # A sigmoid's slope is at most 1/4, so there this is too small: a deep network's gradient fades on its way down.
     "unit": lambda fan_in, fan_out: 1.0,  # Nielsen's chapter 1: sums of many inputs are large, neurons saturate
     "small": lambda fan_in, fan_out: 0.001,  # next to nothing passes through, in either direction
 }

@@ -41,10 +41,17 @@ class Config(cli.CommonConfig):
     run: str = ""
     """The run whose network is asked (default: week 1's newest)."""
     as_is: bool = False
-    """Only shrink the picture to 28 x 28, as data.py does with a folder of your own. For a network that was trained on
-    something else than drawn strokes."""
+    """Only shrink the picture to 28 x 28, as data.py does with a folder of your own.
+    For a network that was trained on something else than drawn strokes."""
     out: str = ""
     """A folder to save the 28 x 28 images in, as the network sees them."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    data: tyro.conf.Suppress[str] = "sample"
+    device: tyro.conf.Suppress[str] = "auto"
+    seed: tyro.conf.Suppress[int] = 0
+    resume: tyro.conf.Suppress[bool] = False
+    preset: tyro.conf.Suppress[str] = "quick"
 
 
 PRESETS = {name: {} for name in train.PRESETS}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import tyro
+
 from shared import cli, runs
 from shared.errors import CourseError
 from shared.files import write_json
@@ -23,6 +25,14 @@ class Config(train.Config):
 
     seeds: int = 5
     """How many seeds: --seed, and the ones after it."""
+    seed: int = 0
+    """The first seed."""
+    out: str = ""
+    """The folder that gets a run folder for every seed. Default: the next free one in runs/week01."""
+    resume: tyro.conf.Suppress[bool] = False  # means nothing here: neither offered nor accepted
+
+
+PRESETS = train.PRESETS
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -63,4 +73,4 @@ def main(cfg: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, train.PRESETS)
+    cli.run(main, Config, PRESETS)

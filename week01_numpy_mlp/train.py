@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from shared import checkpoint, cli, runs
-from shared.errors import CourseError
+from shared.errors import CourseError, Stopped
 from shared.files import write_json
 from shared.interrupt import StopRequest
 from shared.progress import bar, metrics_log
@@ -26,6 +26,11 @@ WEEK_NUMBER = 1
 class Config(cli.CommonConfig):
     """The flags of week 1. --data also takes mnist, fashion_mnist, a folder of class folders, or an .npz."""
 
+    device: str = "auto"
+    """auto or cpu: this week is NumPy alone."""
+    preset: str = "quick"
+    """A set of defaults: `smoke` and `quick` (seconds, bundled digits), `full` and `best` (MNIST, a minute or so).
+    A flag given by hand wins over the preset."""
     hidden: tuple[int, ...] = (256, 128)
     """Neurons per hidden layer, as in `--hidden 256 128`. More can fit more, and takes longer."""
     activation: str = "relu"
@@ -70,13 +75,17 @@ PRESETS = {
 KEPT = ("data", "seed", "activation", "loss", "optimizer", "momentum", "dropout", "batch_size")
 
 
+# What a learning rate seldom needs to be above.
+LARGE_LR = {"sgd": 0.1, "adam": 0.001}
+
+
 class Diverged(CourseError):
     """The loss is no longer a number: the steps were too large."""
 
-    def __init__(self, loss: float, step: int, epoch: int, lr: float) -> None:
+    def __init__(self, loss: float, step: int, epoch: int, cfg: Config) -> None:
         super().__init__(
             f"the loss became {loss} at step {step} (epoch {epoch}): the steps are too large. "
-            f"Try --lr {lr / 10:g}, or another --init."
+            f"Try --lr {min(cfg.lr / 10, LARGE_LR[cfg.optimizer]):g}, or another --init."
         )
 
 
@@ -144,7 +153,7 @@ def fit(
 
     Raises:
         Diverged: the loss is no longer a number.
-        CourseError: Ctrl-C was pressed; the state is saved.
+        Stopped: Ctrl-C was pressed; the state is saved.
     """
     adam = cfg.optimizer == "adam"
     optimizer = Adam(model.params, cfg.weight_decay) if adam else SGD(model.params, cfg.momentum, cfg.weight_decay)
@@ -174,7 +183,7 @@ def fit(
                     images = data.shifted(images, digits.shape, cfg.shift, model.rng)
                 loss = model.loss_and_gradient(data.to_floats(images), labels)
                 if not np.isfinite(loss):
-                    raise Diverged(loss, step + 1, epoch + 1, cfg.lr)
+                    raise Diverged(loss, step + 1, epoch + 1, cfg)
                 optimizer.step(model.grads, learning_rate(step, steps, cfg.lr, cfg.schedule))
                 losses += loss
                 step += 1
@@ -187,12 +196,10 @@ def fit(
                     raise KeyboardInterrupt
                 save()
                 where = f" --out {shlex.quote(str(run))}" if cfg.out else ""
-                raise CourseError(
-                    f"stopped at step {step} of {steps}; saved. `./course train 1{where} --resume` goes on."
-                )
+                raise Stopped(f"stopped at step {step} of {steps}; saved. `./course train 1{where} --resume` goes on.")
             val = evaluate(model, digits.val)
             if not np.isfinite(val["loss"]):  # it was the epoch's last step that went too far
-                raise Diverged(val["loss"], step, epoch + 1, cfg.lr)
+                raise Diverged(val["loss"], step, epoch + 1, cfg)
             mean = losses / (step - epoch * per_epoch)
             progress.set_postfix(loss=f"{mean:.4f}", val=f"{val['accuracy']:.2%}")
             if step % per_epoch == 0:  # --max-steps may end inside an epoch, and --resume go on from there
@@ -215,6 +222,19 @@ def baseline(cfg: Config, digits: data.Data) -> tuple[MLP, dict]:
         "seconds": round(last["seconds"], 2),
         "val_accuracy": last["val_accuracy"],
     }
+
+
+def warning(cfg: Config, digits: data.Data, accuracy: float) -> str:
+    """One line where an accuracy on val is that of always guessing its commonest class (or below 1 point more)."""
+    counts = np.bincount(digits.val.labels)
+    guessing = counts.max() / counts.sum()
+    if accuracy == 1 or accuracy > guessing + 0.01:
+        return ""
+    advice = "a smaller" if cfg.lr > LARGE_LR[cfg.optimizer] else "another"
+    return (
+        f"it has learned nothing: val accuracy is that of always guessing {digits.classes[counts.argmax()]} "
+        f"({guessing:.2%}). Try {advice} --lr, or another --init."
+    )
 
 
 def main(cfg: Config) -> dict:
@@ -245,6 +265,8 @@ def main(cfg: Config) -> dict:
         run = runs.create(WEEK_NUMBER, cfg)
     print(f"{digits.name}: {len(digits.train):,} images to train on, {len(digits.val):,} to validate")
     print(f"network: {' - '.join(map(str, model.sizes))}, {len(model.params):,} parameters; NumPy, float32 on the CPU")
+    if not cfg.hidden and cfg.loss == "cross_entropy":
+        print("no hidden layer: this is logistic regression")
 
     plain, reference = baseline(cfg, digits)
     best, last = -1.0, {}
@@ -274,7 +296,12 @@ def main(cfg: Config) -> dict:
     pictures.curves(run, run / "curves.png")
     pictures.first_layer(model, digits.shape, run / "first_layer.png")
     print_result(result, "val_accuracy")
-    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 1")
+    kept = max(pictures.history(run), key=lambda row: row["val_accuracy"])  # the first of equals, as above
+    print(f"(the weights of the best epoch on val, {kept['epoch']}, are kept)")
+    if line := warning(cfg, digits, best):
+        print(f"\n{line}")
+    where = f" --run {shlex.quote(str(run))}" if cfg.out else ""
+    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 1{where}")
     return result | {"run": str(run)}
 
 

@@ -1,0 +1,33 @@
+"""A pytest plugin of `./course check N`: a test that does not end fails, with the line that it was in.
+
+Only where there is SIGALRM (not on Windows), and not inside a single long call into C; the time limit for all tests
+together, in shared/exercise_check.py, holds everywhere.
+"""
+
+import signal
+
+TEST_SECONDS = 30  # the tests take a second at most, but the first to import torch may wait long for a slow disk
+
+endless: set[int] = set()
+"""The pieces a test of which did not end: their other tests need not wait as long again."""
+
+
+def pytest_runtest_setup(item) -> None:
+    """Starts the clock of a test; fails at once where another test of the same piece did not end."""
+    numbers = {mark.args[0] for mark in item.iter_markers("exercise")}
+
+    def time_is_up(*_) -> None:
+        endless.update(numbers)
+        raise AssertionError(f"does not end within {TEST_SECONDS} s: a loop in your code never ends")
+
+    if numbers & endless:
+        raise AssertionError("not tried: an earlier test of this exercise did not end")
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, time_is_up)
+        signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS)
+
+
+def pytest_runtest_teardown() -> None:
+    """Stops the clock."""
+    if hasattr(signal, "SIGALRM"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
