@@ -74,7 +74,6 @@ PRESETS = {
 # What --resume cannot change: the network, its data, and the order in which it sees them.
 KEPT = ("data", "seed", "activation", "loss", "optimizer", "momentum", "dropout", "batch_size")
 
-
 # What a learning rate seldom needs to be above.
 LARGE_LR = {"sgd": 0.1, "adam": 0.001}
 
@@ -294,7 +293,7 @@ def main(cfg: Config) -> dict:
     )  # fmt: skip
     write_json(run / "result.json", result)
     pictures.curves(run, run / "curves.png")
-    pictures.first_layer(model, digits.shape, run / "first_layer.png")
+    pictures.first_layer(load_model(run).model, digits.shape, run / "first_layer.png")
     print_result(result, "val_accuracy")
     kept = max(pictures.history(run), key=lambda row: row["val_accuracy"])  # the first of equals, as above
     print(f"(the weights of the best epoch on val, {kept['epoch']}, are kept)")
