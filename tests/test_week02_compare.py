@@ -1,0 +1,459 @@
+"""Week 2's question, and its other measuring programs: compare, bench and repeat."""
+
+import json
+import statistics
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shared import cli
+from shared.device import Device
+from shared.errors import CourseError, Stopped
+from shared.files import read_json, write_json
+from week02_cnn import bench, compare, data, repeat, train
+from week02_cnn.model import ConvNet, ConvNetConfig, count_parameters, flops, parameters
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")  # they would print on stderr
+CPU = Device("cpu", "float32", "asked for")
+
+
+def config(*flags, program=compare):
+    """What `./course run 2 compare FLAGS` (or another program) runs with."""
+    return cli.parse(program.Config, program.PRESETS, list(map(str, flags)))
+
+
+def refused(main, cfg) -> str:
+    """The one line that main(cfg) is refused with."""
+    with pytest.raises(CourseError) as caught:
+        main(cfg)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def assert_picture(path: Path):
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG" and min(image.size) > 200
+        assert len(image.convert("RGB").getcolors(256)) > 10, f"{path} is next to empty"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The path of 60 noisy pictures of three colours, 32 x 32: 48 to train on, 6 to validate, 6 to test."""
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    images = rng.integers(0, 150, (60, 32, 32, 3))
+    images[np.arange(60), :, :, labels] += 100
+    path = tmp_path_factory.mktemp("tiny") / "own.npz"
+    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(tiny, tmp_path_factory):
+    """What compare returns of all parts at smoke size, and its folder. Tests read it."""
+    out = tmp_path_factory.mktemp("compared") / "out"
+    return compare.main(smoke(tiny, out)), out
+
+
+def smoke(tiny, out, *flags):
+    return config("--preset", "smoke", "--data", tiny, "--out", out, "--batch-size", 8, *flags)
+
+
+# ---------------------------------------------------------------- shapes of equal cost
+
+REAL_COST = {
+    "flops": lambda shape: bench.counted_flops(ConvNet(shape), shape.side),
+    "params": lambda shape: count_parameters(ConvNet(shape)),
+}
+
+
+@pytest.mark.parametrize("kind", ["flops", "params"])
+@pytest.mark.parametrize("pool", ["max", "stride"])
+def test_shapes_cost_what_the_reference_costs(kind, pool):
+    """Measured on the networks themselves, and by torch's own count; no other width is nearer."""
+    reference, depths = ConvNetConfig(6, 13, pool=pool), (3, 4, 9, 16)
+    budget = REAL_COST[kind](reference)
+    shapes = compare.shapes_at(kind, reference, depths)
+    assert [shape.depth for shape in shapes] == list(depths)
+    for shape in shapes:
+        off = {
+            w: abs(REAL_COST[kind](replace(shape, width=w)) - budget) for w in range(shape.width - 1, shape.width + 2)
+        }
+        assert min(off, key=off.get) == shape.width and off[shape.width] <= 0.03 * budget
+        assert shape == replace(reference, depth=shape.depth, width=shape.width)
+    assert [shape.width for shape in shapes] == sorted((shape.width for shape in shapes), reverse=True)
+
+
+def test_the_reference_itself_is_one_of_the_shapes():
+    reference = ConvNetConfig(6, 5)
+    for kind in ("flops", "params"):
+        assert compare.shapes_at(kind, reference, [6]) == [reference]
+
+
+@pytest.mark.parametrize("kind", ["flops", "params"])
+@pytest.mark.parametrize("preset", ["quick", "full"])
+def test_the_presets_compare_at_least_four_shapes(kind, preset):
+    cfg = config("--preset", preset)
+    shapes = compare.shapes_at(kind, ConvNetConfig(cfg.depth, cfg.width), cfg.depths)
+    assert len(set(shapes)) >= 4 and min(cfg.depths) < cfg.depth < max(cfg.depths) and cfg.seeds >= 3
+
+
+def test_a_depth_without_a_width_is_refused_and_those_that_have_one_are_named():
+    reference = ConvNetConfig(6, 8)
+    with pytest.raises(CourseError) as caught:
+        compare.shapes_at("flops", reference, (6, 12))
+    line = str(caught.value)
+    assert line.startswith("--depths 12: no width has the flops of depth 6, width 8 within 3% (the nearest, ")
+    named = line.partition("These depths have one: ")[2].partition(".")[0].split(", ")
+    for depth in (4, 6, 7, 12, 19, 20):
+        nearest = min(abs(flops(replace(reference, depth=depth, width=w)) / flops(reference) - 1) for w in range(3, 13))
+        assert (str(depth) in named) == (nearest <= 0.03), depth
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def test_all_parts_are_measured_and_shown(compared, capfd):
+    result, out = compared
+    assert list(result) == list(compare.PARTS)
+    assert read_json(out / "compare.json")["tables"] == result
+    for name in ("depth_or_width.png", "norm.png"):
+        assert_picture(out / name)
+    assert {line["pool"] for line in result["pool"]} == {"max", "avg", "stride"}
+    assert [line["dropout"] for line in result["dropout"]] == [0, 0.1, 0.3, 0.5]
+    assert {(line["depth"], line["norm"]) for line in result["norm"]} == {(d, n) for d in (3, 4) for n in (True, False)}
+    for part, lines in result.items():
+        for line in lines:
+            shape = ConvNetConfig(line["depth"], line["width"], line["norm"], line["dropout"], line["pool"], classes=3)
+            assert (line["params"], line["flops"]) == (parameters(shape), flops(shape)), part
+            assert line["seeds"] == 2 and line["diverged"] == 0 and line["seconds"] > 0
+
+
+def test_numbers_are_mean_and_spread_of_trainings_by_hand(compared, tiny):
+    """The first line of the first table again, by train.py alone."""
+    line, images = compared[0]["flops"][1], data.load(str(tiny))
+    val, test = [], []
+    for seed in (0, 1):
+        cfg = train.Config(data=str(tiny), depth=line["depth"], width=line["width"], seed=seed, epochs=1, max_steps=3,
+                           batch_size=8, threads=1)  # fmt: skip
+        model = train.build(cfg, 3, 32)
+        *_, last = train.fit(cfg, images, model, CPU)
+        val.append(last["val_accuracy"])
+        test.append(train.evaluate(model, images.test, images.mean, images.std, CPU)["accuracy"])
+    assert (line["val_accuracy"], line["val_accuracy_std"]) == (statistics.mean(val), statistics.stdev(val))
+    assert (line["test_accuracy"], line["test_accuracy_std"]) == (statistics.mean(test), statistics.stdev(test))
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(compared, tiny, monkeypatch, capfd):
+    result, out = compared
+    monkeypatch.setattr(compare, "train_once", lambda *_: pytest.fail("trained again"))
+    assert compare.main(smoke(tiny, out)) == result
+    assert compare.main(smoke(tiny, out, "pool")) == result, "the other parts' tables stay"
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    *_, last = output.split("### ")
+    assert last.startswith("How the image is halved\n\n") and last.count("\n| pool ") == 3
+    for line in result["pool"]:
+        numbers = f"| {line['val_accuracy']:.2%} ± {100 * line['val_accuracy_std']:.2f} |"
+        assert any(row.startswith(f"| {line['name']} |") and numbers in row for row in last.splitlines())
+
+
+def test_other_flags_are_other_trainings(compared, tiny):
+    _, out = compared
+    rows, images = compare.load_rows(out / "trainings.json"), data.load(str(tiny))
+    for flags in ((), ("--jobs", 2, "--threads", 2, "--device", "cpu")):
+        assert not compare.missing("flops", smoke(tiny, out, *flags), images, rows)
+    for flags in (("--epochs", 2), ("--lr", 0.05), ("--seed", 5), ("--batch-size", 4), ("--max-steps", 2)):
+        assert len(compare.missing("flops", smoke(tiny, out, *flags), images, rows)) == 4, flags
+    assert len(compare.missing("flops", smoke(tiny, out, "--seeds", 3), images, rows)) == 2, "only the third seed"
+
+
+def fake_row(cfg, images, **found):
+    """A training that takes no time."""
+    shape = train.shape(cfg, len(images.classes), images.side)
+    row = {"recipe": compare.recipe(cfg), "diverged": False, "params": parameters(shape), "flops": flops(shape)}
+    row |= {"receptive_field": 9, "train_loss": 1.0, "val_accuracy": 0.5, "test_accuracy": 0.5, "seconds": 1.0}
+    return row | {"val_curve": [0.5]} | found
+
+
+def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path, tiny, monkeypatch, capfd):
+    done = []
+
+    def train_once(cfg, images):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(compare.key(cfg))
+        return fake_row(cfg, images)
+
+    monkeypatch.setattr(compare, "train_once", train_once)
+    with pytest.raises(Stopped) as caught:
+        compare.main(smoke(tiny, tmp_path, "flops"))
+    assert str(caught.value) == f"stopped; 3 trainings are kept in {tmp_path}. The same command goes on."
+    assert len(read_json(tmp_path / "trainings.json")) == 3 and not (tmp_path / "compare.json").exists()
+    done, before = [], done
+    assert list(compare.main(smoke(tiny, tmp_path, "flops"))) == ["flops"]
+    assert len(done) == 1 and not set(done) & set(before)
+    assert capfd.readouterr().err == ""
+
+
+def test_without_batch_norm_the_learning_rate_is_chosen_on_val(tmp_path, tiny, monkeypatch):
+    """0.01 is best on val, 0.1 on test and by the loss: it is 0.01 that all seeds are trained with."""
+
+    def train_once(cfg, images):
+        good = cfg.lr == 0.01
+        return fake_row(cfg, images, val_accuracy=0.6 if good else 0.5, test_accuracy=0.4 if good else 0.9)
+
+    monkeypatch.setattr(compare, "train_once", train_once)
+    flags = ("--preset", "smoke", "--data", tiny, "--out", tmp_path, "--lrs", 0.1, 0.01, 0.001)
+    lines = compare.main(config("norm", *flags))["norm"]
+    assert [(line["name"], line["lr"], line["seeds"]) for line in lines if line["depth"] == 3] == [
+        ("depth 3, batch norm", 0.1, 2), ("depth 3, none, same lr", 0.1, 2), ("depth 3, none, its best lr", 0.01, 2),
+    ]  # fmt: skip
+    used = {(row["recipe"]["lr"], row["recipe"]["seed"]) for row in read_json(tmp_path / "trainings.json")}
+    assert used == {(0.1, 0), (0.1, 1), (0.01, 0), (0.01, 1), (0.001, 0)}, "one seed to search, all of them to report"
+
+
+def test_what_diverges_is_told_of_and_never_chosen(tmp_path, tiny, capfd):
+    flags = ("norm", "--lr", 1e30, "--lrs", 1e30, 0.01, "--depths", 3, "--epochs", 2)
+    lines = compare.main(smoke(tiny, tmp_path, *flags))["norm"]
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    by_name = {line["name"]: line for line in lines}
+    assert (
+        by_name["depth 3, none, same lr"]["diverged"] == 2 and "val_accuracy" not in by_name["depth 3, none, same lr"]
+    )
+    assert by_name["depth 3, none, its best lr"]["lr"] == 0.01
+    assert by_name["depth 3, none, its best lr"]["diverged"] == 0
+    assert "| depth 3, none, same lr (diverged: 2 of 2) | 8 | 1e+30 |" in output
+    assert_picture(tmp_path / "norm.png")
+
+
+def test_deep_networks_are_those_that_batch_norm_is_taken_from(tiny):
+    images = data.load(str(tiny))
+    found = compare.variants("norm", config("--data", tiny), images, {})
+    assert {one.depth for one in found.values()} == {6, 9, 16}
+    widths = {one.depth: one.width for one in compare.variants("flops", config("--data", tiny), images, {}).values()}
+    assert all(one.width == widths[one.depth] for one in found.values()), "at equal FLOPs"
+
+
+def test_two_processes_compute_what_one_does(compared, tiny, tmp_path, capfd):
+    lines = compare.main(smoke(tiny, tmp_path, "params", "--jobs", 2))["params"]
+    assert capfd.readouterr().err == ""
+    without_time = [{name: value for name, value in line.items() if "seconds" not in name} for line in lines]
+    for line, expected in zip(without_time, compared[0]["params"], strict=True):
+        assert line.items() <= expected.items()
+
+
+def test_a_killed_process_is_one_line(tmp_path, tiny, monkeypatch):
+    class Pool:
+        def __init__(self, *_, **__): ...
+
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+            return future
+
+        def shutdown(self, **_): ...
+
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", Pool)
+    assert refused(compare.main, smoke(tiny, tmp_path, "flops", "--jobs", 2)) == (
+        "a training's process was killed; most likely memory ran out. What was finished is kept: "
+        "the same command with fewer --jobs goes on."
+    )
+
+
+def test_a_learners_own_code_is_compared_in_this_process(compared, tiny, monkeypatch, capfd):
+    """With --mine the package has a second folder in front, of which a process started afresh would not know."""
+    monkeypatch.setattr(compare.week02_cnn, "__path__", [*compare.week02_cnn.__path__, "exercises/week02"])
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", lambda *_: pytest.fail("started a process"))
+    compare.main(smoke(tiny, compared[1], "flops", "--jobs", 2))
+    assert capfd.readouterr().out.startswith("with your own code: one training at a time\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "line"),
+    [
+        (compare, ("depth",), "unknown part 'depth': choose from flops, params, norm, dropout, pool, all."),
+        (compare, ("--seeds", 0), "--seeds, --jobs and --threads must be at least 1."),
+        (compare, ("--depths", 2), "--depth 2: must be at least 3, one convolution for each stage."),
+        (compare, ("--lrs", 0), "--lr 0.0: must be a number above 0."),
+        (compare, ("--data", "no/such"), "--data no/such: no such file or folder, nor one of sample, cifar10."),
+        (compare, ("--preset", "huge"), "unknown preset 'huge': choose one of smoke, quick, full."),
+        (bench, ("speed",), "unknown part 'speed': choose from step, conv, time_to."),
+        (bench, ("--rounds", 0), "--rounds, --steps and --threads must be at least 1."),
+        (bench, ("--target", 70),
+         "--target must be a share of 1 such as 0.7, --limit above 0, and --images 0 (all) or more."),
+        (repeat, ("--seeds", 0), "--seeds 0: must be at least 1."),
+        (repeat, ("--optimizer", "muon"), "--optimizer muon: choose one of sgd, adamw."),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(program, flags, line, monkeypatch, capfd):
+    monkeypatch.setattr("sys.argv", [f"week02_cnn/{program.__name__.rpartition('.')[2]}.py", *map(str, flags)])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(program.main, program.Config, program.PRESETS)
+    assert caught.value.code == 2
+    assert capfd.readouterr() == ("", f"error: {line}\n")
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[1, 2]", '[{"seed": 1}]'])
+def test_a_file_that_is_not_compares_own(tmp_path, tiny, content):
+    (tmp_path / "trainings.json").write_text(content, encoding="utf-8")
+    path = tmp_path / "trainings.json"
+    assert refused(compare.main, smoke(tiny, tmp_path)) == (
+        f"{path} does not hold trainings of compare. Give --out another folder."
+    )
+    assert path.read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize(
+    ("program", "common"),
+    [
+        (compare, {"--data", "--device", "--seed", "--out", "--preset"}),
+        (bench, {"--data", "--device", "--seed", "--preset"}),
+        (repeat, {"--data", "--device", "--seed", "--out", "--preset"}),
+    ],
+)
+def test_help_names_the_common_flags_that_mean_something(program, common, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.argv", ["program.py", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(program.main, program.Config, program.PRESETS)
+    assert caught.value.code == 0
+    starts = {line.split()[1] for line in capfd.readouterr().out.splitlines() if line.startswith("│ --")}
+    assert starts & {f"--{field.name}" for field in fields(cli.CommonConfig)} == common
+
+
+# ---------------------------------------------------------------- bench
+
+
+def test_bench_times_everybody(capfd):
+    result = bench.main(config("--preset", "smoke", program=bench))
+    output, errors = capfd.readouterr()
+    assert errors == "" and list(result) == ["step, 1 threads", "conv, 1 threads"]
+    step, conv = result.values()
+    assert step.keys() == {"matrix product", "ours, channels_last", "ours, NCHW"}
+    peak, cost = step["matrix product"]["gflops"], flops(ConvNetConfig(3, 8))
+    assert peak == pytest.approx(2 * 2048**3 / step["matrix product"]["best"] / 1e9)
+    for name in ("ours, channels_last", "ours, NCHW"):
+        row = step[name]
+        assert 0 < row["best"] <= row["median"] and row["cpu"] > 0
+        assert row["images_per_second"] == 16 / row["best"]
+        assert row["share_of_peak"] == pytest.approx(3 * 16 * cost / row["best"] / 1e9 / peak)
+        assert row["ratio"] == step["ours, NCHW"]["best"] / row["best"]
+        assert f"| {name} | {row['images_per_second']:.0f} |" in output
+    assert conv["loops, 1 x 8 x 16 x 16"]["ratio"] > 5, "an output at a time cannot be close"
+    assert len(conv) == 5
+
+
+def test_everybody_takes_turns_and_the_first_round_does_not_count():
+    order = []
+
+    def work(name):
+        order.append(name)
+        return torch.zeros(1)
+
+    result = bench.race({name: lambda name=name: work(name) for name in "ab"}, rounds=3)
+    assert order == ["a", "b"] * 4 and result.keys() == {"a", "b"}
+
+
+def test_flops_are_those_that_torch_counts():
+    for shape in (ConvNetConfig(7, 5, pool="avg", side=20), ConvNetConfig(9, 4, norm=False, classes=3)):
+        assert bench.counted_flops(ConvNet(shape), shape.side) == flops(shape)
+
+
+def test_resnet18_keeps_the_resolution_of_small_images():
+    """As published, for 224 pixels, it has 0.07 GFLOPs on 32; adapted more than a whole one, and 11 M numbers."""
+    model = bench.resnet18(10)
+    assert bench.counted_flops(model, 32) > 1e9
+    assert 11.1e6 < count_parameters(model) < 11.3e6
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("target", "minutes", "lr", "stopped"),
+    [
+        (0.3, 5.0, 0.05, "reached"),
+        (1.1, 5.0, 0.05, "not reached in 2 epochs"),
+        (1.1, 0.0, 0.05, "not reached within 0 minutes"),
+        (1.1, 5.0, 1e30, "the loss became"),
+    ],
+)
+def test_time_to_an_accuracy(tiny, target, minutes, lr, stopped):
+    images = data.load(str(tiny))
+    cfg = train.Config(depth=3, width=8, epochs=2, batch_size=8, lr=lr)
+    row = bench.time_to(cfg, target, minutes, images, train.build(cfg, 3, 32), CPU)
+    assert row["stopped"].startswith(stopped)
+    assert (row["seconds"] is not None) == (stopped == "reached")
+    if stopped == "reached":
+        assert row["best"] >= target and row["epochs"] in (1, 2) and 0 < row["seconds"] < 60
+
+
+def test_bench_time_to_races_both_by_the_same_loop(tiny, monkeypatch, capfd):
+    small = lambda classes: ConvNet(ConvNetConfig(4, 4, classes=classes))  # noqa: E731
+    monkeypatch.setattr(bench, "resnet18", small)
+    flags = (
+        "time_to",
+        "--data",
+        tiny,
+        "--preset",
+        "smoke",
+        "--peer",
+        "--target",
+        1,
+        "--peer-epochs",
+        2,
+        "--images",
+        24,
+    )
+    monkeypatch.setattr(bench, "time_to", lambda cfg, target, minutes, images, model, device: {
+        "seconds": None if cfg.epochs == 2 else 3.0, "epochs": len(images.train), "best": cfg.lr, "stopped": "?",
+    })  # fmt: skip
+    (result,) = bench.main(config(*flags, program=bench)).values()
+    output, _ = capfd.readouterr()
+    assert result.keys() == {"ours", "resnet18"}
+    assert (result["ours"]["best"], result["resnet18"]["best"]) == (train.Config.lr, 0.05)
+    assert result["ours"]["epochs"] == 24, "as many training images as --images says, of every class alike"
+    assert result["resnet18"]["params"] == count_parameters(small(3))
+    assert output.endswith("resnet18 takes more than 10.0 x as long\n")
+
+
+# ---------------------------------------------------------------- repeat
+
+
+def test_repeat_reports_mean_and_spread_of_several_seeds(tmp_path, tiny, capfd):
+    flags = ("--preset", "smoke", "--data", tiny, "--batch-size", 8, "--seeds", 2, "--out", tmp_path / "out")
+    summary = repeat.main(config(*flags, program=repeat))
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    saved = read_json(tmp_path / "out" / "repeat.json")
+    assert [run["seed"] for run in saved["runs"]] == [0, 1]
+    assert summary.keys() == {"this network", "week 1's kind of network", "logistic regression"}
+    for name, of in (
+        ("this network", lambda run: run["metrics"]),
+        ("week 1's kind of network", lambda run: run["baseline"]["mlp"]),
+        ("logistic regression", lambda run: run["baseline"]),
+    ):
+        for metric in ("val_accuracy", "test_accuracy"):
+            values = [of(run)[metric] for run in saved["runs"]]
+            assert summary[name][metric] == (statistics.mean(values), statistics.stdev(values))
+        val, test = (f"{mean:.2%} ± {100 * std:.2f}" for mean, std in list(summary[name].values())[:2])
+        assert f"| {name} | {val} | {test} |" in output
+    for seed in (0, 1):
+        one = read_json(tmp_path / "out" / f"seed{seed}" / "result.json")
+        assert one["seed"] == seed and one["metrics"] == saved["runs"][seed]["metrics"]
+
+
+def test_progress_of_a_comparison_is_json_that_any_program_reads(compared):
+    rows = json.loads((compared[1] / "trainings.json").read_text(encoding="utf-8"))
+    assert len({json.dumps(row["recipe"], sort_keys=True) for row in rows}) == len(rows)
+    assert all(len(row["val_curve"]) == 1 and row["threads"] == 1 and row["device"] == "cpu" for row in rows)
+    assert all(a["recipe"] != b["recipe"] for a, b in pairwise(rows))
+    write_json(compared[1] / "copy.json", rows)
+    assert compare.load_rows(compared[1] / "copy.json") == compare.load_rows(compared[1] / "trainings.json")

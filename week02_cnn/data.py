@@ -1,0 +1,402 @@
+"""The week's data: the bundled photographs, CIFAR-10 as published, or pictures of your own.
+
+CIFAR-10: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+"""
+
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from shared.archives import unpack
+from shared.assets import Asset, fetch
+from shared.errors import CourseError
+
+SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "cifar10_6k.webp"
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIDE = 32  # pixels, of CIFAR-10's images
+VAL = 2_500  # images of a large set that are held out to choose on, and as many to test on
+
+ARCHIVE = Asset(
+    "cifar10/cifar-10-python.tar.gz",
+    ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    170_498_071,
+    "no formal licence; cite Krizhevsky 2009",
+)
+BATCHES, BINARY = "cifar-10-batches-py", "cifar-10-batches-bin"  # the folders in the two published archives
+BINARY_FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+RECORDS, RECORD = 10_000, 1 + 3 * SIDE * SIDE  # images in a binary file, and bytes of one: its label, then its pixels
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split: photographs (N, H, W, 3) uint8, still bytes (a quarter of the memory), and labels (N,)."""
+
+    images: UInt8[np.ndarray, "N H W 3"]
+    labels: Int[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set cut in three. Fit on train, choose on val, and read test once."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    val: Part
+    test: Part
+
+    @property
+    def side(self) -> int:
+        """Pixels, height and width of an image."""
+        return self.train.images.shape[1]
+
+    @property
+    def everything(self) -> Part:
+        parts = (self.train, self.val, self.test)
+        return Part(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+
+    @cached_property
+    def _histogram(self) -> Float[np.ndarray, "256 3"]:
+        """How often each value 0 to 255 occurs in the red, green and blue of the training images, as shares of 1."""
+        counts = np.zeros((256, 3))
+        for start in range(0, len(self.train), 256):  # a few at a time: bincount wants eight bytes a pixel
+            images = self.train.images[start : start + 256]
+            for colour in range(3):
+                counts[:, colour] += np.bincount(images[..., colour].ravel(), minlength=256)
+        return counts / counts[:, 0].sum()
+
+    @property
+    def mean(self) -> Float[np.ndarray, " 3"]:
+        """Of the training images' red, green and blue, as decimals 0 to 1."""
+        return (np.arange(256) / 255 @ self._histogram).astype(np.float32)
+
+    @property
+    def std(self) -> Float[np.ndarray, " 3"]:
+        """The standard deviation of the same; 1 where a colour never changes, so that one can divide by it."""
+        spread = np.arange(256)[:, None] / 255 - self.mean
+        std = np.sqrt((spread**2 * self._histogram).sum(axis=0)).astype(np.float32)
+        return np.where(std < 1e-4, np.float32(1), std)
+
+
+def load(name: str, side: int = SIDE) -> Data:
+    """Loads `sample`, `cifar10`, or a path: an .npz, a folder of class folders, or one of CIFAR-10's published files.
+
+    Args:
+        name: what to load.
+        side: images are brought to so many pixels in height and width.
+
+    Raises:
+        CourseError: what is wrong with the data, in one line.
+    """
+    if name == "sample":
+        return resized(load_sheet(SAMPLE, name), side)
+    if name == "cifar10":
+        archive = fetch(ARCHIVE)
+        return resized(load_batches(unpack(archive, archive.with_name("unpacked")), name), side)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise CourseError(f"--data {name}: no such file or folder, nor one of sample, cifar10.")
+    if path.is_file():
+        return load_npz(path, name, side)
+    if found := published(path):
+        return resized(load_binary(found, name) if found.name == BINARY else load_batches(found.parent, name), side)
+    return load_folder(path, name, side)
+
+
+def is_named(name: str) -> bool:
+    """Whether `name` is a data set that brings its own test split: one of ours, or a folder with published files."""
+    return name in ("sample", "cifar10") or published(Path(name).expanduser()) is not None
+
+
+def published(folder: Path) -> Path | None:
+    """The folder of CIFAR-10's published files, which `folder` is or holds."""
+    for found in (folder, folder / BATCHES, folder / BINARY):
+        if found.name in (BATCHES, BINARY) and found.is_dir():
+            return found
+    return None
+
+
+# ---------------------------------------------------------------- CIFAR-10
+
+
+def load_sheet(path: Path, name: str) -> Data:
+    """The bundled sample: one large picture of 60 rows of 100 photographs, six rows to a class. Of each class the
+    first 400 are to train on, then 100 for val and 100 for test; each part is shuffled, the same way every time."""
+    with Image.open(path) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
+    cut = pixels.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)  # (rows, columns, SIDE, SIDE, 3)
+    images = cut.reshape(len(CLASSES), -1, SIDE, SIDE, 3)  # (10, 600, SIDE, SIDE, 3)
+    parts = []
+    for seed, (first, last) in enumerate(((0, 400), (400, 500), (500, 600))):
+        order = np.random.default_rng(seed).permutation(len(CLASSES) * (last - first))
+        photos = images[:, first:last].reshape(-1, SIDE, SIDE, 3)
+        parts.append(Part(photos[order], np.repeat(np.arange(len(CLASSES)), last - first)[order]))
+    return Data(name, CLASSES, *parts)
+
+
+def load_batches(root: Path, name: str) -> Data:
+    """The published archive, unpacked in `root`, through torchvision.
+
+    Its files are pickles, and opening a pickle runs what is in it. torchvision compares every file's md5 with the
+    published one first, so nothing but the files of 2009 is ever opened.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        full, test = (CIFAR10(str(root), train=train, download=False) for train in (True, False))
+    except RuntimeError:
+        raise CourseError(
+            f"{root / BATCHES}: files are missing or not the published ones. They are pickles, so none is opened "
+            "before all have the right md5. Delete the folder and unpack cifar-10-python.tar.gz again."
+        ) from None
+    return _held_out(name, Part(full.data, np.array(full.targets)), Part(test.data, np.array(test.targets)))
+
+
+def load_binary(folder: Path, name: str) -> Data:
+    """The published binary files: of each image one byte for the label, then 1024 each for red, green and blue."""
+    parts = []
+    for file in BINARY_FILES:
+        path = folder / file
+        if not path.is_file():
+            raise CourseError(f"{path} is missing; the six published files belong together.")
+        if path.stat().st_size != RECORDS * RECORD:
+            raise CourseError(
+                f"{path}: {path.stat().st_size:,} bytes, the published file has {RECORDS * RECORD:,}. "
+                "Unpack cifar-10-binary.tar.gz again."
+            )
+        records = np.fromfile(path, dtype=np.uint8).reshape(RECORDS, RECORD)
+        labels = records[:, 0].astype(np.int64)
+        if labels.max() >= len(CLASSES):
+            raise CourseError(f"{path}: label {labels.max()} in image {labels.argmax()}; CIFAR-10's are 0 to 9.")
+        images = records[:, 1:].reshape(RECORDS, 3, SIDE, SIDE).transpose(0, 2, 3, 1)  # (RECORDS, SIDE, SIDE, 3)
+        parts.append(Part(np.ascontiguousarray(images), labels))
+    images, labels = (np.concatenate([getattr(part, field) for part in parts[:5]]) for field in ("images", "labels"))
+    return _held_out(name, Part(images, labels), parts[5])
+
+
+def _held_out(name: str, full: Part, test: Part) -> Data:
+    """CIFAR-10 with a val split out of its training images; its test images stay what they are."""
+    train, val = stratified(full.labels, (VAL / len(full),))
+    return Data(name, CLASSES, *(Part(full.images[rows], full.labels[rows]) for rows in (train, val)), test)
+
+
+# ---------------------------------------------------------------- a learner's own data
+
+
+def load_npz(path: Path, name: str, side: int = SIDE) -> Data:
+    """An .npz with `images` (N, H, W[, C]) uint8 and `labels` (N,) from 0; a `split` (N,) of 0 train, 1 val, 2 test and
+    `classes` (names) if you like. Grey images get three equal colours, others than `side` x `side` are resized."""
+    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and advise to trust it
+        raise CourseError(f"{path}: not a whole .npz file. np.savez(path, images=…, labels=…) writes one.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise CourseError(f"{path}: not a readable .npz without pickled objects ({error}).") from None
+    missing = {"images", "labels"} - arrays.keys()
+    if missing:
+        raise CourseError(
+            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but no {' and no '.join(sorted(missing))}."
+        )
+    images, labels = _bytes(arrays["images"], path), arrays["labels"]
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)) or images.size == 0:
+        expected = "(N, H, W), or (N, H, W, C) with 1 or 3 colours"
+        raise CourseError(f"{path}: images are of shape {images.shape}, expected {expected}.")
+    if labels.shape != (len(images),):
+        raise CourseError(f"{path}: {len(images):,} images but labels of shape {labels.shape}, they do not match.")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype}.")
+    if labels.min() < 0:
+        raise CourseError(f"{path}: labels must be whole numbers from 0, the smallest here is {labels.min()}.")
+    count = int(labels.max()) + 1
+    if count > max(1000, len(labels)):
+        raise CourseError(f"{path}: a label of {count - 1}, for {len(labels):,} images. Number the classes from 0 on.")
+    classes = tuple(map(str, np.atleast_1d(arrays["classes"]) if "classes" in arrays else range(count)))
+    if len(classes) < count:
+        raise CourseError(f"{path}: label {count - 1} is outside the {len(classes)} classes that are named.")
+    if images.ndim == 3:
+        images = images[..., None]
+    images = _to_side(np.broadcast_to(images, (*images.shape[:3], 3)), side)
+    return _split(name, path, images, labels.astype(np.int64), classes, arrays.get("split"))
+
+
+def _bytes(images: np.ndarray, path: Path) -> np.ndarray:
+    """Images as uint8; decimals from 0 to 1 are accepted when every one of them is a number."""
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise CourseError(f"{path}: images are {images.dtype}, expected uint8 from 0 to 255 or decimals from 0 to 1.")
+    bad = ~np.isfinite(images)
+    if bad.any():
+        where = int(np.argwhere(bad)[0][0])
+        raise CourseError(
+            f"{path}: {int(bad.sum()):,} pixels are NaN or infinite, the first in image {where}. Clean the data first."
+        )
+    if images.min(initial=0) < 0 or images.max(initial=0) > 1:
+        raise CourseError(f"{path}: decimal pixels run from {images.min():g} to {images.max():g}, expected 0 to 1.")
+    return np.rint(images * 255).astype(np.uint8)
+
+
+def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
+    """A folder of class folders with pictures of any size; of each the middle is taken, `side` x `side`."""
+    groups = {
+        group.name: [f for f in sorted(group.rglob("[!.]*")) if f.suffix.lower() in PICTURES and f.is_file()]
+        for group in sorted(folder.glob("[!.]*"))  # a name that begins with a dot is hidden
+        if group.is_dir()
+    }
+    if not any(groups.values()):
+        raise CourseError(f"{folder}: no images in it; expected one folder per class with png or jpg files inside.")
+    empty = [group for group, files in groups.items() if not files]
+    if empty:
+        raise CourseError(f"{folder / empty[0]}: a class without images. Fill the folder or remove it.")
+    if len(groups) < 2:
+        raise CourseError(f"{folder}: one class only ({next(iter(groups))}); there is nothing to tell apart.")
+    images, labels = [], []
+    for label, files in enumerate(groups.values()):
+        images += [np.asarray(squared(read_picture(file), side)) for file in files]
+        labels += [label] * len(files)
+    return _split(name, folder, np.stack(images), np.array(labels), tuple(groups), None)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture file of any kind as an RGB picture, the right way up, what is transparent in it white.
+
+    Raises:
+        CourseError: it is missing, a folder, damaged, of absurd size, or no picture.
+    """
+    if path.is_dir():
+        raise CourseError(f"{path}: a folder; name the pictures in it, as in {path / '*.png'}.")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 108-megapixel phones are no attack
+            picture = ImageOps.exif_transpose(picture)  # a phone stores its photos lying, with a note how it was held
+    except FileNotFoundError:
+        raise CourseError(f"{path}: no such file.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CourseError(f"{path}: not a readable image ({error}). Repair or remove it.") from None
+    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut off what is above 255
+        values = np.asarray(picture, dtype=np.float32)
+        values = values - values.min()
+        picture = Image.fromarray(np.uint8(255 * values / max(values.max(), 1e-9)))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
+
+
+def middle(width: int, height: int) -> tuple[int, int, int, int]:
+    """The largest square in the middle of a picture: left, top, right, bottom, in pixels."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def squared(picture: Image.Image, side: int) -> Image.Image:
+    """The middle of a picture, `side` x `side`: the largest square, brought to that size."""
+    square = picture.crop(middle(*picture.size))
+    return square if square.width == side else square.resize((side, side), Image.Resampling.BILINEAR)
+
+
+def _to_side(images: UInt8[np.ndarray, "N H W 3"], side: int) -> UInt8[np.ndarray, "N side side 3"]:
+    if images.shape[1:3] == (side, side):
+        return np.ascontiguousarray(images)
+    return np.stack([np.asarray(squared(Image.fromarray(np.ascontiguousarray(image)), side)) for image in images])
+
+
+def resized(images: Data, side: int) -> Data:
+    """The same data set with images of another side."""
+    if images.side == side:
+        return images
+    parts = (images.train, images.val, images.test)
+    return Data(images.name, images.classes, *(Part(_to_side(part.images, side), part.labels) for part in parts))
+
+
+# ---------------------------------------------------------------- splits
+
+
+def stratified(labels: Int[np.ndarray, " N"], shares: Sequence[float]) -> list[Int[np.ndarray, " _"]]:
+    """Row numbers of a random part for each share of the images, every class alike, with the rest put in front.
+
+    The parts are the same each time (they do not depend on --seed): every run must hold out the same images. A class of
+    at least three images is in each part.
+    """
+    rng = np.random.default_rng(0)
+    parts: list[list[np.ndarray]] = [[] for _ in range(len(shares) + 1)]
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        count = len(rows)
+        for part, share in zip(parts[1:], shares, strict=True):
+            held = max(int(count * share + 1e-9), int(count > len(shares)))
+            part.append(rows[:held])
+            rows = rows[held:]
+        parts[0].append(rows)
+    return [rng.permutation(np.concatenate(part)) for part in parts]
+
+
+def _split(
+    name: str,
+    path: Path,
+    images: UInt8[np.ndarray, "N H W 3"],
+    labels: Int[np.ndarray, " N"],
+    classes: tuple[str, ...],
+    split: np.ndarray | None,
+) -> Data:
+    """Train, val and test as `split` says; else val and test are each a tenth, but at most 2,500 images."""
+    if len(np.unique(labels)) < 2:
+        raise CourseError(f"{path}: one class only; there is nothing to tell apart.")
+    if split is None:
+        share = min(0.1, VAL / len(images))
+        rows = stratified(labels, (share, share))
+        if not all(map(len, rows)):
+            raise CourseError(f"{path}: {len(images)} images are too few for a train, a val and a test part.")
+    else:
+        rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else []
+        if sum(map(len, rows)) < len(images) or not all(map(len, rows)):
+            raise CourseError(
+                f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
+            )
+    return Data(name, classes, *(Part(images[part], labels[part]) for part in rows))
+
+
+# ---------------------------------------------------------------- tensors
+
+
+def tensors(part: Part, device: str = "cpu") -> tuple[UInt8[Tensor, "N 3 H W"], Int[Tensor, " N"]]:
+    """A part as tensors on a device: images still uint8, in channels_last (the bytes stay in the order they are in)."""
+    pixels = np.require(part.images, requirements="W")  # torch wants memory that may be written to
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), nothing is moved
+    return images.to(device), torch.from_numpy(part.labels.astype(np.int64)).to(device)
+
+
+def normalise(
+    images: UInt8[Tensor, "B 3 H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
+) -> Float[Tensor, "B 3 H W"]:
+    """Bytes 0 to 255 as decimals around 0: (x / 255 - mean) / std for each colour."""
+    return images.float().mul_(1 / 255).sub_(mean[:, None, None]).div_(std[:, None, None])
+
+
+def flipped(images: UInt8[Tensor, "B 3 H W"], generator: torch.Generator | None = None) -> UInt8[Tensor, "B 3 H W"]:
+    """Each image, or with probability 1/2 its mirror image. A horse that looks to the left is still a horse.
+
+    Args:
+        images: a batch.
+        generator: on the CPU, what the coins are tossed with; torch's default one where None.
+    """
+    heads = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(heads.to(images.device)[:, None, None, None], images.flip(3), images)

@@ -1,0 +1,114 @@
+"""Says what is on a picture of your own: `./course run 2 predict my_cat.jpg`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+
+from shared import cli, runs
+from shared.device import choose
+from shared.errors import CourseError
+from shared.files import written_whole
+from week02_cnn import data, train
+from week02_cnn.eval import probabilities
+
+SURE = 0.6
+SHOWN = 320  # pixels: how large a picture is drawn
+
+
+@dataclass
+class Config(cli.CommonConfig):
+    """The flags of predict."""
+
+    pictures: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Pictures with one thing on each, in the middle: png, jpg, … of any size."""
+    run: str = ""
+    """The run whose network is asked (default: week 2's newest)."""
+    out: str = ""
+    """A folder for the pictures of what the network saw (default: the run's folder)."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    data: tyro.conf.Suppress[str] = "sample"
+    seed: tyro.conf.Suppress[int] = 0
+    resume: tyro.conf.Suppress[bool] = False
+    preset: tyro.conf.Suppress[str] = "quick"
+
+
+PRESETS = {name: {} for name in train.PRESETS}
+
+
+def beside(picture: Image.Image, seen: Image.Image) -> Image.Image:
+    """The picture with a frame around what was taken, and beside it, enlarged, what the network saw of it."""
+    scale = SHOWN / max(picture.size)
+    small = picture.resize([max(1, round(side * scale)) for side in picture.size])
+    frame = [round(edge * scale) for edge in data.middle(*picture.size)]
+    ImageDraw.Draw(small).rectangle((frame[0], frame[1], frame[2] - 1, frame[3] - 1), outline="#D55E00", width=3)
+    page = Image.new("RGB", (2 * SHOWN + 20, SHOWN), "white")
+    page.paste(small, ((SHOWN - small.width) // 2, (SHOWN - small.height) // 2))
+    page.paste(seen.resize((SHOWN, SHOWN), Image.Resampling.NEAREST), (SHOWN + 20, 0))
+    return page
+
+
+def chart(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...], bar: str) -> list[str]:
+    """The three likeliest classes as a bar chart, the likeliest first."""
+    first = np.argsort(-believed, kind="stable")[:3]
+    room = max(len(classes[label]) for label in first)
+    return [f"{classes[label]:>{room}s} {believed[label]:6.1%} {bar * round(40 * believed[label])}" for label in first]
+
+
+def verdict(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> str:
+    """One sentence: what it is, or what it may be."""
+    first, second = np.argsort(-believed, kind="stable")[:2]
+    if believed[first] >= SURE:
+        return f"This is: {classes[first]} ({believed[first]:.1%} sure)."
+    return f"Not sure: {classes[first]} ({believed[first]:.1%}), or {classes[second]} ({believed[second]:.1%})?"
+
+
+def free_name(folder: Path, stem: str, taken: set[Path]) -> Path:
+    """A name for a PNG that no other picture of this call has: two may be called cat.jpg, in two folders."""
+    path, number = folder / f"{stem}_seen.png", 2
+    while path in taken:
+        path, number = folder / f"{stem}_{number}_seen.png", number + 1
+    taken.add(path)
+    return path
+
+
+def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
+    """Looks at pictures of your own and says what may be on them, and what the network saw of each.
+
+    Returns the probabilities (classes,) of each picture.
+    """
+    if not cfg.pictures:
+        raise CourseError("which picture? For example: ./course run 2 predict my_cat.jpg")
+    device = choose(cfg.device)
+    run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
+    trained = train.load_model(run)
+    photos = [data.read_picture(Path(name)) for name in cfg.pictures]  # all of them, before anything is said of one
+    try:
+        bar = "█"
+        bar.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        bar = "#"
+    print(f"this network knows: {', '.join(trained.classes)}. It takes everything else for one of them.")
+    answers, taken = [], set()
+    for name, photo in zip(cfg.pictures, photos, strict=True):
+        seen = data.squared(photo, trained.side)
+        [believed] = probabilities(trained, data.Part(np.asarray(seen)[None], np.zeros(1, dtype=np.int64)), device)
+        left, top, right, bottom = data.middle(*photo.size)
+        where = free_name(Path(cfg.out) if cfg.out else run, Path(name).stem, taken)
+        with written_whole(where) as temporary:
+            beside(photo, seen).save(temporary, "PNG")
+        part = "" if photo.width == photo.height else f"the middle {right - left} x {bottom - top} of them, "
+        print(f"\n{name}: {photo.width} x {photo.height} pixels, {part}brought to {seen.width} x {seen.height}")
+        print("\n".join(chart(believed, trained.classes, bar)))
+        print(f"{verdict(believed, trained.classes)} What the network saw: {where}")
+        answers.append(believed)
+    return answers
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, PRESETS)
