@@ -1,0 +1,400 @@
+"""Week 3's reviews: every source and layout, every complaint, words as numbers, and batches of equal length."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shared.errors import CourseError
+from week03_lstm import data
+from week03_lstm.data import Vocabulary, batch_rows, batches, padded, tokenize
+
+
+def refused(name, **columns) -> str:
+    with pytest.raises(CourseError) as caught:
+        data.load(str(name), **columns)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def rows(count=40, split=None):
+    """Reviews that differ, half of them positive."""
+    more = {"split": split} if split else {}
+    return [{"text": f"Review number {i}: {('bad', 'good')[i % 2]}!", "label": i % 2} | more for i in range(count)]
+
+
+def jsonl(path, lines):
+    text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def texts(*parts):
+    return [text for part in parts for text in part.texts]
+
+
+# ---------------------------------------------------------------- the sample
+
+
+def test_the_bundled_reviews():
+    reviews = data.load("sample")
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (3500, 500, 1000)
+    assert reviews.classes == ("negative", "positive") and reviews.dropped == 0
+    assert reviews.everything.labels.sum() == 2500
+    for part in (reviews.train, reviews.val, reviews.test):
+        assert 0.45 < part.labels.mean() < 0.55 and all(text.strip() for text in part.texts)
+    everything = [data.same(text) for text in reviews.everything.texts]
+    assert len(set(everything)) == 5000, "a review must not lie in two parts"
+
+
+# ---------------------------------------------------------------- a file of one's own
+
+
+@pytest.mark.parametrize("ending", data.ENDINGS)
+def test_own_files_are_cut_the_same_way_each_time(tmp_path, ending):
+    path = tmp_path / f"own{ending}"
+    if "csv" in ending:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, ["label", "text"])
+        writer.writeheader()
+        writer.writerows([row | {"text": row["text"] + '\nwith "quotes", a comma'} for row in rows()])
+        raw = b"\xef\xbb\xbf" + file.getvalue().encode()
+        path.write_bytes(gzip.compress(raw) if ending.endswith("gz") else raw)
+    else:
+        jsonl(path, rows())
+    reviews = data.load(str(path))
+    assert reviews.name == str(path)
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (28, 4, 8)
+    for part in (reviews.train, reviews.val, reviews.test):
+        assert part.labels.dtype == np.int64 and part.labels.mean() == 0.5, "each part has its share of both classes"
+        assert all(("good" in text) == label for text, label in zip(part.texts, part.labels, strict=True))
+    assert len(set(texts(reviews.train, reviews.val, reviews.test))) == 40
+    assert texts(data.load(str(path)).test) == texts(reviews.test)
+
+
+def test_a_split_column_is_obeyed_and_what_it_lacks_is_cut(tmp_path):
+    some = rows(60)
+    for i, row in enumerate(some):
+        row["split"] = ("train", "valid", "test")[i // 20]
+    reviews = data.load(str(jsonl(tmp_path / "three.jsonl", some)))
+    assert texts(reviews.val) == [row["text"] for row in some[20:40]]
+    assert texts(reviews.test) == [row["text"] for row in some[40:]]
+    for row in some[20:40]:
+        row["split"] = None
+    reviews = data.load(str(jsonl(tmp_path / "two.jsonl", some)))
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (36, 4, 20)
+    assert texts(reviews.test) == [row["text"] for row in some[40:]]
+
+
+def test_large_sets_give_no_more_than_they_must():
+    found = {"train": [(f"text {i}", i % 2) for i in range(60_000)]}
+    reviews = data.cut("large", found)
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (52_500, 2_500, 5_000)
+
+
+def test_a_text_that_occurs_twice_lies_in_one_split_alone(tmp_path):
+    some = rows(20, "train") + rows(4, "val") + rows(2, "test")
+    for row in some[20:]:
+        row["text"] = row["text"].replace("Review", row["split"])
+    some[21]["text"] = some[24]["text"].upper()  # val holds one of test
+    some[0]["text"] = some[22]["text"].replace(":", "  - ").lower()  # train one of val
+    some[1]["text"] = some[25]["text"]  # train one of test
+    some[3]["text"] = some[2]["text"]  # train one of its own
+    reviews = data.load(str(jsonl(tmp_path / "twice.jsonl", some)))
+    assert (len(reviews.train), len(reviews.val), len(reviews.test), reviews.dropped) == (17, 3, 2, 4)
+    assert texts(reviews.test) == [row["text"] for row in some[24:]], "test stays as it was published"
+    assert reviews.train.texts[0] == some[2]["text"], "the first of two equal ones stays"
+    parts = [{data.same(text) for text in part.texts} for part in (reviews.train, reviews.val, reviews.test)]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_duplicates_go_before_the_cut(tmp_path):
+    reviews = data.load(str(jsonl(tmp_path / "twice.jsonl", rows(40) + rows(40))))
+    everything = texts(reviews.train, reviews.val, reviews.test)
+    assert len(everything) == len(set(everything)) == 40 and reviews.dropped == 40
+
+
+@pytest.mark.parametrize(
+    ("label", "number"),
+    [
+        (0, 0), (1, 1), ("0", 0), (" 1 ", 1), ("Positive", 1), ("NEG", 0), ("pos", 1), ("negative", 0), (True, 1),
+        (0.0, 0),
+    ],
+)  # fmt: skip
+def test_labels_as_people_write_them(tmp_path, label, number):
+    some = rows(40)
+    some[6]["label"] = label
+    found = data.read_table(jsonl(tmp_path / "own.jsonl", some), "text", "label")
+    assert found["train"][6] == (some[6]["text"], number)
+
+
+@pytest.mark.parametrize("label", ["good", 2, -1, "", 0.5, [1], "0.7"])
+def test_a_label_outside(tmp_path, label):
+    some = rows()
+    some[6]["label"] = label
+    path = jsonl(tmp_path / "own.jsonl", some)
+    assert refused(path) == (
+        f"{path}, line 7: the label {label!r} is outside 0 and 1 (or negative and positive, neg and pos)."
+    )
+
+
+def test_columns_of_other_names(tmp_path):
+    some = [{"review": row["text"], "sentiment": ("negative", "positive")[row["label"]], "id": 3} for row in rows()]
+    path = jsonl(tmp_path / "own.jsonl", some)
+    assert refused(path) == (
+        f"{path}, line 1: no column 'text'; there are: review, sentiment, id. Choose with --text and --label."
+    )
+    assert refused(path, text="review") == (
+        f"{path}, line 1: no column 'label'; there are: review, sentiment, id. Choose with --text and --label."
+    )
+    assert len(data.load(str(path), text="review", label="sentiment").everything) == 40
+
+
+def test_missing_columns_of_a_csv(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("text;label\nfine;1\n", encoding="utf-8")
+    assert refused(path) == (
+        f"{path}, line 2: no column 'text'; there are: text;label. Choose with --text and --label."
+    )
+    path.write_text("text,label\nfine,1\ncut short\n", encoding="utf-8")
+    assert (
+        refused(path) == f"{path}, line 3: no column 'label'; there are: text, label. Choose with --text and --label."
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('{"text": "cut', "broken JSON (Unterminated string starting at: line 1 column 10 (char 9))."),
+        ('["text", 1]', 'expected an object as {"text": …, "label": …}.'),
+        ({"text": "  ", "label": 1}, "the review is empty or no text. Remove the line."),
+        ({"text": 7, "label": 1}, "the review is empty or no text. Remove the line."),
+        ({"text": "x", "label": 1, "split": "exam"}, "the split 'exam' is none of train, val, test."),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(tmp_path, line, complaint):
+    path = jsonl(tmp_path / "own.jsonl", [*rows(3), "", line])
+    assert refused(path) == f"{path}, line 5: {complaint}"
+
+
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.csv", "empty.jsonl.gz"])
+@pytest.mark.parametrize("lines", [[], ["", ""]])
+def test_an_empty_file(tmp_path, name, lines):
+    path = jsonl(tmp_path / name, lines)
+    assert refused(path) == f"{path}: no review in it."
+
+
+def test_a_header_alone(tmp_path):
+    (tmp_path / "own.csv").write_text("text,label\n", encoding="utf-8")
+    assert refused(tmp_path / "own.csv") == f"{tmp_path / 'own.csv'}: no review in it."
+
+
+def test_one_class_only(tmp_path):
+    path = jsonl(tmp_path / "own.jsonl", [row | {"label": "pos"} for row in rows()])
+    assert refused(path) == f"--data {path}: one class only; there is nothing to tell apart."
+
+
+def test_too_few(tmp_path):
+    path = jsonl(tmp_path / "own.jsonl", rows(4))
+    assert refused(path) == (f"--data {path}: the train part has 0 texts, of one class or none. It needs some of both.")
+    assert len(data.load(str(jsonl(path, rows(6)))).train) == 2
+
+
+def test_files_that_are_no_text(tmp_path):
+    path = jsonl(tmp_path / "own.jsonl.gz", rows())
+    path.write_bytes(path.read_bytes()[:-9])
+    assert refused(path).startswith(f"{path}: the gzip file is cut short or damaged (")
+    path.write_bytes(b"no gzip")
+    assert refused(path).startswith(f"{path}: the gzip file is cut short or damaged (")
+    latin = tmp_path / "own.csv"
+    latin.write_bytes("text,label\ncafé,1\n".encode("latin-1"))
+    assert refused(latin) == f"{latin}: not UTF-8 text (byte 14). Save it as UTF-8."
+    other = tmp_path / "own.xlsx"
+    other.write_bytes(b"PK")
+    assert refused(other) == f"{other}: expected a file that ends in .csv, .jsonl, .csv.gz, .jsonl.gz."
+    assert refused("no/such") == "--data no/such: no such file or folder, nor one of sample, imdb."
+
+
+# ---------------------------------------------------------------- the published layout
+
+
+def published(root, train=20, test=6):
+    for split, count in (("train", train), ("test", test)):
+        for group in ("pos", "neg"):
+            place = root / split / group
+            place.mkdir(parents=True)
+            for i in range(count // 2):
+                (place / f"{i}_{9 if group == 'pos' else 2}.txt").write_text(f"{split} {group} {i}", encoding="utf-8")
+        (root / split / "labeledBow.feat").write_text("9 0:9\n", encoding="utf-8")
+    (root / "train" / "unsup").mkdir()
+    (root / "train" / "unsup" / "0_0.txt").write_text("nobody said what", encoding="utf-8")
+    return root
+
+
+def check_published(reviews):
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (18, 2, 6)
+    for part, split in ((reviews.train, "train"), (reviews.val, "train"), (reviews.test, "test")):
+        for text, label in zip(part.texts, part.labels, strict=True):
+            assert text.startswith(f"{split} {('neg', 'pos')[label]} ")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_folder_in_the_published_layout(tmp_path, inside):
+    root = published(tmp_path / "aclImdb")
+    path = root if inside else tmp_path
+    check_published(data.load(str(path)))
+    assert data.is_published(str(path)) and not data.is_published(str(tmp_path / "train"))
+
+
+def test_folders_that_are_not_in_the_published_layout(tmp_path):
+    layout = (
+        "expected a .csv or .jsonl file, or a folder with train/pos, train/neg, test/pos and test/neg in it, one .txt "
+        "file a review."
+    )
+    assert refused(tmp_path) == f"{tmp_path / 'train' / 'neg'} is missing; {layout}"
+    root = published(tmp_path / "aclImdb")
+    (root / "test" / "pos" / "1_9.txt").write_text(" \n", encoding="utf-8")
+    assert refused(root) == f"{root / 'test' / 'pos' / '1_9.txt'}: an empty review. Remove the file."
+    for file in (root / "test" / "neg").iterdir():
+        file.unlink()
+    assert refused(root) == f"{root / 'test' / 'neg'} holds no .txt files; {layout}"
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror of one's own with a small archive in the published form, and an empty $COURSE_HOME."""
+    published(tmp_path / "made" / "aclImdb")
+    file = tmp_path / "mirror" / data.IMDB.name
+    file.parent.mkdir(parents=True)
+    with tarfile.open(file, "w:gz") as archive:
+        archive.add(tmp_path / "made" / "aclImdb", "aclImdb")
+    raw = file.read_bytes()
+    monkeypatch.setattr(
+        data, "IMDB", replace(data.IMDB, urls=(), sha256=hashlib.sha256(raw).hexdigest(), size=len(raw))
+    )
+    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    return file
+
+
+def test_imdb_through_the_asset_layer(mirror, tmp_path, capfd):
+    check_published(data.load("imdb"))
+    check_published(data.load("imdb"))  # unpacked once, and found again
+    assert capfd.readouterr().err.count("downloading imdb/aclImdb_v1.tar.gz") == 1
+    assert (tmp_path / "home" / "imdb" / "aclImdb_v1" / "aclImdb" / "test").is_dir()
+
+
+def test_imdb_that_is_not_the_published_one(mirror):
+    mirror.write_bytes(mirror.read_bytes()[::-1])
+    line = refused("imdb")
+    assert line.startswith("cannot download imdb/aclImdb_v1.tar.gz, expected ") and "with sha256" in line
+
+
+# ---------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("I don't CARE!<br /><br />Why?!", ["i", "don't", "care", "!", "why", "?", "!"]),
+        ("It’s 10/10, truly...", ["it's", "10", "10", "truly"]),
+        ("Ein schöner Film – été", ["ein", "schöner", "film", "été"]),
+        ("'quoted' words' --- (brackets)", ["quoted", "words", "brackets"]),
+        ("<br/>", []),
+    ],
+)
+def test_tokenize(text, words):
+    assert tokenize(text) == words
+
+
+def test_vocabulary_knows_the_frequent_words_of_train_alone():
+    vocabulary = Vocabulary.build(["a b b c", "c b d", "e c"], size=4, min_count=2)
+    assert vocabulary.words == ["<pad>", "<unk>", "b", "c"]
+    assert vocabulary.encode("B, a! c") == [2, 1, 1, 3]
+    assert vocabulary.encode("…") == [1], "a text without words is one unknown word"
+    assert Vocabulary.build(["z y x"], min_count=1).words[2:] == ["x", "y", "z"], "equal counts: by the alphabet"
+    assert Vocabulary.build(["a a b"], size=10, min_count=1).encode("<pad> a") == [1, 2], "no text says <pad>"
+
+
+def test_vocabulary_there_and_back(tmp_path):
+    vocabulary = Vocabulary.build(["naïve été naïve !", 'a "b" \\ ’'], min_count=1)
+    vocabulary.save(tmp_path / "vocabulary.json")
+    assert Vocabulary.read(tmp_path / "vocabulary.json").ids == vocabulary.ids
+    for wrong in ("[]", '{"words": [1]}', '{"other": []}'):
+        (tmp_path / "wrong.json").write_text(wrong, encoding="utf-8")
+        with pytest.raises(CourseError, match="is not a vocabulary of week 3"):
+            Vocabulary.read(tmp_path / "wrong.json")
+
+
+# ---------------------------------------------------------------- exercise 6: batches
+
+
+@pytest.fixture(scope="module")
+def lengths():
+    return np.random.default_rng(0).integers(1, 400, 1000)
+
+
+def waste(lengths, found):
+    """Words in padded batches, per real word."""
+    return sum(len(batch) * lengths[batch].max() for batch in found) / lengths.sum()
+
+
+@pytest.mark.exercise(6)
+def test_every_text_is_in_one_batch(lengths):
+    found = batch_rows(lengths, 16, np.random.default_rng(1), pool=10)
+    assert sorted(np.concatenate(found).tolist()) == list(range(1000)), "each row must occur once"
+    assert sorted(map(len, found))[0] == 1000 % 16 and sorted(map(len, found))[1:] == [16] * 62, (
+        "all batches are of the size asked for, but for one with what is left over"
+    )
+
+
+@pytest.mark.exercise(6)
+def test_texts_in_a_batch_are_of_about_the_same_length(lengths):
+    bucketed = waste(lengths, batch_rows(lengths, 16, np.random.default_rng(1), pool=10))
+    blind = waste(lengths, batch_rows(lengths, 16, np.random.default_rng(1), bucketed=False))
+    assert blind > 1.8, "the comparison"
+    assert bucketed < 1.12, f"{bucketed:.2f} padded words per real one: sort each pool by length before it is cut"
+
+
+@pytest.mark.exercise(6)
+def test_chance_still_decides_who_meets_whom_and_when(lengths):
+    first, again, other = (batch_rows(lengths, 16, np.random.default_rng(seed), pool=10) for seed in (1, 1, 2))
+    assert [batch.tolist() for batch in first] == [batch.tolist() for batch in again], "use the rng, nothing else"
+    meetings = [{tuple(sorted(batch.tolist())) for batch in found} for found in (first, other)]
+    assert len(meetings[0] & meetings[1]) < 3, "another seed must mix the texts in another way"
+    longest = np.array([lengths[batch].max() for batch in first])
+    assert (np.diff(longest) >= 0).mean() < 0.7, "shuffle the batches: short and long ones take turns by chance"
+
+
+def test_without_chance_the_order_is_by_length(lengths):
+    found = batch_rows(lengths, 16, None)
+    assert (np.diff(lengths[np.concatenate(found)]) >= 0).all() and waste(lengths, found) < 1.02
+
+
+def test_padded_keeps_the_end_of_a_long_text():
+    tokens, real = padded([[5, 6], [1, 2, 3, 4, 5], [7]], max_len=3)
+    assert tokens.tolist() == [[5, 6, 0], [3, 4, 5], [7, 0, 0]] and real.tolist() == [2, 3, 1]
+    assert tokens.dtype == real.dtype == np.int64
+
+
+def test_batches_go_on_where_they_stopped():
+    ids, labels = [[i] * (1 + i % 7) for i in range(2, 52)], np.arange(50) % 2
+    whole = list(batches(ids, labels, 8, np.random.default_rng(0), max_len=5))
+    rest = list(batches(ids, labels, 8, np.random.default_rng(0), max_len=5, first=3))
+    assert len(whole) == 7 and len(rest) == 4
+    for (tokens, real, some), (tokens_again, *_) in zip(whole[3:], rest, strict=True):
+        assert np.array_equal(tokens, tokens_again)
+        assert tokens.shape == (len(some), real.max()) and real.max() <= 5
+        assert np.array_equal((tokens != 0).sum(axis=1), real)
+        assert np.array_equal((tokens[:, 0] - 2) % 2, some), "the label is that of the text"
+
+
+def test_the_checksum_is_that_of_a_file():
+    assert re.fullmatch(r"[0-9a-f]{64}", data.IMDB.sha256) and data.IMDB.size == 84_125_825

@@ -1,0 +1,13 @@
+"""Week 3: networks that read from left to right: RNN, GRU and LSTM, on film reviews and on prices."""
+
+from shared.plan import Target, Week
+
+WEEK = Week(
+    number=3,
+    title="The Time Traveler",
+    lesson="RNN, GRU and LSTM from their equations, and why gradients vanish; film reviews, and tomorrow's price",
+    time="-",
+    result="-",
+    picture="figures/gradient_over_lags.png",
+    targets=(Target("imdb", "test_accuracy", 0.89), Target("sample", "test_accuracy", 0.80)),
+)

@@ -1,0 +1,117 @@
+"""Makes the lesson's pictures again: `./course run 3 figures`; or only some: `./course run 3 figures vanish`."""
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tyro
+
+from shared import cli
+from shared.errors import CourseError
+
+FIGURES = Path(__file__).parent / "figures"
+REVIEW = (
+    "The first half hour is slow and the jokes are not funny, and I nearly left. But then the story finds its feet, "
+    "and the ending is one of the best I have seen."
+)
+"""Written for the picture; it turns around in the middle, and so must the verdict."""
+
+
+@dataclass
+class Config(cli.CommonConfig):
+    """The flags of figures."""
+
+    parts: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Which parts: vanish, seq2seq, speed, reviews, prices. Default: all of them, as long as they take together."""
+    run: str = ""
+    """A trained run whose network reads the review (default: one is trained for it, from --seed)."""
+    out: str = str(FIGURES)
+    """Where the pictures go."""
+    preset: str = "quick"
+    """The preset of the programs that make them: `smoke`, `quick` or `full`.
+    A flag given by hand wins over the preset."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    data: tyro.conf.Suppress[str] = "sample"
+    resume: tyro.conf.Suppress[bool] = False
+
+
+PRESETS: dict[str, dict] = {"smoke": {}, "quick": {}, "full": {}}
+
+
+def config_of(program: ModuleType, cfg: Config, **flags: Any) -> Any:
+    """The config of another program of the week, of the same preset, device and seed."""
+    settings = program.PRESETS[cfg.preset] | {"preset": cfg.preset, "device": cfg.device, "seed": cfg.seed} | flags
+    return program.Config(**settings)
+
+
+def of_experiment(name: str) -> Callable[[Config, Path], None]:
+    """The pictures of vanish, seq2seq or speed, which need nothing but a folder."""
+
+    def make(cfg: Config, folder: Path) -> None:
+        import importlib
+
+        program = importlib.import_module(f"week03_lstm.{name}")
+        program.main(config_of(program, cfg, out=str(folder)))
+
+    return make
+
+
+def of_reviews(cfg: Config, folder: Path) -> None:
+    """What train, eval and classify draw: curves, bars, the verdict word by word, the gates."""
+    from week03_lstm import classify, train
+    from week03_lstm import eval as evaluation
+
+    run = cfg.run
+    if not run:
+        run = train.main(config_of(train, cfg, out=str(folder / "run")))["run"]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.main(evaluation.Config(run=run, device=cfg.device))
+    classify.main(classify.Config(review=(REVIEW,), run=run, out=str(folder)))
+    for picture in Path(run).glob("*.png"):
+        if not (folder / picture.name).exists():
+            shutil.copyfile(picture, folder / picture.name)
+
+
+def of_prices(cfg: Config, folder: Path) -> None:
+    """The famous plot, and the error over the folds."""
+    from week03_lstm import forecast, forecast_pictures
+
+    run = forecast.main(config_of(forecast, cfg, out=str(folder / "run")))["run"]
+    forecast_pictures.draw(Path(run), folder)
+
+
+PARTS: dict[str, Callable[[Config, Path], None]] = {
+    **{name: of_experiment(name) for name in ("vanish", "seq2seq", "speed")},
+    "reviews": of_reviews,
+    "prices": of_prices,
+}
+
+
+def main(cfg: Config) -> list[Path]:
+    """Runs the week's programs and keeps their pictures. Returns their paths."""
+    for part in cfg.parts:
+        if part not in PARTS:
+            raise CourseError(f"unknown part '{part}': choose from {', '.join(PARTS)}.")
+    out, kept = Path(cfg.out), []
+    for part in cfg.parts or PARTS:
+        print(f"\n--- {part}")
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[part](cfg, Path(folder))
+            out.mkdir(parents=True, exist_ok=True)
+            for picture in sorted(Path(folder).glob("*.png")):
+                kept.append(Path(shutil.copyfile(picture, out / picture.name)))
+    print()
+    for picture in kept:
+        print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
+    return kept
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, PRESETS)

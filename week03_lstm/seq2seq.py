@@ -1,0 +1,299 @@
+"""From one sequence to another, through a needle's eye: `./course run 3 seq2seq` reverses strings of digits.
+
+One LSTM reads the digits, a second one writes the answer. All that the second knows of the first is its last state:
+however long the string, it has to fit into 2 x `hidden` numbers. That is the bottleneck, and the accuracy against the
+length shows it. Week 5 removes it. The data is synthetic: random digits, made here from the seed.
+
+References
+    I. Sutskever, O. Vinyals, Q. Le, "Sequence to sequence learning with neural networks", NIPS 2014
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014; and K. Cho et al., "On the
+        properties of neural machine translation", SSST 2014: how it falls off with the length
+    R. Williams, D. Zipser, "A learning algorithm for continually running fully recurrent neural networks", Neural
+        Computation 1, 1989: teacher forcing
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared import cli
+from shared.device import choose
+from shared.errors import CourseError
+from shared.files import write_json
+from shared.plots import BLACK, COLOURS, figure
+from shared.progress import bar
+from shared.runs import RUNS
+from week03_lstm.vanish import cores, in_parallel
+
+START, END, SYMBOLS = 10, 11, 12  # beside the ten digits
+TASKS = ("reverse", "sort")
+
+Digits = Int[Tensor, "batch digits"]
+Symbols = Int[Tensor, "batch time"]
+
+
+@dataclass
+class Config(cli.CommonConfig):
+    """The flags of seq2seq."""
+
+    task: str = "reverse"
+    """reverse or sort: what is to be done with the digits."""
+    hidden: tuple[int, ...] = (32, 64, 128)
+    """Sizes of the state to compare: the width of the needle's eye."""
+    max_len: int = 16
+    """Longest string in training. Tested are strings of up to half as many digits more."""
+    seeds: int = 3
+    """How often each size is trained."""
+    steps: int = 2000
+    """Training steps of each net."""
+    batch_size: int = 64
+    """Strings per step, all of one length, so that nothing needs padding."""
+    lr: float = 0.005
+    """The highest learning rate of Adam; it warms up and falls to zero."""
+    clip: float = 1.0
+    """Longest gradient; longer ones are shortened."""
+    test_strings: int = 200
+    """Strings tested at each length."""
+    jobs: int = 0
+    """Trainings side by side, one thread each (0: as many as there are cores). On a GPU it is 1."""
+    out: str = str(RUNS / "week03" / "seq2seq")
+    """The folder for the table and the picture."""
+    preset: str = "quick"
+    """A set of defaults: `smoke` (seconds), `quick` (minutes), `full` (more steps, a wider net, longer strings).
+    A flag given by hand wins over the preset."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    data: tyro.conf.Suppress[str] = "random digits (synthetic)"
+    resume: tyro.conf.Suppress[bool] = False
+
+
+PRESETS: dict[str, dict] = {
+    "smoke": {"hidden": (16,), "max_len": 4, "seeds": 2, "steps": 30, "test_strings": 50, "jobs": 1},
+    "quick": {},
+    "full": {"hidden": (32, 64, 128, 256), "max_len": 24, "seeds": 3, "steps": 10_000, "test_strings": 1000},
+}
+
+
+def answer(digits: Digits, task: str) -> Digits:
+    """What the net is to say to the digits (B, T): the same ones backwards, or in ascending order."""
+    return digits.flip(1) if task == "reverse" else digits.sort(dim=1).values
+
+
+def strings(count: int, length: int, generator: torch.Generator) -> Digits:
+    """`count` random strings of `length` digits. Drawn on the CPU, so that every device sees the same."""
+    return torch.randint(0, 10, (count, length), generator=generator)
+
+
+class Seq2Seq(nn.Module):
+    """An LSTM that reads, an LSTM that writes, and between them nothing but the state (h, c): 2 H numbers."""
+
+    def __init__(self, hidden: int, embed: int = 16) -> None:
+        super().__init__()
+        self.table = nn.Embedding(SYMBOLS, embed)
+        self.encoder = nn.LSTM(embed, hidden, batch_first=True)
+        self.decoder = nn.LSTM(embed, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, SYMBOLS)
+
+    def forward(self, digits: Digits, before: Symbols) -> Float[Tensor, "batch time symbols"]:
+        """Logits of each next symbol, given the digits (B, S) and what stands `before` it in the right answer (B, T).
+
+        That is teacher forcing: in training each step is told the right symbols so far, not the net's own, so that all
+        steps can be computed at once and one early mistake does not spoil the rest of the lesson.
+        """
+        _, state = self.encoder(self.table(digits))  # h and c, each (1, B, H): all that is handed over
+        outputs, _ = self.decoder(self.table(before), state)  # (B, T, H)
+        return self.head(outputs)
+
+    @torch.no_grad()
+    def greedy(self, digits: Digits, steps: int) -> Symbols:
+        """What it writes on its own, (B, steps): at each step the likeliest symbol, which is then read back in."""
+        _, state = self.encoder(self.table(digits))
+        symbol = digits.new_full((len(digits), 1), START)
+        written = []
+        for _ in range(steps):
+            outputs, state = self.decoder(self.table(symbol), state)
+            symbol = self.head(outputs).argmax(dim=2)  # (B, 1)
+            written.append(symbol)
+        return torch.cat(written, dim=1)
+
+
+def with_end(digits: Digits) -> Symbols:
+    """The digits and END behind them: (B, T) to (B, T+1)."""
+    return torch.cat([digits, digits.new_full((len(digits), 1), END)], dim=1)
+
+
+def loss(network: Seq2Seq, digits: Digits, task: str) -> Float[Tensor, ""]:
+    """Mean cross-entropy of every symbol of the answer, END included, by teacher forcing."""
+    target = with_end(answer(digits, task))  # (B, T+1)
+    before = torch.cat([target.new_full((len(target), 1), START), target[:, :-1]], dim=1)
+    return F.cross_entropy(network(digits, before).flatten(0, 1), target.flatten())
+
+
+def accuracy(network: Seq2Seq, digits: Digits, task: str) -> tuple[float, float]:
+    """The share of answers that are right as a whole, END included, and the share of digits in their right place."""
+    target = with_end(answer(digits, task))
+    right = network.greedy(digits, target.shape[1]) == target
+    return float(right.all(dim=1).float().mean()), float(right[:, :-1].float().mean())
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: how wide, from which seed."""
+
+    hidden: int
+    seed: int
+    cfg: Config
+    device: str
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Rises over the first twentieth of the steps, then falls to zero along half a cosine wave."""
+    rise = max(1, steps // 20)
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def tested_lengths(max_len: int) -> range:
+    """1 to half as much again as was trained on."""
+    return range(1, max_len + max(1, max_len // 2) + 1)
+
+
+def train_once(task: Task) -> dict[str, Any]:
+    """Trains one net on strings of 1 to max_len digits and tests it on new ones of each length."""
+    cfg = task.cfg
+    torch.manual_seed(task.seed)
+    network = Seq2Seq(task.hidden).to(task.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=cfg.lr)
+    generator = torch.Generator().manual_seed(2 * task.seed)
+    losses, began = [], time.perf_counter()
+    for step in range(cfg.steps):
+        length = int(torch.randint(1, cfg.max_len + 1, (), generator=generator))
+        value = loss(network, strings(cfg.batch_size, length, generator).to(task.device), cfg.task)
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), cfg.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, cfg.steps, cfg.lr)
+        optimizer.step()
+        losses.append(value.detach())
+    seconds = time.perf_counter() - began
+    # Short strings have all been seen in training: there are only ten of one digit. Long ones hardly ever.
+    generator = torch.Generator().manual_seed(2 * task.seed + 1)
+    scores = []
+    for length in tested_lengths(cfg.max_len):
+        scores.append(accuracy(network, strings(cfg.test_strings, length, generator).to(task.device), cfg.task))
+    examples = []
+    for length in (cfg.max_len // 2, cfg.max_len, tested_lengths(cfg.max_len)[-1]):
+        digits = strings(1, max(1, length), generator)
+        written = network.greedy(digits.to(task.device), digits.shape[1] + 1)[0].tolist()
+        examples.append(tuple("".join("0123456789<|"[s] for s in row) for row in
+                              (digits[0].tolist(), answer(digits, cfg.task)[0].tolist(), written)))  # fmt: skip
+    return {
+        "hidden": task.hidden,
+        "seed": task.seed,
+        "params": sum(p.numel() for p in network.parameters()),
+        "seconds": round(seconds, 2),
+        "loss": float(torch.stack(losses[-100:]).mean()),
+        "exact": [exact for exact, _ in scores],
+        "digits": [each for _, each in scores],
+        "examples": examples,
+    }
+
+
+def check(cfg: Config) -> None:
+    """Raises CourseError for values that cannot work."""
+    if cfg.task not in TASKS:
+        raise CourseError(f"--task {cfg.task}: choose one of {', '.join(TASKS)}.")
+    counts = ("max-len", "seeds", "steps", "batch-size", "test-strings")
+    limits = (
+        ("hidden", bool(cfg.hidden) and min(cfg.hidden, default=0) >= 1, "numbers of at least 1"),
+        *((flag, getattr(cfg, flag.replace("-", "_")) >= 1, "at least 1") for flag in counts),
+        ("lr", 0 < cfg.lr < math.inf, "a number above 0"),
+        ("clip", 0 < cfg.clip < math.inf, "a number above 0"),
+        ("jobs", cfg.jobs >= 0, "0 (as many as there are cores) or more"),
+        ("seed", cfg.seed >= 0, "0 or more"),
+    )
+    for flag, right, must in limits:
+        if not right:
+            raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be {must}.")
+
+
+def draw(rows: Sequence[dict], cfg: Config, path: Path) -> None:
+    """Whole strings right, and single digits right, against the length: each seed a thin line, the mean a thick one."""
+    lengths = tested_lengths(cfg.max_len)
+    with figure(path, columns=2, size=(9.0, 3.7)) as (_, axes):
+        for axis, what in zip(axes, ("exact", "digits"), strict=True):
+            for hidden, colour in zip(sorted(set(cfg.hidden)), COLOURS, strict=False):
+                mine = [[100 * v for v in row[what]] for row in rows if row["hidden"] == hidden]
+                for one in mine:
+                    axis.plot(lengths, one, color=colour, linewidth=0.7, alpha=0.6)
+                means = [statistics.mean(values) for values in zip(*mine, strict=True)]
+                axis.plot(lengths, means, color=colour, label=f"state of 2 x {hidden}")
+            axis.axvspan(cfg.max_len + 0.5, lengths[-1] + 0.5, color=BLACK, alpha=0.06, linewidth=0)
+            axis.set(xlabel="digits in the string", ylim=(-3, 103), xlim=(1, lengths[-1] + 0.5))
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].set(title=f"To {cfg.task}: whole strings right (%)")
+        axes[1].set(title="Digits in their right place (%)")
+        axes[1].axhline(10, color=BLACK, linewidth=0.8, linestyle=":")
+        axes[1].text(1.5, 11, "guessing", fontsize=8, va="bottom")
+        axes[0].text(cfg.max_len + 0.8, 100, "longer than\nin training", fontsize=8, va="top")
+        axes[0].legend(fontsize=8, loc="lower left")
+
+
+def main(cfg: Config) -> dict[str, Any]:
+    """Trains encoder and decoder without attention to reverse or sort digits; accuracy against the length."""
+    check(cfg)
+    device = choose(cfg.device)
+    jobs = (cfg.jobs or cores()) if device.name == "cpu" else 1
+    print(f"random digits (synthetic), to {cfg.task}; trained on 1 to {cfg.max_len} of them; {device.name}, float32")
+    sizes, seeds = sorted(set(cfg.hidden), reverse=True), range(cfg.seed, cfg.seed + cfg.seeds)  # the longest first
+    tasks = [Task(hidden, seed, cfg, device.name) for hidden in sizes for seed in seeds]
+    rows = []
+    with bar(len(tasks), label="training") as progress:
+        for row in in_parallel(train_once, tasks, jobs):
+            rows.append(row)
+            progress.update()
+    rows.sort(key=lambda row: (row["hidden"], row["seed"]))
+
+    half, longest = max(1, cfg.max_len // 2), tested_lengths(cfg.max_len)[-1]
+    shown = sorted({half, cfg.max_len, min(cfg.max_len + 1, longest), longest})
+    print(f"\nwhole strings right, mean ± std (n = {cfg.seeds}), by their digits")
+    print(f"| hidden | parameters | seconds | {' | '.join(map(str, shown))} |\n|{'---|' * (3 + len(shown))}")
+    table = []
+    for hidden in reversed(sizes):
+        mine = [row for row in rows if row["hidden"] == hidden]
+        entry: dict[str, Any] = {"hidden": hidden, "params": mine[0]["params"], "seeds": len(mine)}
+        entry["seconds"] = statistics.mean(row["seconds"] for row in mine)
+        for what in ("exact", "digits"):
+            columns = list(zip(*(row[what] for row in mine), strict=True))
+            entry[what] = [statistics.mean(column) for column in columns]
+            entry[f"{what}_std"] = [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
+        table.append(entry)
+        cells = [f"{entry['exact'][n - 1]:.1%} ± {entry['exact_std'][n - 1]:.1%}" for n in shown]
+        print(f"| {hidden} | {entry['params']:,} | {entry['seconds']:.1f} | {' | '.join(cells)} |")
+    print(f"\nwhat the widest one wrote ('|' is its end)\n{'digits':28s}{'right':28s}written")
+    for digits, right, written in rows[-1]["examples"]:
+        print(f"{digits:28s}{right + '|':28s}{written}")
+
+    out = Path(cfg.out)
+    draw(rows, cfg, out / "accuracy_over_length.png")
+    guess = {"name": "guessing", "digits": 0.1, "exact": [0.1**n for n in tested_lengths(cfg.max_len)]}
+    result = {"data": cfg.data, "task": cfg.task, "lengths": list(tested_lengths(cfg.max_len)), "baseline": guess}
+    write_json(out / "seq2seq.json", result | {"table": table, "runs": rows})
+    print(f"\ntable and picture: {out}")
+    return result | {"table": table, "runs": rows}
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, PRESETS)

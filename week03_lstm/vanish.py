@@ -1,0 +1,400 @@
+"""Why a plain RNN forgets: how much of the gradient comes back through time, and who learns to remember.
+
+`./course run 3 vanish` trains an RNN, a GRU and two LSTMs, equally wide, on the adding problem: a sequence of random
+numbers, two of which are marked; at the end say their sum. The data is synthetic, made here from the seed. How long the
+memory has to last is the length of the sequence, and nothing else changes.
+
+References
+    S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9, 1997, section 5.4: the task. Numbers
+        between 0 and 1, one mark in each half, the sum as target: as in Q. Le, N. Jaitly, G. Hinton, "A simple way to
+        initialize recurrent networks of rectified linear units", arXiv 1504.00941, 2015, section 4.1
+    Y. Bengio, P. Simard, P. Frasconi, "Learning long-term dependencies with gradient descent is difficult", IEEE
+        Transactions on Neural Networks 5, 1994; R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013: vanishing, and clipping
+    R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of recurrent network architectures", ICML 2015,
+        section 3: a forget gate whose bias is 1
+    C. Tallec, Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018, section 2: the chrono initialisation
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared import cli
+from shared.device import choose
+from shared.errors import CourseError
+from shared.files import write_json
+from shared.plots import BLACK, BLUE, GREEN, ORANGE, SKY, figure
+from shared.progress import bar
+from shared.runs import RUNS
+from week03_lstm.model import CELLS
+
+GUESSING = 1 / 6
+"""The mean squared error of always saying 1: twice the variance 1/12 of a number drawn evenly from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is trained: its kind, how the gates' biases start (torch, one or chrono), and its learning rate."""
+
+    kind: str
+    bias: str
+    lr: float
+    colour: str
+
+
+# Each has the rate, of 0.0003, 0.001, 0.003, 0.01 and 0.03, that served it best; see the lesson for the search.
+CONTESTANTS = {
+    "RNN": Contestant("rnn", "torch", 0.001, ORANGE),
+    "GRU": Contestant("gru", "torch", 0.01, GREEN),
+    "LSTM, forget bias 1": Contestant("lstm", "one", 0.01, SKY),
+    "LSTM, chrono": Contestant("lstm", "chrono", 0.01, BLUE),
+}
+
+
+@dataclass
+class Config(cli.CommonConfig):
+    """The flags of vanish."""
+
+    lengths: tuple[int, ...] = (50, 100, 200, 400)
+    """Lengths of the sequences: how long the nets have to remember. Time grows with them."""
+    seeds: int = 3
+    """How often each net is trained at each length."""
+    hidden: int = 32
+    """Units of every net."""
+    batch_size: int = 32
+    """Sequences per step."""
+    steps: int = 1000
+    """Steps at most. A net that has learned the task (val MSE below 0.002) stops earlier."""
+    lr: float = 0.0
+    """One learning rate for all (0: each its own, as found by a search)."""
+    clip: float = 1.0
+    """Longest gradient; longer ones are shortened. 0 takes the brake off."""
+    show: int = 100
+    """The length whose gradients are drawn; one of --lengths, else the longest."""
+    jobs: int = 0
+    """Trainings side by side, one thread each (0: as many as there are cores). On a GPU it is 1."""
+    out: str = str(RUNS / "week03" / "vanish")
+    """The folder for the table and the pictures."""
+    preset: str = "quick"
+    """A set of defaults: `smoke` (seconds), `quick` (minutes), `full` (five times the steps, five seeds: an hour).
+    A flag given by hand wins over the preset."""
+
+    # Of the common flags these mean nothing here: they are neither offered nor accepted.
+    data: tyro.conf.Suppress[str] = "adding problem (synthetic)"
+    resume: tyro.conf.Suppress[bool] = False
+
+
+PRESETS: dict[str, dict] = {
+    "smoke": {"lengths": (8, 12), "seeds": 2, "hidden": 8, "steps": 20, "jobs": 1},
+    "quick": {},
+    "full": {"seeds": 5, "steps": 5000},
+}
+
+
+def adding_problem(
+    count: int, length: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "batch time 2"], Float[Tensor, " batch"]]:
+    """Sequences x (count, length, 2) of a number from 0 to 1 and a mark, and y (count,), the sum of the two marked.
+
+    One mark stands in the first half, one in the second. Drawn on the CPU, so that every device sees the same.
+    """
+    numbers, marks = torch.rand(count, length, generator=generator), torch.zeros(count, length)
+    half, rows = length // 2, torch.arange(count)
+    marks[rows, torch.randint(0, half, (count,), generator=generator)] = 1
+    marks[rows, torch.randint(half, length, (count,), generator=generator)] = 1
+    return torch.stack([numbers, marks], dim=2), (numbers * marks).sum(dim=1)
+
+
+class Adder(nn.Module):
+    """A recurrent net of torch.nn that reads the sequence, and a number made from its last state."""
+
+    def __init__(self, kind: str, hidden: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.recurrent = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[kind](2, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, 1)
+
+    def forward(self, x: Float[Tensor, "batch time 2"]) -> Float[Tensor, " batch"]:
+        outputs, _ = self.recurrent(x)  # (B, T, H)
+        return self.head(outputs[:, -1])[:, 0]
+
+
+def set_biases(network: Adder, bias: str, longest: int) -> None:
+    """How far each gate is open when training starts.
+
+    torch: as torch.nn draws them, so that a forget gate is half open and half of the cell is lost at every step.
+    one: the LSTM's forget gates start at σ(1) = 0.73.
+    chrono: the forget gate of each unit forgets over a time of its own, drawn from 1 to `longest` - 1; its input gate
+    does the opposite.
+    """
+    if bias == "torch":
+        return
+    H = network.recurrent.hidden_size
+    with torch.no_grad():
+        both = network.recurrent.bias_ih_l0, network.recurrent.bias_hh_l0
+        forget = torch.ones(H)
+        if bias == "chrono":
+            forget = torch.log(1 + torch.rand(H) * max(1, longest - 2))
+            both[0][:H], both[1][:H] = -forget, 0
+        both[0][H : 2 * H], both[1][H : 2 * H] = forget, 0
+
+
+def gradient_over_lags(network: Adder, x: Float[Tensor, "batch time 2"]) -> list[float]:
+    """How much of the gradient is left `lag` steps before the end, for every lag from 0 to T-1; at lag 0 it is 1.
+
+    Backpropagation through time, step by step: the gradient with respect to the state at time t is that at t+1 times
+    the matrix of slopes ∂state(t+1)/∂state(t). The state is h, and h and c together in an LSTM. A net's loss only
+    multiplies it by a number that is the same for all lags. Mean over the batch of the gradient's length. float64:
+    float32 would end at 1e-45.
+    """
+    layer, cell = network.recurrent, CELLS[network.kind]
+    w_ih, w_hh, b_ih, b_hh = (getattr(layer, f"{name}_l0").detach().double() for name in
+                              ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # fmt: skip
+    state = (x.new_zeros(len(x), layer.hidden_size, dtype=torch.float64),) * cell.states
+    pairs = []
+    for projected in F.linear(x.double(), w_ih, b_ih).unbind(dim=1):
+        old = tuple(part.detach().requires_grad_() for part in state)
+        state = cell.step(projected, old, w_hh, b_hh)
+        pairs.append((old, state))
+    # The prediction is a weighted sum of the last h; so are the weights the gradient there, and 0 for the cell.
+    gradient = [network.head.weight.detach().double().expand_as(state[0]), *map(torch.zeros_like, state[1:])]
+    start = torch.cat(gradient, dim=1).norm(dim=1)
+    shares = [1.0]
+    for old, new in reversed(pairs[1:]):
+        gradient = torch.autograd.grad(new, old, gradient)
+        shares.append(float((torch.cat(gradient, dim=1).norm(dim=1) / start).mean()))
+    return shares
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Numbers below 1e-38 count as 0 in here. A vanishing gradient is full of them, and they are slow to multiply:
+    at 400 steps they cost this training ten times its time on a CPU."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: which contestant, at which length, from which seed."""
+
+    name: str
+    length: int
+    seed: int
+    cfg: Config
+    device: str
+
+
+def train_once(task: Task) -> dict[str, Any]:
+    """Trains one net and returns what it reached on sequences it has not seen, and its gradients before and after."""
+    cfg, contestant = task.cfg, CONTESTANTS[task.name]
+    torch.manual_seed(task.seed)
+    network = Adder(contestant.kind, cfg.hidden)
+    set_biases(network, contestant.bias, task.length)
+    network.to(task.device)
+
+    def drawn(count: int, purpose: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(4 * task.seed + purpose)
+        return tuple(part.to(task.device) for part in adding_problem(count, task.length, generator))
+
+    def error(x: Tensor, y: Tensor) -> float:
+        with torch.no_grad():
+            return float(F.mse_loss(network(x), y))
+
+    val, test = drawn(500, 1), drawn(2000, 2)
+    looked_at, _ = drawn(32, 3)
+    before = gradient_over_lags(network, looked_at)
+    generator = torch.Generator().manual_seed(4 * task.seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=cfg.lr or contestant.lr)
+    curve, began = [], time.perf_counter()
+    with flushed_denormals():
+        for step in range(1, cfg.steps + 1):
+            x, y = (part.to(task.device) for part in adding_problem(cfg.batch_size, task.length, generator))
+            loss = F.mse_loss(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            if cfg.clip:
+                nn.utils.clip_grad_norm_(network.parameters(), cfg.clip)
+            optimizer.step()
+            if step % 50 == 0 or step == cfg.steps:
+                curve.append((step, error(*val)))
+                if curve[-1][1] < 0.002 or not math.isfinite(curve[-1][1]):
+                    break
+    return {
+        "net": task.name,
+        "length": task.length,
+        "seed": task.seed,
+        "params": sum(p.numel() for p in network.parameters()),
+        "steps": step,
+        "seconds": round(time.perf_counter() - began, 2),
+        "test_mse": error(*test),
+        "guessing": float(F.mse_loss(torch.ones_like(test[1]), test[1])),
+        "val_curve": curve,
+        "before": before,
+        "after": gradient_over_lags(network, looked_at),
+    }
+
+
+def in_parallel(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) -> Iterator[Any]:
+    """work(task) of every task, as they get ready; in `jobs` processes of one thread each, or in this one if it is 1.
+
+    Small nets leave a second thread idle most of the time, so two trainings side by side take about as long as one.
+    """
+    if jobs == 1:
+        yield from map(work, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(jobs, len(tasks)), initializer=_alone) as pool:  # leaving it ends the processes
+        yield from pool.imap_unordered(work, tasks)
+
+
+def _alone() -> None:
+    """One thread for this process; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check(cfg: Config) -> None:
+    """Raises CourseError for values that cannot work."""
+    limits = (
+        ("lengths", bool(cfg.lengths) and min(cfg.lengths, default=0) >= 2, "numbers of at least 2"),
+        *((flag, getattr(cfg, flag.replace("-", "_")) >= 1, "at least 1")
+          for flag in ("seeds", "hidden", "batch-size", "steps")),
+        ("lr", 0 <= cfg.lr < math.inf, "0 (each net its own) or a number above"),
+        ("clip", 0 <= cfg.clip < math.inf, "0 (no limit) or more"),
+        ("jobs", cfg.jobs >= 0, "0 (as many as there are cores) or more"),
+        ("seed", cfg.seed >= 0, "0 or more"),
+    )  # fmt: skip
+    for flag, right, must in limits:
+        if not right:
+            raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be {must}.")
+
+
+def draw_gradients(rows: Sequence[dict], path: Path) -> None:
+    """How much of the gradient is left at each lag, before and after training: the middle seed, and the range."""
+    length = rows[0]["length"]
+    with figure(path, columns=2, size=(9.0, 3.7)) as (_, axes):
+        for axis, when in zip(axes, ("before", "after"), strict=True):
+            for name, contestant in CONTESTANTS.items():
+                shares = np.array([row[when] for row in rows if row["net"] == name])
+                shares = np.maximum(shares, 1e-300)  # what is 0 has no logarithm
+                axis.plot(np.median(shares, axis=0), color=contestant.colour, label=name)
+                low, high = shares.min(axis=0), shares.max(axis=0)
+                axis.fill_between(range(length), low, high, color=contestant.colour, alpha=0.18, linewidth=0)
+            axis.axhline(1e-7, color=BLACK, linewidth=0.8, linestyle=":")
+            axis.set(title=f"{when.capitalize()} training", xlabel="steps back from the end", yscale="log")
+        axes[0].set_ylabel("gradient that is left (at the end: 1)")
+        axes[0].text(0, 1e-7, "float32 keeps 7 digits of a sum", fontsize=8, va="bottom")
+        low = min(axis.get_ylim()[0] for axis in axes)
+        for axis in axes:
+            axis.set_ylim(low, 100)
+        axes[1].legend(loc="lower left", fontsize=8)
+
+
+def draw_adding(rows: Sequence[dict], path: Path) -> None:
+    """The error at each length, every seed a dot and the mean a line; and how it fell at the longest length."""
+    lengths = sorted({row["length"] for row in rows})
+    with figure(path, columns=2, size=(9.0, 3.7)) as (_, (left, right)):
+        for name, contestant in CONTESTANTS.items():
+            mine = [row for row in rows if row["net"] == name]
+            means = [statistics.mean(r["test_mse"] for r in mine if r["length"] == length) for length in lengths]
+            left.plot(lengths, means, color=contestant.colour, label=name)
+            left.scatter([r["length"] for r in mine], [r["test_mse"] for r in mine], color=contestant.colour, s=14)
+            for row in mine:
+                if row["length"] == lengths[-1]:
+                    right.plot(*zip(*row["val_curve"], strict=True), color=contestant.colour, linewidth=1.2)
+        for axis in (left, right):
+            axis.axhline(GUESSING, color=BLACK, linewidth=0.8, linestyle=":")
+            axis.set(yscale="log", ylim=(5e-4, 1))
+        left.text(lengths[0], GUESSING * 1.1, "always saying 1", fontsize=8, va="bottom")
+        left.set(title="The adding problem", xlabel="length of the sequence", ylabel="mean squared error")
+        left.set_xticks(lengths)
+        left.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.3))
+        right.set(title=f"Learning it at length {lengths[-1]}", xlabel="step")
+
+
+def table(rows: Sequence[dict]) -> list[dict[str, Any]]:
+    """One row per net and length: mean and spread of the error over the seeds, how many learned it, and how fast."""
+    found = []
+    for name in CONTESTANTS:
+        for length in sorted({row["length"] for row in rows}):
+            mine = [row for row in rows if row["net"] == name and row["length"] == length]
+            errors = [row["test_mse"] for row in mine]
+            solved = [row for row in mine if row["test_mse"] < 0.01]
+            found.append({
+                "net": name, "length": length, "params": mine[0]["params"], "seeds": len(mine),
+                "test_mse": statistics.mean(errors),
+                "std": statistics.stdev(errors) if len(errors) > 1 else 0.0,
+                "guessing": statistics.mean(row["guessing"] for row in mine),
+                "solved": len(solved), "steps": statistics.mean(row["steps"] for row in mine),
+                "seconds": statistics.mean(row["seconds"] for row in mine),
+            })  # fmt: skip
+    return found
+
+
+def main(cfg: Config) -> dict[str, Any]:
+    """Trains RNN, GRU and LSTM on the adding problem at several lengths, and measures how far their gradients reach."""
+    check(cfg)
+    device = choose(cfg.device)
+    jobs = (cfg.jobs or cores()) if device.name == "cpu" else 1
+    print(f"adding problem (synthetic): say the sum of the two marked numbers. Always saying 1: MSE {GUESSING:.3f}")
+    print(f"{cfg.hidden} units, batches of {cfg.batch_size}, at most {cfg.steps:,} steps; {device.name}, float32")
+    seeds, longest_first = range(cfg.seed, cfg.seed + cfg.seeds), sorted(cfg.lengths, reverse=True)
+    tasks = [Task(name, n, seed, cfg, device.name) for n in longest_first for seed in seeds for name in CONTESTANTS]
+    rows = []
+    with bar(len(tasks), label="training") as progress:
+        for row in in_parallel(train_once, tasks, jobs):
+            rows.append(row)
+            progress.update()
+    rows.sort(key=lambda row: (list(CONTESTANTS).index(row["net"]), row["length"], row["seed"]))
+    if not all(math.isfinite(row["test_mse"]) for row in rows):
+        raise CourseError("a net's error became infinite: give a smaller --lr, or a --clip above 0.")
+
+    summary = table(rows)
+    print(f"\n| net | length | MSE (n = {cfg.seeds}) | learned | steps | seconds |\n|---|---|---|---|---|---|")
+    for row in summary:
+        numbers = f"{row['test_mse']:.4f} ± {row['std']:.4f} | {row['solved']} of {row['seeds']}"
+        print(f"| {row['net']} | {row['length']} | {numbers} | {row['steps']:,.0f} | {row['seconds']:.1f} |")
+
+    shown = cfg.show if cfg.show in cfg.lengths else max(cfg.lengths)
+    gradients = [row for row in rows if row["length"] == shown]
+    print(f"\nleft of the gradient {shown - 1} steps back, middle seed   before training   after")
+    for name in CONTESTANTS:
+        left = [statistics.median(row[when][-1] for row in gradients if row["net"] == name)
+                for when in ("before", "after")]  # fmt: skip
+        print(f"{name:53s}{left[0]:>17.0e}{left[1]:>8.0e}")
+
+    out = Path(cfg.out)
+    draw_gradients(gradients, out / "gradient_over_lags.png")
+    draw_adding(rows, out / "adding_problem.png")
+    result = {"data": cfg.data, "baseline": {"name": "always saying 1", "test_mse": GUESSING}, "table": summary}
+    write_json(out / "vanish.json", result | {"runs": rows})
+    print(f"\ntable and pictures: {out}")
+    return result | {"runs": rows}
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, PRESETS)

@@ -1,0 +1,13 @@
+"""Week 4: the same project under Lightning, then refined: optimisers, schedules, augmentation, averages."""
+
+from shared.plan import Target, Week
+
+WEEK = Week(
+    number=4,
+    title="Refinement",
+    lesson="Week 2's project under Lightning, then every modern ingredient with what it alone brings",
+    time="5 min",
+    result="CIFAR-10 refined",
+    picture="figures/ablation.png",
+    targets=(Target("cifar10", "test_accuracy", 0.94), Target("sample", "test_accuracy", 0.65)),
+)
