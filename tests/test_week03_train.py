@@ -476,7 +476,8 @@ def test_eval_on_reviews_of_ones_own(run_copy, tmp_path):
 
 def test_eval_on_reviews_that_it_was_trained_on(run_copy, tmp_path, tiny):
     copy = tmp_path / "renamed.jsonl"
-    copy.write_text(Path(tiny).read_text(encoding="utf-8").upper().replace("TEXT", "text").replace("LABEL", "label"))
+    shouted = Path(tiny).read_text(encoding="utf-8").upper().replace("TEXT", "text").replace("LABEL", "label")
+    copy.write_text(shouted, encoding="utf-8")
     assert refused(evaluation.main, config("--run", run_copy, "--data", copy, program=evaluation)) == (
         f"--data {copy}: this network was trained on 160 of these 200 reviews ({tiny}, train and val), so a score on "
         "them would say nothing. (The bundled sample is a part of IMDB's training reviews.)"

@@ -207,6 +207,10 @@ def test_smoke_from_end_to_end(tmp_path, capfd):
         mine = [r["test_mse"] for r in result["runs"] if (r["net"], r["length"]) == (row["net"], row["length"])]
         assert row["test_mse"] == pytest.approx(np.mean(mine)) and row["std"] == pytest.approx(np.std(mine, ddof=1))
         assert f"| {row['net']} | {row['length']} | {row['test_mse']:.4f} ± {row['std']:.4f} |" in output
+    assert saved["gradients"]["length"] == 12, "100 is none of its lengths: the longest"
+    for name in vanish.CONTESTANTS:
+        before, after = (saved["gradients"][name][when] for when in ("before", "after"))
+        assert len(before) == len(after) == 12 and before[0] == after[0] == 1
     for name in ("gradient_over_lags.png", "adding_problem.png"):
         assert_picture(tmp_path / name)
 

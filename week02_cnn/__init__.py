@@ -7,7 +7,7 @@ WEEK = Week(
     title="The Eye",
     lesson="Convolutions, pooling and batch norm from scratch; then a ConvNet family: deeper against wider",
     time="3 min",
-    result="CIFAR-10 photographs",
+    result="70.2 % of the bundled photographs (logistic regression 39.6 %); CIFAR-10 87.4 %",
     picture="figures/depth_or_width.png",
     targets=(Target("cifar10", "test_accuracy", 0.82), Target("sample", "test_accuracy", 0.55)),
 )

@@ -196,7 +196,9 @@ class FourGates(nn.Module):
         return (torch.stack(outputs, dim=1),)
 
 
-sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward  # dy, y -> dx
+# The slopes of σ and tanh as torch computes them: dx from dy and y; into a tensor that is there, or a new one.
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+tanh_backward, new_tanh_backward = torch.ops.aten.tanh_backward.grad_input, torch.ops.aten.tanh_backward.default
 
 
 class LSTMByHand(torch.autograd.Function):
@@ -231,15 +233,16 @@ class LSTMByHand(torch.autograd.Function):
         x, w_ih, w_hh, gates, hs, cs, tanh_cs = ctx.saved_tensors
         dgates = torch.empty_like(gates)  # before σ and tanh
         dh, dc = torch.zeros_like(hs[0]), torch.zeros_like(hs[0])
-        every = dgates, cs[:-1], tanh_cs, *gates.chunk(4, dim=2), *dgates.chunk(4, dim=2)
-        for t, (dgate, c, tanh_c, i, f, g, o, di, df, dg, do) in reversed(list(enumerate(steps(every)))):
-            dh = dh if dhs is None else dh + dhs[t]
+        dhs = dh.expand_as(hs[1:]) if dhs is None else dhs
+        every = dhs, dgates, cs[:-1], tanh_cs, *gates.chunk(4, dim=2), *dgates.chunk(4, dim=2)
+        for t, (dh_out, dgate, c, tanh_c, i, f, g, o, di, df, dg, do) in reversed(list(enumerate(steps(every)))):
+            dh = dh + dh_out
             dc = dc if dcs is None else dc + dcs[t]
-            dc = dc + tanh_backward(dh * o, tanh_c)
-            sigmoid_backward.grad_input(dc * g, i, grad_input=di)
-            sigmoid_backward.grad_input(dc * c, f, grad_input=df)
-            tanh_backward.grad_input(dc * i, g, grad_input=dg)
-            sigmoid_backward.grad_input(dh * tanh_c, o, grad_input=do)
+            dc = dc + new_tanh_backward(dh * o, tanh_c)
+            sigmoid_backward(dc * g, i, grad_input=di)
+            sigmoid_backward(dc * c, f, grad_input=df)
+            tanh_backward(dc * i, g, grad_input=dg)
+            sigmoid_backward(dh * tanh_c, o, grad_input=do)
             dc = dc * f
             dh = dgate @ w_hh
         flat = dgates.flatten(0, 1)  # (T*B, 4H)

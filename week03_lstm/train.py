@@ -90,7 +90,10 @@ PRESETS = {
         "embed": 32, "hidden": 32, "vocab": 5000, "max_len": 60, "dropout": 0.2, "embed_dropout": 0.0,
     },
     "quick": {},
-    "full": {"data": "imdb", "hidden": 128, "max_len": 400, "lr": 0.003},
+    "full": {
+        "data": "imdb", "embed": 128, "hidden": 128, "bidirectional": True, "pool": "max", "dropout": 0.5,
+        "embed_dropout": 0.5, "word_dropout": 0.3, "vocab": 30_000, "max_len": 400, "lr": 0.0015, "epochs": 6,
+    },
 }  # fmt: skip
 
 # What --resume cannot change: the network, its data, and the order in which it sees them.
