@@ -399,7 +399,7 @@ def test_a_smoke_run_beats_its_baselines_and_leaves_everything_it_should(sample_
     with Image.open(sample_run / "curves.png") as image:
         assert image.format == "PNG" and min(image.size) > 200
     result, rows = read_json(sample_run / "result.json"), read_metrics(sample_run / "metrics.jsonl")
-    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 32), (2, 64)]
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 31), (2, 62)]
     assert all(row.keys() == {"epoch", "step", "train_loss", "val_loss", "val_accuracy", "seconds"} for row in rows)
     assert (result["week"], result["data"], result["device"], result["dtype"]) == (4, "sample", "cpu", "float32")
     assert result["metrics"].keys() == {"val_accuracy", "last_val_accuracy", "last_val_loss"}

@@ -47,15 +47,16 @@ from week04_lightning import pictures, train
 Flags = dict[str, Any]
 
 PLAIN: Flags = asdict(train.Config(**train.PRESETS["plain"])) | {"width": 16, "epochs": 8, "lr": (0.05, 0.1, 0.2, 0.4)}
-"""Week 2's recipe, with a network of a quarter of the size."""
+"""Week 2's recipe, with a network half as wide: a quarter of its cost."""
 
 SPEEDNET: Flags = {"net": "speednet", "depth": 6, "width": 16}
 RESNET: Flags = {"net": "resnet", "depth": 9, "width": 10}  # both cost as much as PLAIN's, within 5 %
-OWN_RATES = ("head_lr", "bias_lr")  # the last layer's and the biases'; they grow and shrink with lr
+OWN_RATES = ("head_lr", "bias_lr")  # the last layer's and the biases'
 TTA = 1  # the image and its mirror image, three looks at val and test with the one without; 2 would take seven
-ONE_RATE: Flags = dict.fromkeys(OWN_RATES, 0.0)  # the fast recipe's are for Muon and its network alone
+ONE_RATE: Flags = dict.fromkeys(OWN_RATES, 0.0)
 
 QUICK: Flags = asdict(train.Config(**train.PRESETS["quick"]))
+SMALL_LOGITS: Flags = {name: QUICK[name] for name in OWN_RATES}  # for divided logits: long steps
 REFINED: Flags = QUICK | SPEEDNET | {"preset": "plain", "plain_epochs": 0, "epochs": PLAIN["epochs"], "tta": TTA}
 REFINED |= {"lr": tuple(QUICK["lr"] * share for share in (0.5, 1, 2))}
 """The recipe of `./course train 4`, in as many epochs as the plain one has, with a network that costs as much."""
@@ -87,9 +88,12 @@ PARTS: dict[str, dict[str, Flags]] = {
         "SWA": {"average": "swa"},
         "test-time mirroring": {"tta": TTA},
     },
-    "net": {"residual net": RESNET | {"lr": (0.1, 0.2, 0.4)}, "SpeedNet": SPEEDNET | {"lr": (0.2, 0.5, 1.0)}},
+    "net": {
+        "residual net": RESNET | {"lr": (0.1, 0.2, 0.4)},
+        "SpeedNet": SPEEDNET | SMALL_LOGITS | {"lr": (0.2, 1.0, 5.0)},
+    },
     "refined": {
-        "SGD for Muon": ONE_RATE | {"optimizer": "sgd", "fixed_norm": False, "momentum": 0.9, "lr": (0.2, 0.5, 1.0)},
+        "SGD for Muon": {"optimizer": "sgd", "fixed_norm": False, "momentum": 0.9, "lr": (0.2, 1.0, 5.0)},
         "constant rate": {"schedule": "constant", "lr": tuple(QUICK["lr"] * share for share in (0.125, 0.25, 0.5))},
         "random flip": {"flip": "random"},
         "without crop": {"crop": 0},
@@ -281,8 +285,9 @@ def logistic(flags: Flags) -> dict[str, Any]:
 
 
 def at_rate(flags: Flags, lr: float) -> Flags:
-    """The flags with this learning rate, and those of the last layer and of the biases in proportion."""
-    own = {name: flags[name] * lr / QUICK["lr"] for name in OWN_RATES}
+    """The flags with this learning rate, and beside Muon those of the last layer and of the biases in proportion."""
+    share = lr / QUICK["lr"] if flags["optimizer"] == "muon" else 1.0  # other rates are no measure
+    own = {name: flags[name] * share for name in OWN_RATES}
     return flags | own | {"lr": lr}
 
 

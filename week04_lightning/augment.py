@@ -31,8 +31,8 @@ def coins(indices: Int[Tensor, " B"], seed: int) -> Bool[Tensor, " B"]:
 def alternating_flip(images: Images, indices: Int[Tensor, " B"], epoch: int, seed: int = 0) -> Images:
     """In the first epoch a random half of the images is mirrored, and from then on always those that last were not.
 
-    With random flips a quarter of the images look the same in two epochs as well as in all of three: nothing new is
-    seen. Here two epochs show every image both ways (Jordan 2024, section 3.6).
+    With random flips half of the images look the same in two epochs, and a quarter of them in all of three: nothing new
+    is seen. Here two epochs show every image both ways (Jordan 2024, section 3.6).
 
     Args:
         images: a batch.

@@ -140,7 +140,7 @@ SPEED = {
     "tta": 2, "precision": "bf16",
 }  # fmt: skip
 REFINED = SPEED | {
-    "width": 16, "batch_size": 125, "head_lr": 84.0, "bias_lr": 6.6, "weight_decay": 0.001, "epochs": 30,
+    "width": 16, "batch_size": 128, "head_lr": 84.0, "bias_lr": 6.6, "weight_decay": 0.001, "epochs": 30,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": REFINED | {"width": 8, "epochs": 2, "tta": 1, "precision": "auto", "plain_epochs": 1},
@@ -212,6 +212,11 @@ def check(cfg: Config) -> None:
             raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be {must}.")
     if cfg.logger in ("tensorboard", "both") and not find_spec("tensorboard"):
         raise CourseError(f"--logger {cfg.logger}: the package is not installed; pip install tensorboard.")
+    if cfg.net != "speednet" and cfg.head_lr > 1:
+        raise CourseError(
+            f"--net {cfg.net}: the preset's --head-lr {cfg.head_lr:g} is for a speednet, whose logits are divided. "
+            "Add --preset plain and choose from there, or --head-lr 0 --bias-lr 0 and another --lr."
+        )
     if cfg.batch_size % cfg.devices:
         raise CourseError(f"--batch-size {cfg.batch_size}: cannot be shared equally by {cfg.devices} devices.")
 
