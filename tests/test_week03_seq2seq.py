@@ -78,6 +78,14 @@ def test_the_decoder_knows_nothing_but_the_last_state(network):
     assert torch.equal(*network(digits, torch.full((2, 3), START)))
 
 
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_the_baseline_is_the_likeliest_digit_at_each_place(length):
+    for what in seq2seq.TASKS:
+        right = seq2seq.answer(drawn(50_000, length), what)
+        counts = F.one_hot(right, 10).float().mean(dim=0)  # (T, 10)
+        assert seq2seq.guessing(length, what) == pytest.approx(counts.amax(dim=1).mean().item(), abs=0.01)
+
+
 class Says(Seq2Seq):
     """A network that always writes the same."""
 

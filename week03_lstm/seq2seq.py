@@ -164,6 +164,22 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
+def guessing(length: int, task: str) -> float:
+    """The share of digits right of one who does not look, and says the likeliest digit at each place.
+
+    When they are to be reversed, all are equally likely. Sorted, the k-th of n digits is at most d when at least k of
+    them are, and each is with probability (d + 1) / 10; so that small ones are likely at the beginning.
+    """
+    if task == "reverse":
+        return 0.1
+
+    def at_most(place: int, p: float) -> float:
+        return sum(math.comb(length, k) * p**k * (1 - p) ** (length - k) for k in range(place, length + 1))
+
+    places = range(1, length + 1)
+    return sum(max(at_most(k, (d + 1) / 10) - at_most(k, d / 10) for d in range(10)) for k in places) / length
+
+
 def tested_lengths(max_len: int) -> range:
     """1 to half as much again as was trained on."""
     return range(1, max_len + max(1, max_len // 2) + 1)
@@ -245,8 +261,9 @@ def draw(rows: Sequence[dict], cfg: Config, path: Path) -> None:
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0].set(title=f"To {cfg.task}: whole strings right (%)")
         axes[1].set(title="Digits in their right place (%)")
-        axes[1].axhline(10, color=BLACK, linewidth=0.8, linestyle=":")
-        axes[1].text(1.5, 11, "guessing", fontsize=8, va="bottom")
+        blind = [100 * guessing(length, cfg.task) for length in lengths]
+        axes[1].plot(lengths, blind, color=BLACK, linewidth=0.8, linestyle=":")
+        axes[1].text(lengths[-1], blind[-1] + 1, "guessing", fontsize=8, va="bottom", ha="right")
         axes[0].text(cfg.max_len + 0.8, 100, "longer than\nin training", fontsize=8, va="top")
         axes[0].legend(fontsize=8, loc="lower left")
 
@@ -282,13 +299,15 @@ def main(cfg: Config) -> dict[str, Any]:
         table.append(entry)
         cells = [f"{entry['exact'][n - 1]:.1%} ± {entry['exact_std'][n - 1]:.1%}" for n in shown]
         print(f"| {hidden} | {entry['params']:,} | {entry['seconds']:.1f} | {' | '.join(cells)} |")
+    print(f"(digits in their right place, at {shown[-1]}: {table[-1]['digits'][-1]:.0%}; by guessing "
+          f"{guessing(shown[-1], cfg.task):.0%})")  # fmt: skip
     print(f"\nwhat the widest one wrote ('|' is its end)\n{'digits':28s}{'right':28s}written")
     for digits, right, written in rows[-1]["examples"]:
         print(f"{digits:28s}{right + '|':28s}{written}")
 
     out = Path(cfg.out)
     draw(rows, cfg, out / "accuracy_over_length.png")
-    guess = {"name": "guessing", "digits": 0.1, "exact": [0.1**n for n in tested_lengths(cfg.max_len)]}
+    guess = {"name": "guessing", "digits": [guessing(length, cfg.task) for length in tested_lengths(cfg.max_len)]}
     result = {"data": cfg.data, "task": cfg.task, "lengths": list(tested_lengths(cfg.max_len)), "baseline": guess}
     write_json(out / "seq2seq.json", result | {"table": table, "runs": rows})
     print(f"\ntable and picture: {out}")
