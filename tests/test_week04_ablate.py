@@ -145,7 +145,6 @@ def test_rates_of_their_own_keep_their_proportion():
     assert half["lr"] == ablate.QUICK["lr"] / 2
     for name in ablate.OWN_RATES:
         assert half[name] == pytest.approx(ablate.QUICK[name] / 2)
-    assert [tried["lr"] for tried in ablate.grid(flags)] == list(flags["lr"])
 
 
 def test_the_rate_is_chosen_on_val_and_passed_on(capsys):
@@ -153,7 +152,7 @@ def test_the_rate_is_chosen_on_val_and_passed_on(capsys):
 
     def do(todo):
         asked.extend((flags["lr"], flags["seed"]) for flags in todo.values())
-        reached = {0.05: 0.5, 0.1: 0.6, 0.2: 0.7, 0.4: None, 0.01: 0.4, 0.03: 0.3}
+        reached = {0.05: 0.5, 0.1: 0.6, 0.2: 0.7, 0.4: None, 0.01: 0.4, 0.03: 0.3, 0.33: 0.65, 1.1: 0.1}
         return {
             name: {"val_accuracy": value, "test_accuracy": 1 - value} if (value := reached[flags["lr"]]) else {}
             for name, flags in todo.items()
@@ -161,11 +160,28 @@ def test_the_rate_is_chosen_on_val_and_passed_on(capsys):
 
     rows = ablate.search(ablate.recipes(config("--seed", 7), ("schedules",)), 7, do)
     assert rows[""][ablate.PLAIN_ROW]["lr"] == rows["schedules"]["cosine"]["lr"] == 0.2
-    assert rows["schedules"]["constant"]["lr"] == 0.1
+    assert rows["schedules"]["constant"]["lr"] == 0.33, "the grid went on where 0.1 was best"
     assert asked[:4] == [(0.05, 7), (0.1, 7), (0.2, 7), (0.4, 7)]
     told = capsys.readouterr().out
     assert "0.05: 50.0%, 0.1: 60.0%, 0.2: 70.0%, 0.4: diverged\n" in told
-    assert "0.01: 40.0%, 0.03: 30.0%, 0.1: 60.0% (at the edge of the grid)" in told
+    assert "0.01: 40.0%, 0.03: 30.0%, 0.1: 60.0%, 0.33: 65.0%, 1.1: 10.0%\n" in told
+
+
+def test_where_a_grid_goes_on():
+    assert ablate.beyond({0.1: 0.5, 0.2: 0.6, 0.4: 0.7}) == 0.8
+    assert ablate.beyond({0.4: 0.5, 0.2: 0.6, 0.1: 0.7}) == 0.05
+    assert ablate.beyond({0.1: 0.5, 0.2: 0.7, 0.4: 0.6}) is None
+    assert ablate.beyond({0.1: 0.0, 0.2: 0.0}) == 0.05, "where all diverged, smaller steps"
+    assert ablate.beyond({0.1: 0.5}) is None
+
+
+def test_a_grid_does_not_go_on_for_ever(capsys):
+    rows = ablate.recipes(config(), ())
+    found = ablate.search(
+        rows, 0, lambda todo: {name: {"val_accuracy": 1 - 1 / (1 + flags["lr"])} for name, flags in todo.items()}
+    )
+    assert found[""][ablate.PLAIN_ROW]["lr"] == max(rows[""][ablate.PLAIN_ROW]["lr"]) * 2**ablate.BEYOND
+    assert "(at the edge of the grid)" in capsys.readouterr().out
 
 
 def test_difference_and_its_standard_error():
@@ -248,8 +264,10 @@ def test_ablate_from_end_to_end_and_again(tiny, tmp_path, monkeypatch, capsys):
             assert len(summed["val"]) == len(summed["test"]) == 2 and summed["params"] > 0, label
             assert all(0 <= value <= 1 for value in summed["val"] + summed["test"])
     assert statistics.mean(first[""][ablate.LOGISTIC]["test"]) > 0.9, "logistic regression learns these patterns"
-    # 4 rates of the plain recipe from one seed, one of them again from the other; 3 rows twice; the baseline twice
-    assert len(list((out / "rows").iterdir())) == 4 + 1 + 3 * 2 + 2
+    # the rates of the plain recipe from one seed, one of them again from the other; 3 rows twice; the baseline twice
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"  {ablate.PLAIN_ROW}")]
+    rates = told.count("%") + told.count("diverged")
+    assert rates >= 4 and len(list((out / "rows").iterdir())) == rates + 1 + 3 * 2 + 2
 
     def never(flags, threads):
         raise AssertionError("trained again")

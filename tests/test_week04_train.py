@@ -531,6 +531,12 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(tmp_path, photos):
     assert line.startswith("the loss became nan at step ") and line.endswith("too large. Try --lr 1e+29.")
 
 
+def test_a_training_step_that_returns_nothing_is_told(photos, monkeypatch):
+    monkeypatch.setattr(Classifier, "training_step", lambda self, batch, number: None)
+    with pytest.raises(CourseError, match=r"^training_step returned nothing: return the batch's loss\.$"):
+        trained(train.Config(**TINY), photos)
+
+
 def test_help_does_not_wait_for_lightning():
     code = "import sys; from week04_lightning import eval, train; print('lightning' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -6,7 +6,8 @@ point seldom bring two together, and one that brings nothing to a short plain tr
 
 Every row is trained from the same seeds and for the same number of epochs as the row it is compared with, and its last
 weights are measured: none are picked on val. A learning rate is part of what it belongs to (an optimiser is not worse
-for wanting another), so where a row may want its own, a small grid is tried from the first seed, and val chooses.
+for wanting another), so where a row may want its own, a small grid is tried from the first seed, and val chooses. A
+grid whose best rate is its smallest or its largest goes on in that direction.
 
 Each training that has ended is kept as a JSON file, by what was trained: the same command goes on where it stopped.
 """
@@ -53,6 +54,7 @@ SPEEDNET: Flags = {"net": "speednet", "depth": 6, "width": 16}
 RESNET: Flags = {"net": "resnet", "depth": 9, "width": 10}  # both cost as much as PLAIN's, within 5 %
 OWN_RATES = ("head_lr", "bias_lr")  # the last layer's and the biases'
 TTA = 1  # the image and its mirror image, three looks at val and test with the one without; 2 would take seven
+BEYOND = 4  # by how many rates a grid goes on where the best one lies at its edge
 ONE_RATE: Flags = dict.fromkeys(OWN_RATES, 0.0)
 
 QUICK: Flags = asdict(train.Config(**train.PRESETS["quick"]))
@@ -291,9 +293,18 @@ def at_rate(flags: Flags, lr: float) -> Flags:
     return flags | own | {"lr": lr}
 
 
-def grid(flags: Flags) -> list[Flags]:
-    """The trainings in which the learning rate is searched."""
-    return [at_rate(flags, lr) for lr in flags["lr"]]
+def beyond(reached: Mapping[float, float]) -> float | None:
+    """The rate to try next where the best one lies at the edge of the grid, a step as large as the last; else None.
+
+    Args:
+        reached: rate to accuracy on val, 0 where the training diverged.
+    """
+    rates = sorted(reached)
+    best = max(rates, key=reached.__getitem__)
+    if len(rates) < 2 or best not in (rates[0], rates[-1]):
+        return None
+    neighbour = rates[1] if best == rates[0] else rates[-2]
+    return float(f"{best * best / neighbour:.2g}")
 
 
 def accuracy(row: Mapping[str, Any], part: str, tta: int = 0) -> float | None:
@@ -337,19 +348,20 @@ def search(
     rows: Mapping[str, Mapping[str, Flags]], seed: int, do: Callable[[dict[str, Flags]], dict[str, dict[str, Any]]]
 ) -> dict[str, dict[str, Flags]]:
     """The rows with a learning rate each: where there is a grid, the one that was best on val from this seed."""
-    grids = {label: grid(flags) for part in rows.values() for label, flags in part.items() if flags["lr"]}
-
-    def name(label: str, lr: float) -> str:
-        return f"{label}, lr {lr:g}, seed {seed}"
-
-    todo = {name(label, f["lr"]): f | {"seed": seed} for label, tried in grids.items() for f in tried}
-    done, best = do(todo), {}
+    own = {label: flags for part in rows.values() for label, flags in part.items() if flags["lr"]}
+    reached: dict[str, dict[float, float]] = {label: {} for label in own}
+    ahead = {label: list(flags["lr"]) for label, flags in own.items()}
+    for _ in range(BEYOND + 1):
+        tried = {f"{label}, lr {lr:g}, seed {seed}": (label, lr) for label, rates in ahead.items() for lr in rates}
+        done = do({name: at_rate(own[label], lr) | {"seed": seed} for name, (label, lr) in tried.items()})
+        for name, (label, lr) in tried.items():
+            reached[label][lr] = accuracy(done[name], "val") or 0.0
+        ahead = {label: [lr] for label, values in reached.items() if (lr := beyond(values))}
+    best = {label: max(values, key=values.__getitem__) for label, values in reached.items()}
     print("\nlearning rates, val accuracy from one seed:")
-    for label, tried in grids.items():
-        reached = {f["lr"]: accuracy(done[name(label, f["lr"])], "val") or 0.0 for f in tried}
-        best[label] = max(reached, key=reached.__getitem__)
-        edge = " (at the edge of the grid)" if best[label] in (min(reached), max(reached)) else ""
-        told = ", ".join(f"{lr:g}: {value:.1%}" if value else f"{lr:g}: diverged" for lr, value in reached.items())
+    for label, values in reached.items():
+        edge = " (at the edge of the grid)" if beyond(values) else ""
+        told = ", ".join(f"{lr:g}: {values[lr]:.1%}" if values[lr] else f"{lr:g}: diverged" for lr in sorted(values))
         print(f"  {label:26s}{best[label]:<8g}{told}{edge}")
 
     def settled(part: str, label: str, flags: Flags) -> Flags:

@@ -102,6 +102,8 @@ class Journal(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not outputs:  # Lightning would skip such a step
+            raise CourseError("training_step returned nothing: return the batch's loss.")
         step, loss = trainer.global_step, outputs["loss"]
         # On a GPU, reading a number waits for all that is still to be computed: look at it now and then only.
         self.losses = self.losses + (loss if loss.is_cuda else loss.item())

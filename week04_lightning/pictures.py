@@ -18,7 +18,8 @@ def ablation(path: Path, parts: Mapping[str, Sequence[tuple[str, float, float]]]
         parts: name of the part to its rows (label, difference, its standard error), both in percentage points.
         title: what the differences are differences from.
 
-    A bar is in colour where it is longer than twice its standard error, and grey where it may be chance.
+    A bar is in colour where it is longer than twice its standard error, and grey where it may be chance. From one seed
+    nothing is known of chance (the error is 0), so there all are grey.
     """
     rows = [(part, *row) for part, group in parts.items() for row in group]
     places, y = [], 0.0
@@ -27,7 +28,7 @@ def ablation(path: Path, parts: Mapping[str, Sequence[tuple[str, float, float]]]
         places.append(y)
     with figure(path, size=(7.2, max(2.4, 0.27 * (y + 2)))) as (_, axis):
         for place, (_, _, difference, error) in zip(places, rows, strict=True):
-            sure = abs(difference) > 2 * error
+            sure = abs(difference) > 2 * error > 0
             colour = (GREEN if difference > 0 else VERMILLION) if sure else "#B9BDC3"
             axis.barh(place, difference, height=0.72, color=colour)
             axis.errorbar(difference, place, xerr=2 * error, color=INK, linewidth=1, capsize=2.5)
