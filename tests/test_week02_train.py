@@ -418,6 +418,16 @@ def test_resume_of_a_finished_run(tmp_path, tiny, interrupt):
     assert [row["epoch"] for row in pictures.history(run)] == [1, 2, 3, 4, 5]
 
 
+def test_a_class_without_images_is_refused_before_a_run_begins(tmp_path):
+    images, labels = patterns(60)
+    path, out = tmp_path / "gap.npz", tmp_path / "run"
+    np.savez(path, images=images, labels=labels * 2)
+    line = f"{path}: class 1 has no image to train on. Add some, or number the classes without gaps."
+    assert refused(train.main, config("--data", path, "--side", 8, "--out", out)) == line
+    assert not out.exists()
+    assert data.load(str(path), 8).classes == tuple("01234"), "to be scored on, it will do"
+
+
 @fast
 def test_resume_of_the_newest_run_by_default(tmp_path, tiny, interrupt, monkeypatch):
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")

@@ -403,7 +403,7 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns the tables by part, those of earlier calls with the same flags among them.
     """
     chosen = check(cfg)
-    images = data.load(cfg.data)
+    images = data.load(cfg.data).to_train_on()
     out = Path(cfg.out) if cfg.out else RUNS / "week02" / f"compare-{Path(cfg.data).stem}"
     rows = load_rows(out / "trainings.json")
     jobs = cfg.jobs

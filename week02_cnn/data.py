@@ -92,6 +92,16 @@ class Data:
         std = np.sqrt((spread**2 * self._histogram).sum(axis=0)).astype(np.float32)
         return np.where(std < 1e-4, np.float32(1), std)
 
+    def to_train_on(self) -> "Data":
+        """Itself; CourseError where a class has no image in train (which is no fault in data to be scored on)."""
+        empty = np.setdiff1d(np.arange(len(self.classes)), self.train.labels)
+        if empty.size:
+            raise CourseError(
+                f"{self.name}: class {self.classes[empty[0]]} has no image to train on. "
+                "Add some, or number the classes without gaps."
+            )
+        return self
+
 
 def load(name: str, side: int = SIDE) -> Data:
     """Loads `sample`, `cifar10`, or a path: an .npz, a folder of class folders, or one of CIFAR-10's published files.

@@ -364,7 +364,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     run, state = resumed(cfg) if cfg.resume else (None, None)
-    images = data.load(cfg.data, cfg.side)
+    images = data.load(cfg.data, cfg.side).to_train_on()
     run = run or runs.create(WEEK_NUMBER, cfg)
     model = build(cfg, len(images.classes), images.side)
     print(f"{images.name}: {len(images.train):,} images to train on, {len(images.val):,} to validate")

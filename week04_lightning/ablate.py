@@ -237,7 +237,7 @@ def pool(jobs: int) -> Iterator[Callable[..., Iterable[tuple[Flags, dict[str, An
 @cache
 def load(name: str) -> photographs.Data:
     """The data set, read once in each process."""
-    return photographs.load(name)
+    return photographs.load(name).to_train_on()
 
 
 def train_once(flags: Flags, threads: int) -> dict[str, Any]:

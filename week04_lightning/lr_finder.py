@@ -188,7 +188,7 @@ def main(cfg: Config) -> dict[str, Any]:
         device = replace(device, dtype="float32", reason=f"{device.reason}; but the range test is in fp32")
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    photos = photographs.load(cfg.data, cfg.side)
+    photos = photographs.load(cfg.data, cfg.side).to_train_on()
     out = runs.create(train.WEEK_NUMBER, cfg)
     print(f"{photos.name}: {len(photos.train):,} images to train on\ndevice: {device}")
 

@@ -488,7 +488,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     run = resumed(cfg) if cfg.resume else None
-    photos = photographs.load(cfg.data, cfg.side)
+    photos = photographs.load(cfg.data, cfg.side).to_train_on()
     classifier = build(cfg, photos)
     run = run or runs.create(WEEK_NUMBER, cfg)
     params = count_parameters(classifier)
