@@ -2,8 +2,6 @@
 
 import json
 import statistics
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -249,32 +247,6 @@ def test_two_processes_compute_what_one_does(compared, tiny, tmp_path, capfd):
     without_time = [{name: value for name, value in line.items() if "seconds" not in name} for line in lines]
     for line, expected in zip(without_time, compared[0]["params"], strict=True):
         assert line.items() <= expected.items()
-
-
-def test_a_killed_process_is_one_line(tmp_path, tiny, monkeypatch):
-    class Pool:
-        def __init__(self, *_, **__): ...
-
-        def submit(self, *_):
-            future = Future()
-            future.set_exception(BrokenProcessPool("terminated abruptly"))
-            return future
-
-        def shutdown(self, **_): ...
-
-    monkeypatch.setattr(compare, "ProcessPoolExecutor", Pool)
-    assert refused(compare.main, smoke(tiny, tmp_path, "flops", "--jobs", 2)) == (
-        "a training's process was killed; most likely memory ran out. What was finished is kept: "
-        "the same command with fewer --jobs goes on."
-    )
-
-
-def test_a_learners_own_code_is_compared_in_this_process(compared, tiny, monkeypatch, capfd):
-    """With --mine the package has a second folder in front, of which a process started afresh would not know."""
-    monkeypatch.setattr(compare.week02_cnn, "__path__", [*compare.week02_cnn.__path__, "exercises/week02"])
-    monkeypatch.setattr(compare, "ProcessPoolExecutor", lambda *_: pytest.fail("started a process"))
-    compare.main(smoke(tiny, compared[1], "flops", "--jobs", 2))
-    assert capfd.readouterr().out.startswith("with your own code: one training at a time\n")
 
 
 @pytest.mark.parametrize(

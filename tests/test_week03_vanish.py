@@ -189,12 +189,6 @@ def test_denormals_count_as_zero_inside_alone():
     assert (tiny * 1e-3).item() > 0
 
 
-def test_two_jobs_give_what_one_gives():
-    tasks = [-3, -1, -2]
-    assert list(vanish.in_parallel(abs, tasks, jobs=1)) == [3, 1, 2]
-    assert sorted(vanish.in_parallel(abs, tasks, jobs=2)) == [1, 2, 3]
-
-
 def test_smoke_from_end_to_end(tmp_path, capfd):
     result = vanish.main(config("--preset", "smoke", "--out", tmp_path))
     output, errors = capfd.readouterr()

@@ -11,7 +11,6 @@ else the machine does slows a round down and never speeds one up. Process time, 
 wall time: where it is far below wall time times threads, something else was running.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from torch import nn
 from shared import cli
 from shared.device import Device, choose
 from shared.errors import CourseError
+from shared.parallel import cores
 from week02_cnn import data, train
 from week02_cnn.model import ConvNet, conv2d, conv2d_loops, count_parameters, flops
 
@@ -291,8 +291,7 @@ def main(cfg: Config) -> dict[str, Any]:
     """Times a training step, a convolution and the way to an accuracy, ours beside others'."""
     check(cfg)
     device = choose(cfg.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    counts = cfg.threads or tuple(sorted({1, cores}))
+    counts = cfg.threads or tuple(sorted({1, cores()}))
     if device.name != "cpu":
         counts = counts[-1:]
     result: dict[str, Any] = {}

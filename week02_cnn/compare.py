@@ -10,18 +10,13 @@ All are trained by train.py's loop and recipe, from several seeds; only what a p
 training is kept, so a second call goes on where the first one stopped, and trains nothing twice.
 """
 
-import contextlib
-import io
 import json
-import multiprocessing
-import signal
 import statistics
-import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +24,11 @@ import torch
 import tyro
 from tqdm import tqdm
 
-import week02_cnn
 from shared import cli
 from shared.device import choose
 from shared.errors import CourseError, Stopped
 from shared.files import read_json, write_json
-from shared.interrupt import StopRequest
+from shared.parallel import in_processes
 from shared.progress import bar
 from shared.runs import RUNS
 from week02_cnn import data, pictures, train
@@ -168,64 +162,15 @@ def train_once(cfg: train.Config, images: data.Data) -> Row:
     return row | {"val_curve": [epoch["val_accuracy"] for epoch in epochs]}
 
 
-_images: data.Data  # of a worker process: loaded once, for all trainings that come to it
+@cache
+def load(name: str) -> data.Data:
+    """The data set, read once in each process."""
+    return data.load(name).to_train_on()
 
 
-def _start_worker(name: str) -> None:
-    global _images
-    _images = data.load(name)
-
-
-def _work(cfg: train.Config) -> Row:
-    with contextlib.redirect_stderr(io.StringIO()):  # no terminal, no bar: several would write over each other
-        return train_once(cfg, _images)
-
-
-def train_all(todo: Sequence[train.Config], images: data.Data, jobs: int) -> Iterator[Row]:
-    """Trains all of them, `jobs` at a time in processes of their own (1: in this one), and yields what comes out.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; what has not been yielded is lost.
-        CourseError: a process was killed.
-    """
-    if jobs == 1 or len(todo) == 1:
-        yield from (train_once(cfg, images) for cfg in todo)
-        return
-    spawn = multiprocessing.get_context("spawn")  # a forked process inherits threads and locks that torch holds
-    others = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(min(jobs, len(todo)), spawn, initializer=_start_worker, initargs=(todo[0].data,))
-    try:
-        with StopRequest() as stop:
-            with _deaf():
-                pending = {executor.submit(_work, cfg) for cfg in todo}
-            while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-                if stop:
-                    raise KeyboardInterrupt
-        executor.shutdown()
-    except BrokenProcessPool:
-        raise CourseError(
-            "a training's process was killed; most likely memory ran out. What was finished is kept: "
-            "the same command with fewer --jobs goes on."
-        ) from None
-    finally:
-        for process in set(multiprocessing.active_children()) - others:  # after Ctrl-C: nobody waits for them
-            process.kill()
-        executor.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started inside do not hear Ctrl-C: this one does, and ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def train_in_process(cfg: train.Config) -> Row:
+    """train_once, where nothing but the recipe is handed over."""
+    return train_once(cfg, load(cfg.data))
 
 
 # ---------------------------------------------------------------- which trainings a part consists of
@@ -337,7 +282,7 @@ def tables(cfg: Config, images: data.Data, rows: Rows) -> dict[str, list[dict[st
     """All parts whose trainings are all there."""
     found = {}
     for part in PARTS:
-        with contextlib.suppress(CourseError):  # a depth that fits the one budget need not fit the other
+        with suppress(CourseError):  # a depth that fits the one budget need not fit the other
             if not missing(part, cfg, images, rows):
                 found[part] = [
                     summary(label, one, [rows[key(replace(one, seed=cfg.seed + i))] for i in range(cfg.seeds)])
@@ -403,20 +348,16 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns the tables by part, those of earlier calls with the same flags among them.
     """
     chosen = check(cfg)
-    images = data.load(cfg.data).to_train_on()
+    images = load(cfg.data)
     out = Path(cfg.out) if cfg.out else RUNS / "week02" / f"compare-{Path(cfg.data).stem}"
     rows = load_rows(out / "trainings.json")
-    jobs = cfg.jobs
-    if jobs > 1 and len(week02_cnn.__path__) > 1:  # a process that is started afresh would not know of --mine
-        print("with your own code: one training at a time")
-        jobs = 1
     print(f"{images.name}: {len(images.train):,} images to train on. Device: {choose(cfg.device)}")
     with bar(0, label="comparing") as progress:
         while todo := list({key(one): one for part in chosen for one in missing(part, cfg, images, rows)}.values()):
             progress.total = progress.n + len(todo)
-            tqdm.write(f"{len(todo)} trainings, {jobs} at a time; {len(rows)} are there already")
+            tqdm.write(f"{len(todo)} trainings, {cfg.jobs} at a time; {len(rows)} are there already")
             try:
-                for row in train_all(todo, images, jobs):
+                for row in in_processes(train_in_process, todo, cfg.jobs):
                     rows[json.dumps(row["recipe"], sort_keys=True)] = row
                     write_json(out / "trainings.json", list(rows.values()))
                     tqdm.write(told(row))

@@ -30,10 +30,10 @@ from shared import cli
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import write_json
+from shared.parallel import cores, in_processes
 from shared.plots import BLACK, COLOURS, figure
 from shared.progress import bar
 from shared.runs import RUNS
-from week03_lstm.vanish import cores, in_parallel
 
 START, END, SYMBOLS = 10, 11, 12  # beside the ten digits
 TASKS = ("reverse", "sort")
@@ -278,7 +278,7 @@ def main(cfg: Config) -> dict[str, Any]:
     tasks = [Task(hidden, seed, cfg, device.name) for hidden in sizes for seed in seeds]
     rows = []
     with bar(len(tasks), label="training") as progress:
-        for row in in_parallel(train_once, tasks, jobs):
+        for row in in_processes(train_once, tasks, jobs):
             rows.append(row)
             progress.update()
     rows.sort(key=lambda row: (row["hidden"], row["seed"]))

@@ -16,12 +16,9 @@ References
 """
 
 import math
-import multiprocessing
-import os
-import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +35,7 @@ from shared import cli
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import write_json
+from shared.parallel import cores, in_processes
 from shared.plots import BLACK, BLUE, GREEN, ORANGE, SKY, figure
 from shared.progress import bar
 from shared.runs import RUNS
@@ -257,30 +255,6 @@ def train_once(task: Task) -> dict[str, Any]:
     }
 
 
-def in_parallel(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) -> Iterator[Any]:
-    """work(task) of every task, as they get ready; in `jobs` processes of one thread each, or in this one if it is 1.
-
-    Small nets leave a second thread idle most of the time, so two trainings side by side take about as long as one.
-    """
-    if jobs == 1:
-        yield from map(work, tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(jobs, len(tasks)), initializer=_alone) as pool:  # leaving it ends the processes
-        yield from pool.imap_unordered(work, tasks)
-
-
-def _alone() -> None:
-    """One thread for this process; Ctrl-C is the parent's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check(cfg: Config) -> None:
     """Raises CourseError for values that cannot work."""
     limits = (
@@ -371,7 +345,7 @@ def main(cfg: Config) -> dict[str, Any]:
     tasks = [Task(name, n, seed, cfg, device.name) for n in longest_first for seed in seeds for name in CONTESTANTS]
     rows = []
     with bar(len(tasks), label="training") as progress:
-        for row in in_parallel(train_once, tasks, jobs):
+        for row in in_processes(train_once, tasks, jobs):
             rows.append(row)
             progress.update()
     rows.sort(key=lambda row: (list(CONTESTANTS).index(row["net"]), row["length"], row["seed"]))

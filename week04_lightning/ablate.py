@@ -14,16 +14,10 @@ Each training that has ended is kept as a JSON file, by what was trained: the sa
 
 import json
 import math
-import multiprocessing
-import os
-import signal
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,6 +29,7 @@ from shared import cli
 from shared.device import choose
 from shared.errors import CourseError, Stopped
 from shared.files import read_json, write_json, written_whole
+from shared.parallel import cores, in_processes
 from shared.progress import bar
 from shared.runs import RUNS
 from week02_cnn import baselines
@@ -187,9 +182,9 @@ def train_all(
     names = {key(flags): name for name, flags in reversed(todo.items())}
     rows = {key(flags): kept(folder, flags) for flags in todo.values()}
     missing = list({key(flags): flags for flags in todo.values() if rows[key(flags)] is None}.values())
-    with bar(len(missing), label="training") as progress, pool(min(jobs, len(missing))) as run:
+    with bar(len(missing), label="training") as progress:
         try:
-            for number, (flags, row) in enumerate(run(one, missing, threads), 1):
+            for number, (flags, row) in enumerate(in_processes(partial(paired, one, threads), missing, jobs), 1):
                 row = {"flags": flags} | row
                 write_json(folder / f"{key(flags)}.json", row)
                 rows[key(flags)] = row
@@ -200,38 +195,12 @@ def train_all(
         except KeyboardInterrupt:
             left = sum(row is None for row in rows.values())
             raise Stopped(f"stopped with {left} trainings to go; the same command goes on.") from None
-        except BrokenProcessPool:
-            raise CourseError(
-                "a training's process ended before its time (out of memory?): try --jobs 1. The rows so far are kept."
-            ) from None
     return {name: rows[key(flags)] for name, flags in todo.items()}
 
 
-@contextmanager
-def pool(jobs: int) -> Iterator[Callable[..., Iterable[tuple[Flags, dict[str, Any]]]]]:
-    """Yields run(one, todo, threads), which yields (flags, row) in the order in which the trainings end."""
-    if jobs <= 1:
-        yield lambda one, todo, threads: ((flags, one(flags, threads)) for flags in todo)
-        return
-    # Ctrl-C reaches the processes as well: it is to end them at once and without a word.
-    processes = multiprocessing.get_context("spawn")  # a fork would share torch's threads and the GPU with its parent
-    executor = ProcessPoolExecutor(
-        jobs, mp_context=processes, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
-    )
-
-    def run(one: Callable, todo: Sequence[Flags], threads: int) -> Iterator[tuple[Flags, dict[str, Any]]]:
-        futures = {executor.submit(one, flags, threads): flags for flags in todo}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-    try:
-        yield run
-    except BaseException:  # what runs has nobody left to give its row to
-        for process in multiprocessing.active_children():
-            process.kill()  # a polite SIGTERM Lightning would keep to itself until its epoch ends
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
+def paired(one: Callable[[Flags, int], dict[str, Any]], threads: int, flags: Flags) -> tuple[Flags, dict[str, Any]]:
+    """The flags, and what `one` makes of them: results come as they get ready, and have to say whose they are."""
+    return flags, one(flags, threads)
 
 
 @cache
@@ -441,7 +410,7 @@ def main(cfg: Config) -> dict[str, Any]:
     """Trains every variant from several seeds; prints a table and draws what each ingredient brought."""
     parts = check(cfg)
     device, photos, out = choose(cfg.device), load(cfg.data), Path(cfg.out)
-    jobs = cfg.jobs or (max(1, min(8, (os.cpu_count() or 1) // cfg.threads)) if device.name == "cpu" else 1)
+    jobs = cfg.jobs or (max(1, min(8, cores() // cfg.threads)) if device.name == "cpu" else 1)
     cfg = replace(cfg, device=device.name)
     print(f"{photos.name}: {len(photos.train):,} images to train on, {len(photos.val):,} to validate")
     print(f"device: {device}; {jobs} training{'s' * (jobs > 1)} at a time, threads: {cfg.threads} each")
