@@ -168,7 +168,7 @@ def test_every_epoch_and_every_seed_has_its_own_order(tiny, monkeypatch):
         cfg = train.Config(hidden=(), shift=0, epochs=2, seed=seed)
         list(train.fit(cfg, digits, train.build(cfg, 64, 3)))
     assert len({order.tobytes() for order in orders}) == 4
-    assert all(np.array_equal(np.sort(order), np.arange(160)) for order in orders)
+    assert all(np.array_equal(np.sort(order), np.arange(164)) for order in orders)
 
 
 @pytest.mark.parametrize("count", [3, 12])
@@ -709,7 +709,7 @@ def test_the_program_itself_from_another_folder(tmp_path, tiny):
     result = read_json(tmp_path / "my run" / "result.json")
     assert result["command"] == shlex.join(["./course", "train", "1", *flags])
     lines = done.stdout.splitlines()
-    assert lines[0] == f"{tiny}: 160 images to train on, 20 to validate"
+    assert lines[0] == f"{tiny}: 164 images to train on, 18 to validate"
     assert lines[1] == "network: 64 - 128 - 3, 8,707 parameters; NumPy, float32 on the CPU"
     assert lines[-1] == "on the test set, with the mistakes it makes: ./course eval 1 --run 'my run'"
     (ours,) = (line for line in lines if line.startswith("this network"))

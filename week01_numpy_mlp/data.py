@@ -6,7 +6,6 @@ Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
 
 import gzip
 import math
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from PIL.Image import Resampling
 
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
+from shared.own_images import Labelled, class_folders, cut_in_three, read_npz, read_picture
 
 SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "mnist_10k.npz"
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 SIDE = 28  # a learner's own pictures are brought to MNIST's size
 CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
@@ -199,103 +199,27 @@ def _digits(count: int) -> tuple[str, ...]:
 
 
 def load_npz(path: Path, name: str) -> Data:
-    """An .npz with `images` (N, H, W[, C]) uint8 and `labels` (N,) from 0; a `split` (N,) of 0 train, 1 val, 2 test and
-    `classes` (names) if you like. Without `split`: 80/10/10, shuffled the same way each time."""
-    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and advise to trust it
-        raise CourseError(f"{path}: not a whole .npz file. np.savez(path, images=…, labels=…) writes one.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise CourseError(f"{path}: not a readable .npz without pickled objects ({error}).") from None
-    missing = {"images", "labels"} - arrays.keys()
-    if missing:
-        raise CourseError(
-            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but no {' and no '.join(sorted(missing))}."
-        )
-    images, labels = _bytes(arrays["images"], path), arrays["labels"]
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3, 4)) or images.size == 0:
-        expected = "(N, H, W), or (N, H, W, C) with 1, 3 or 4 colours"
-        raise CourseError(f"{path}: images are of shape {images.shape}, expected {expected}.")
-    if labels.shape != (len(images),):
-        raise CourseError(f"{path}: {len(images):,} images but labels of shape {labels.shape}, they do not match.")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype}.")
-    if labels.min() < 0:
-        raise CourseError(f"{path}: labels must be whole numbers from 0, the smallest here is {labels.min()}.")
-    count = int(labels.max()) + 1
-    if count > max(1000, len(labels)):
-        raise CourseError(f"{path}: a label of {count - 1}, for {len(labels):,} images. Number the classes from 0 on.")
-    classes = tuple(map(str, np.atleast_1d(arrays["classes"]))) if "classes" in arrays else _digits(count)
-    if len(classes) < count:
-        raise CourseError(f"{path}: label {count - 1} is outside the {len(classes)} classes that are named.")
-    return _split(name, path, images, labels.astype(np.int64), classes, arrays.get("split"))
-
-
-def _bytes(images: np.ndarray, path: Path) -> np.ndarray:
-    """Images as uint8; decimals from 0 to 1 are accepted when every one of them is a number."""
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise CourseError(f"{path}: images are {images.dtype}, expected uint8 from 0 to 255 or decimals from 0 to 1.")
-    bad = ~np.isfinite(images)
-    if bad.any():
-        where = int(np.argwhere(bad)[0][0])
-        raise CourseError(
-            f"{path}: {int(bad.sum()):,} pixels are NaN or infinite, the first in image {where}. Clean the data first."
-        )
-    if images.min(initial=0) < 0 or images.max(initial=0) > 1:
-        raise CourseError(f"{path}: decimal pixels run from {images.min():g} to {images.max():g}, expected 0 to 1.")
-    return np.rint(images * 255).astype(np.uint8)
+    """An .npz as `shared.own_images.read_npz` takes it, also with transparency (four colours)."""
+    return _in_three(name, path, read_npz(path, colours=(1, 3, 4)))
 
 
 def load_folder(folder: Path, name: str) -> Data:
     """A folder of class folders with pictures of any size, read as grey and brought to 28 x 28."""
-    from PIL import Image
-
-    groups = {
-        group.name: [f for f in sorted(group.rglob("[!.]*")) if f.suffix.lower() in PICTURES and f.is_file()]
-        for group in sorted(folder.glob("[!.]*"))  # a name that begins with a dot is hidden
-        if group.is_dir()
-    }
-    if not any(groups.values()):
-        raise CourseError(f"{folder}: no images in it; expected one folder per class with png or jpg files inside.")
-    empty = [group for group, files in groups.items() if not files]
-    if empty:
-        raise CourseError(f"{folder / empty[0]}: a class without images. Fill the folder or remove it.")
-    if len(groups) < 2:
-        raise CourseError(f"{folder}: one class only ({next(iter(groups))}); there is nothing to tell apart.")
-    images, labels = [], []
-    for label, files in enumerate(groups.values()):
-        for file in files:
-            try:
-                with Image.open(file) as picture:
-                    images.append(np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                raise CourseError(f"{file}: not a readable image ({error}). Repair or remove it.") from None
-            labels.append(label)
-    return _split(name, folder, np.stack(images), np.array(labels), tuple(groups), None)
+    groups = class_folders(folder)
+    size = (SIDE, SIDE)
+    images = [
+        np.asarray(read_picture(file).convert("L").resize(size, Resampling.BILINEAR))
+        for files in groups.values()
+        for file in files
+    ]
+    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
+    return _in_three(name, folder, Labelled(np.stack(images), labels, tuple(groups)))
 
 
-def _split(
-    name: str, path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], split: np.ndarray | None
-) -> Data:
-    if len(np.unique(labels)) < 2:
-        raise CourseError(f"{path}: one class only; there is nothing to tell apart.")
-    if split is None:
-        if len(images) < 3:
-            raise CourseError(f"{path}: {len(images)} images are too few for a train, a val and a test part.")
-        order = np.random.default_rng(0).permutation(len(images))  # not --seed: every run must hold out the same images
-        tenth = max(1, len(images) // 10)
-        rows = [order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth]]
-    else:
-        rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else []
-        if sum(map(len, rows)) < len(images) or not all(map(len, rows)):
-            raise CourseError(
-                f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
-            )
-    flat = images.reshape(len(images), -1)
-    return Data(name, images.shape[1:], classes, *(Part(flat[part], labels[part]) for part in rows))
+def _in_three(name: str, path: Path, own: Labelled) -> Data:
+    flat = own.images.reshape(len(own.images), -1)  # (N, H, W[, C]) -> (N, features)
+    parts = (Part(flat[rows], own.labels[rows]) for rows in cut_in_three(path, own))
+    return Data(name, own.images.shape[1:], own.classes, *parts)
 
 
 # ---------------------------------------------------------------- batches

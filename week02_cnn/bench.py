@@ -25,6 +25,7 @@ from torch import nn
 from shared import cli
 from shared.device import Device, choose
 from shared.errors import CourseError
+from shared.own_images import stratified
 from shared.parallel import cores
 from week02_cnn import data, train
 from week02_cnn.model import ConvNet, conv2d, conv2d_loops, count_parameters, flops
@@ -244,7 +245,7 @@ def bench_time_to(cfg: Config, device: Device, threads: int) -> dict[str, dict[s
     images = data.load(cfg.data)
     if cfg.images:  # a data set's rows are shuffled or not, so draw them
         share = 1 - min(1.0, cfg.images / len(images.train))
-        rows, *_ = data.stratified(images.train.labels, (share,))
+        rows, *_ = stratified(images.train.labels, (share,))
         images = replace(images, train=data.Part(images.train.images[rows], images.train.labels[rows]))
     side, classes = images.side, len(images.classes)
     ours = train.Config(

@@ -3,29 +3,24 @@
 CIFAR-10: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 """
 
-import warnings
-import zipfile
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from shared.archives import unpack
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
+from shared.own_images import HELD_OUT, Labelled, class_folders, cut_in_three, read_npz, read_picture, stratified
 
 SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "cifar10_6k.webp"
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 32  # pixels, of CIFAR-10's images
-VAL = 2_500  # images of a large set that are held out to choose on, and as many to test on
 
 ARCHIVE = Asset(
     "cifar10/cifar-10-python.tar.gz",
@@ -202,7 +197,7 @@ def load_binary(folder: Path, name: str) -> Data:
 
 def _held_out(name: str, full: Part, test: Part) -> Data:
     """CIFAR-10 with a val split out of its training images; its test images stay what they are."""
-    train, val = stratified(full.labels, (VAL / len(full),))
+    train, val = stratified(full.labels, (HELD_OUT / len(full),))
     return Data(name, CLASSES, *(Part(full.images[rows], full.labels[rows]) for rows in (train, val)), test)
 
 
@@ -210,104 +205,24 @@ def _held_out(name: str, full: Part, test: Part) -> Data:
 
 
 def load_npz(path: Path, name: str, side: int = SIDE) -> Data:
-    """An .npz with `images` (N, H, W[, C]) uint8 and `labels` (N,) from 0; a `split` (N,) of 0 train, 1 val, 2 test and
-    `classes` (names) if you like. Grey images get three equal colours, others than `side` x `side` are resized."""
-    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and advise to trust it
-        raise CourseError(f"{path}: not a whole .npz file. np.savez(path, images=…, labels=…) writes one.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise CourseError(f"{path}: not a readable .npz without pickled objects ({error}).") from None
-    missing = {"images", "labels"} - arrays.keys()
-    if missing:
-        raise CourseError(
-            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but no {' and no '.join(sorted(missing))}."
-        )
-    images, labels = _bytes(arrays["images"], path), arrays["labels"]
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)) or images.size == 0:
-        expected = "(N, H, W), or (N, H, W, C) with 1 or 3 colours"
-        raise CourseError(f"{path}: images are of shape {images.shape}, expected {expected}.")
-    if labels.shape != (len(images),):
-        raise CourseError(f"{path}: {len(images):,} images but labels of shape {labels.shape}, they do not match.")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype}.")
-    if labels.min() < 0:
-        raise CourseError(f"{path}: labels must be whole numbers from 0, the smallest here is {labels.min()}.")
-    count = int(labels.max()) + 1
-    if count > max(1000, len(labels)):
-        raise CourseError(f"{path}: a label of {count - 1}, for {len(labels):,} images. Number the classes from 0 on.")
-    classes = tuple(map(str, np.atleast_1d(arrays["classes"]) if "classes" in arrays else range(count)))
-    if len(classes) < count:
-        raise CourseError(f"{path}: label {count - 1} is outside the {len(classes)} classes that are named.")
-    if images.ndim == 3:
-        images = images[..., None]
+    """An .npz as `shared.own_images.read_npz` takes it: grey images get three equal colours, others than `side` x
+    `side` are resized."""
+    own = read_npz(path)
+    images = own.images if own.images.ndim == 4 else own.images[..., None]  # (N, H, W, 1 or 3)
     images = _to_side(np.broadcast_to(images, (*images.shape[:3], 3)), side)
-    return _split(name, path, images, labels.astype(np.int64), classes, arrays.get("split"))
-
-
-def _bytes(images: np.ndarray, path: Path) -> np.ndarray:
-    """Images as uint8; decimals from 0 to 1 are accepted when every one of them is a number."""
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise CourseError(f"{path}: images are {images.dtype}, expected uint8 from 0 to 255 or decimals from 0 to 1.")
-    bad = ~np.isfinite(images)
-    if bad.any():
-        where = int(np.argwhere(bad)[0][0])
-        raise CourseError(
-            f"{path}: {int(bad.sum()):,} pixels are NaN or infinite, the first in image {where}. Clean the data first."
-        )
-    if images.min(initial=0) < 0 or images.max(initial=0) > 1:
-        raise CourseError(f"{path}: decimal pixels run from {images.min():g} to {images.max():g}, expected 0 to 1.")
-    return np.rint(images * 255).astype(np.uint8)
+    return _in_three(name, path, replace(own, images=images))
 
 
 def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
     """A folder of class folders with pictures of any size; of each the middle is taken, `side` x `side`."""
-    groups = {
-        group.name: [f for f in sorted(group.rglob("[!.]*")) if f.suffix.lower() in PICTURES and f.is_file()]
-        for group in sorted(folder.glob("[!.]*"))  # a name that begins with a dot is hidden
-        if group.is_dir()
-    }
-    if not any(groups.values()):
-        raise CourseError(f"{folder}: no images in it; expected one folder per class with png or jpg files inside.")
-    empty = [group for group, files in groups.items() if not files]
-    if empty:
-        raise CourseError(f"{folder / empty[0]}: a class without images. Fill the folder or remove it.")
-    if len(groups) < 2:
-        raise CourseError(f"{folder}: one class only ({next(iter(groups))}); there is nothing to tell apart.")
-    images, labels = [], []
-    for label, files in enumerate(groups.values()):
-        images += [np.asarray(squared(read_picture(file), side)) for file in files]
-        labels += [label] * len(files)
-    return _split(name, folder, np.stack(images), np.array(labels), tuple(groups), None)
+    groups = class_folders(folder)
+    images = [np.asarray(squared(read_picture(file), side)) for files in groups.values() for file in files]
+    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
+    return _in_three(name, folder, Labelled(np.stack(images), labels, tuple(groups)))
 
 
-def read_picture(path: Path) -> Image.Image:
-    """A picture file of any kind as an RGB picture, the right way up, what is transparent in it white.
-
-    Raises:
-        CourseError: it is missing, a folder, damaged, of absurd size, or no picture.
-    """
-    if path.is_dir():
-        raise CourseError(f"{path}: a folder; name the pictures in it, as in {path / '*.png'}.")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 108-megapixel phones are no attack
-            picture = ImageOps.exif_transpose(picture)  # a phone stores its photos lying, with a note how it was held
-    except FileNotFoundError:
-        raise CourseError(f"{path}: no such file.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CourseError(f"{path}: not a readable image ({error}). Repair or remove it.") from None
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut off what is above 255
-        values = np.asarray(picture, dtype=np.float32)
-        values = values - values.min()
-        picture = Image.fromarray(np.uint8(255 * values / max(values.max(), 1e-9)))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+def _in_three(name: str, path: Path, own: Labelled) -> Data:
+    return Data(name, own.classes, *(Part(own.images[rows], own.labels[rows]) for rows in cut_in_three(path, own)))
 
 
 def middle(width: int, height: int) -> tuple[int, int, int, int]:
@@ -335,53 +250,6 @@ def resized(images: Data, side: int) -> Data:
         return images
     parts = (images.train, images.val, images.test)
     return Data(images.name, images.classes, *(Part(_to_side(part.images, side), part.labels) for part in parts))
-
-
-# ---------------------------------------------------------------- splits
-
-
-def stratified(labels: Int[np.ndarray, " N"], shares: Sequence[float]) -> list[Int[np.ndarray, " _"]]:
-    """Row numbers of a random part for each share of the images, every class alike, with the rest put in front.
-
-    The parts are the same each time (they do not depend on --seed): every run must hold out the same images. A class of
-    at least three images is in each part.
-    """
-    rng = np.random.default_rng(0)
-    parts: list[list[np.ndarray]] = [[] for _ in range(len(shares) + 1)]
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        count = len(rows)
-        for part, share in zip(parts[1:], shares, strict=True):
-            held = max(int(count * share + 1e-9), int(count > len(shares)))
-            part.append(rows[:held])
-            rows = rows[held:]
-        parts[0].append(rows)
-    return [rng.permutation(np.concatenate(part)) for part in parts]
-
-
-def _split(
-    name: str,
-    path: Path,
-    images: UInt8[np.ndarray, "N H W 3"],
-    labels: Int[np.ndarray, " N"],
-    classes: tuple[str, ...],
-    split: np.ndarray | None,
-) -> Data:
-    """Train, val and test as `split` says; else val and test are each a tenth, but at most 2,500 images."""
-    if len(np.unique(labels)) < 2:
-        raise CourseError(f"{path}: one class only; there is nothing to tell apart.")
-    if split is None:
-        share = min(0.1, VAL / len(images))
-        rows = stratified(labels, (share, share))
-        if not all(map(len, rows)):
-            raise CourseError(f"{path}: {len(images)} images are too few for a train, a val and a test part.")
-    else:
-        rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else []
-        if sum(map(len, rows)) < len(images) or not all(map(len, rows)):
-            raise CourseError(
-                f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
-            )
-    return Data(name, classes, *(Part(images[part], labels[part]) for part in rows))
 
 
 # ---------------------------------------------------------------- tensors

@@ -13,6 +13,7 @@ from shared import cli, runs
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import written_whole
+from shared.own_images import read_picture
 from week02_cnn import data, train
 from week02_cnn.eval import probabilities
 
@@ -87,7 +88,7 @@ def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
     device = choose(cfg.device)
     run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
     trained = train.load_model(run)
-    photos = [data.read_picture(Path(name)) for name in cfg.pictures]  # all of them, before anything is said of one
+    photos = [read_picture(Path(name)) for name in cfg.pictures]  # all of them, before anything is said of one
     try:
         bar = "█"
         bar.encode(sys.stdout.encoding or "ascii")
