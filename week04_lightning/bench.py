@@ -31,6 +31,7 @@ from shared.progress import bar
 from shared.seed import seed_everything
 from week02_cnn import data as photographs
 from week02_cnn import train as plain_loop
+from week02_cnn.bench import resnet18
 from week02_cnn.model import count_parameters
 from week04_lightning import lr_finder, train
 
@@ -220,16 +221,6 @@ def fast_recipe(cfg: Config) -> train.Config:
     """The `speed` preset, with a schedule for fewer epochs."""
     flags = train.PRESETS["speed"] | {"data": cfg.data, "device": cfg.device, "seed": cfg.seed}
     return train.Config(**flags | {"epochs": cfg.epochs, "tta": 0})
-
-
-def resnet18(classes: int) -> nn.Module:
-    """torchvision's ResNet-18, adapted to small images as everyone does: a 3 x 3 first layer, and no pooling after."""
-    from torchvision.models import resnet18
-
-    net = resnet18(num_classes=classes)
-    net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    net.maxpool = nn.Identity()
-    return net
 
 
 def peer_way(cfg: Config, photos: photographs.Data, device: Device) -> Way:
