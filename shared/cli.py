@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from shared.errors import CourseError, Stopped
 from shared.files import read_json
@@ -48,6 +48,12 @@ def value_of(flag: str, arguments: Sequence[str]) -> str | None:
     return found
 
 
+def mine() -> str:
+    """` --mine` where a learner's own code runs in a week's place, that is, lies in front of it; else nothing."""
+    weeks = (module for name, module in sys.modules.items() if re.fullmatch(r"week\d\d_\w+", name))
+    return " --mine" * any(len(getattr(week, "__path__", ())) > 1 for week in weeks)
+
+
 def command() -> str:
     """What one types to start the running program: `./course train 1`, or its file's name where it is of no week."""
     program = Path(sys.argv[0])
@@ -56,7 +62,7 @@ def command() -> str:
         return program.name
     number = int(week[1])
     words = [program.stem, number] if program.stem in ("train", "eval") else ["run", number, program.stem]
-    return " ".join(map(str, ["./course", *words]))
+    return " ".join(map(str, ["./course", *words])) + mine()
 
 
 def _fits(value: Any, default: Any) -> bool:
@@ -130,6 +136,12 @@ def parse(
     )
 
 
+def closed_pipe() -> NoReturn:
+    """Ends the program as others end whose reader has gone (`| head`): without a word, with code 141."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the end
+    sys.exit(141)
+
+
 def run(
     main: Callable[[Config], Any],
     config_class: type[Config],
@@ -155,5 +167,4 @@ def run(
         print("stopped.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the end
-        sys.exit(141)
+        closed_pipe()

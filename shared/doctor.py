@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from shared import venv
+from shared import cli, venv
 from shared.assets import home
 from shared.files import ROOT
 
@@ -160,4 +160,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        cli.closed_pipe()
+    sys.exit(code)

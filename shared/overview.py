@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared import plan
+from shared import cli, plan
 from shared.files import ROOT
 
 WIDTHS = (5, 26, 47, 12, 10)
@@ -118,4 +118,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        cli.closed_pipe()
+    sys.exit(code)

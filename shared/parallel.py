@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from shared import cli
 from shared.errors import CourseError
 from shared.interrupt import StopRequest
 
@@ -37,7 +38,7 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) ->
         KeyboardInterrupt: Ctrl-C was pressed. What has not been yielded is lost, and the processes are ended.
         CourseError: a process was killed.
     """
-    if jobs > 1 and _with_own_code():
+    if jobs > 1 and cli.mine():
         print("with your own code: one training at a time")
         jobs = 1
     if min(jobs, len(tasks)) <= 1:
@@ -62,12 +63,6 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) ->
         for process in set(multiprocessing.active_children()) - others:  # after Ctrl-C: nobody waits for them
             process.kill()
         executor.shutdown(cancel_futures=True)
-
-
-def _with_own_code() -> bool:
-    """Whether a week's package has a second folder, the learner's, in front."""
-    weeks = (module for name, module in sys.modules.items() if name.startswith("week") and "." not in name)
-    return any(len(getattr(week, "__path__", ())) > 1 for week in weeks)
 
 
 def _begin() -> None:

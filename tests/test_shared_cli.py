@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 import pytest
 
@@ -191,6 +192,17 @@ def test_a_closed_pipe_is_quiet(lines):
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize("program", ["overview", "doctor"])
+def test_list_and_doctor_are_as_quiet_on_a_closed_pipe(program):
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    command = [sys.executable, "-m", f"shared.{program}"]
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, encoding="utf-8")
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_main_gets_the_config(monkeypatch):
     seen = []
     monkeypatch.setattr(sys, "argv", ["train.py", "--preset", "smoke", "--seed", "3"])
@@ -261,6 +273,12 @@ def test_help_of_a_week_imports_nothing_heavy():
 def test_command_is_what_one_types(monkeypatch, program, typed):
     monkeypatch.setattr(sys, "argv", [str(ROOT / program)])
     assert cli.command() == typed
+    package = ModuleType("week99_made_up")
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    package.__path__ = ["week99_made_up"]
+    assert cli.mine() == ""
+    package.__path__.insert(0, "exercises/week99")  # what --mine does
+    assert cli.mine() == " --mine" and cli.command() == (f"{typed} --mine" if "course" in typed else typed)
 
 
 # --resume

@@ -278,7 +278,7 @@ def test_figures_keeps_the_pictures_of_the_programs(tmp_path, capfd, monkeypatch
     assert errors == ""
     hidden = train.PRESETS["smoke"]["hidden"]
     assert asked == [("train", "smoke", 7, hidden), ("eval", "run"), ("classify", figures.REVIEW)]
-    names = {"speed", "curves", "val_accuracy", "test_accuracy", "word_by_word", "gates"}
+    names = {"speed", "curves", "val_accuracy", "test_accuracy", "word_by_word_sample", "gates"}
     assert {path.name for path in kept} == {f"{name}.png" for name in names}
     assert sorted((tmp_path / "figures").iterdir()) == sorted(kept)
     for path in kept:
@@ -286,12 +286,20 @@ def test_figures_keeps_the_pictures_of_the_programs(tmp_path, capfd, monkeypatch
         assert str(path) in output
 
 
-def test_figures_of_a_run_that_is_there(tmp_path, monkeypatch):
+def test_figures_of_runs_that_are_there(tmp_path, monkeypatch):
     drawing(tmp_path / "run", "curves", "gates")
-    monkeypatch.setattr(classify, "main", lambda cfg: drawing(Path(cfg.out), "word_by_word", "gates"))
+    read = []
+
+    def classified(cfg):
+        read.append(Path(cfg.run).name)
+        drawing(Path(cfg.out), "word_by_word", "gates")
+
+    monkeypatch.setattr(classify, "main", classified)
     before = (tmp_path / "run" / "gates.png").read_bytes()
-    kept = figures.main(config(figures, "reviews", "--run", tmp_path / "run", "--out", tmp_path / "figures"))
-    assert {path.name for path in kept} == {"curves.png", "word_by_word.png", "gates.png"}
+    flags = ("--run", tmp_path / "run", "--imdb-run", tmp_path / "imdb", "--out", tmp_path / "figures")
+    kept = figures.main(config(figures, "reviews", *flags))
+    names = {"curves.png", "word_by_word_sample.png", "word_by_word.png", "gates.png"}
+    assert {path.name for path in kept} == names and read == ["run", "imdb"]
     assert (tmp_path / "run" / "gates.png").read_bytes() == before
 
 

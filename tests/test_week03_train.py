@@ -19,7 +19,7 @@ from shared import checkpoint, cli, device, runs
 from shared.errors import CourseError, Stopped
 from shared.files import ROOT, read_json, write_json
 from shared.progress import read_metrics
-from week03_lstm import baselines, classifiers, classify, data, pictures, train
+from week03_lstm import baselines, classifiers, classify, data, pictures, repeat, train
 from week03_lstm import eval as evaluation
 
 CPU = device.Device("cpu", "float32", "a test")
@@ -88,6 +88,16 @@ def quiet(monkeypatch):
         monkeypatch.setattr(pictures, name, lambda *_: None)
     fixed = {"name": "bag of words", "params": 1, "seconds": 0.0, "C": 1.0, "val_accuracy": 0.5}
     monkeypatch.setattr(baselines, "bag_of_words", lambda _: fixed | {"majority": {"val_accuracy": 0.5}})
+
+
+def test_repeat_trains_and_scores_every_seed(tmp_path, tiny, capfd):
+    flags = (*SMALL[:-3], "--epochs", 1, "--data", tiny, "--seed", 5, "--seeds", 2, "--out", tmp_path / "out")
+    summary = repeat.main(config(*flags, program=repeat))
+    assert capfd.readouterr().err == ""
+    assert list(summary) == ["this network", "1-D CNN", "bag of words"]
+    for seed in (5, 6):
+        result = read_json(tmp_path / "out" / f"seed{seed}" / "result.json")
+        assert result["seed"] == seed and result["metrics"]["test_accuracy"] >= 0
 
 
 # ---------------------------------------------------------------- training

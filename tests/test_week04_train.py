@@ -21,7 +21,7 @@ from shared.progress import read_metrics
 from week02_cnn import data as photographs
 from week02_cnn import pictures
 from week02_cnn import train as plain_loop
-from week04_lightning import callbacks, train
+from week04_lightning import callbacks, repeat, train
 from week04_lightning import data as batches
 from week04_lightning import eval as evaluation
 from week04_lightning.model import Classifier
@@ -451,6 +451,16 @@ def test_eval_refuses_what_it_cannot_score(sample_run, tmp_path):
     broken = saved | {"config": saved["config"] | {"width": 9}}
     checkpoint.save(run / "model.safetensors", broken)
     assert "does not hold the network that it describes" in refused(evaluation.main, evaluation.Config(run=str(run)))
+
+
+def test_repeat_trains_and_scores_every_seed(tmp_path, tiny, no_pictures, capfd):
+    flags = {**TINY, "plain_epochs": 0, "epochs": 1, "data": str(tiny), "out": str(tmp_path / "out")}
+    summary = repeat.main(repeat.Config(**flags, seed=5, seeds=2))
+    assert capfd.readouterr().err == ""
+    assert list(summary) == ["this network", "logistic regression"]
+    for seed in (5, 6):
+        result = read_json(tmp_path / "out" / f"seed{seed}" / "result.json")
+        assert result["seed"] == seed and result["metrics"]["test_accuracy"] >= 0
 
 
 def test_resume_refuses_what_does_not_fit(sample_run, tmp_path):

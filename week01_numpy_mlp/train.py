@@ -194,7 +194,7 @@ def fit(
                 if not run:
                     raise KeyboardInterrupt
                 save()
-                where = f" --out {shlex.quote(str(run))}" if cfg.out else ""
+                where = f"{cli.mine()} --out {shlex.quote(str(run))}" if cfg.out else cli.mine()
                 raise Stopped(f"stopped at step {step} of {steps}; saved. `./course train 1{where} --resume` goes on.")
             val = evaluate(model, digits.val)
             if not np.isfinite(val["loss"]):  # it was the epoch's last step that went too far

@@ -272,7 +272,7 @@ def fit(
                 if not run:
                     raise KeyboardInterrupt
                 save()
-                where = f" --out {shlex.quote(str(run))}" if cfg.out else ""
+                where = f"{cli.mine()} --out {shlex.quote(str(run))}" if cfg.out else cli.mine()
                 raise Stopped(f"stopped at step {step} of {steps}; saved. `./course train 2{where} --resume` goes on.")
             val = evaluate(model, images.val, images.mean, images.std, device)
             if not math.isfinite(val["loss"]):  # it was the epoch's last step that went too far
@@ -304,7 +304,7 @@ def train_baselines(
         models[name] = baselines.MLP(images.side, hidden, classes)
         *_, last = fit(plain, images, models[name], device)
         reached[name] = {
-            "name": name,
+            "name": "week 1's kind of network" if name == "mlp" else name,
             "params": count_parameters(models[name]),
             "seconds": round(last["seconds"], 2),
             "val_accuracy": last["val_accuracy"],
@@ -475,7 +475,7 @@ def print_result(result: dict[str, Any], metric: str) -> None:
     theirs = result["baseline"]
     rows = [
         ("this network", result["metrics"][metric], result),
-        ("week 1's kind of network", theirs["mlp"][metric], theirs["mlp"]),
+        (theirs["mlp"]["name"], theirs["mlp"][metric], theirs["mlp"]),
         (theirs["name"], theirs[metric], theirs),
     ]
     print(f"\n{'':26s}{metric.replace('_', ' '):>14s}{'parameters':>13s}{'seconds':>10s}")

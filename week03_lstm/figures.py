@@ -20,7 +20,7 @@ REVIEW = (
     "The first half hour is slow and the jokes are not funny, and I nearly left. But then the story finds its feet, "
     "and the ending is one of the best I have seen."
 )
-"""Written for the picture; it turns around in the middle, and so must the verdict."""
+"""Written for the picture: it turns around in the middle. Does the verdict?"""
 
 
 @dataclass
@@ -30,7 +30,9 @@ class Config(cli.CommonConfig):
     parts: tyro.conf.Positional[tuple[str, ...]] = ()
     """Which parts: vanish, seq2seq, speed, reviews, prices. Default: all of them, as long as they take together."""
     run: str = ""
-    """A trained run whose network reads the review (default: one is trained for it, from --seed)."""
+    """reviews: a trained run, whose network is shown (default: one is trained for it, from --seed)."""
+    imdb_run: str = ""
+    """reviews: a run of --preset full, whose network reads the same review (default: its picture stays as it is)."""
     out: str = str(FIGURES)
     """Where the pictures go."""
     preset: str = "quick"
@@ -74,6 +76,10 @@ def of_reviews(cfg: Config, folder: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.main(evaluation.Config(run=run, device=cfg.device))
     classify.main(classify.Config(review=(REVIEW,), run=run, out=str(folder)))
+    (folder / "word_by_word.png").rename(folder / "word_by_word_sample.png")
+    if cfg.imdb_run:
+        classify.main(classify.Config(review=(REVIEW,), run=cfg.imdb_run, out=str(folder / "imdb")))
+        shutil.copyfile(folder / "imdb" / "word_by_word.png", folder / "word_by_word.png")
     for picture in Path(run).glob("*.png"):
         if not (folder / picture.name).exists():
             shutil.copyfile(picture, folder / picture.name)

@@ -291,7 +291,7 @@ def main(cfg: Config) -> dict[str, Any]:
                     done, rows = train_once(cfg, windows[target], folds[number - 1], target, seed, device.name, stop)
                 except KeyboardInterrupt:
                     checkpoint.save(run / SAVED, {"fits": fits, "step": step, "close": prices.close})
-                    where = f" --out {shlex.quote(str(run))}" if cfg.out else ""
+                    where = f"{cli.mine()} --out {shlex.quote(str(run))}" if cfg.out else cli.mine()
                     raise Stopped(
                         f"stopped after {len(fits)} of {len(jobs)} trainings; saved. "
                         f"`./course run {WEEK_NUMBER} forecast{where} --resume` goes on."

@@ -291,7 +291,7 @@ def fit(
                 if not run:
                     raise KeyboardInterrupt
                 save()
-                where = f" --out {shlex.quote(str(run))}" if cfg.out else ""
+                where = f"{cli.mine()} --out {shlex.quote(str(run))}" if cfg.out else cli.mine()
                 raise Stopped(f"stopped at step {step} of {steps}; saved. `./course train 3{where} --resume` goes on.")
             found = evaluate(model, val)
             if not math.isfinite(found["loss"]):  # it was the epoch's last step that went too far
@@ -369,7 +369,7 @@ def main(cfg: Config) -> dict:
         try:
             peer, reference["cnn"] = train_peer(cfg, train, val, len(vocabulary), chosen)
         except KeyboardInterrupt:
-            where = f" --out {shlex.quote(str(run))}" if cfg.out else ""
+            where = f"{cli.mine()} --out {shlex.quote(str(run))}" if cfg.out else cli.mine()
             raise Stopped(
                 "stopped while the 1-D CNN was trained; the network itself is saved. "
                 f"`./course train 3{where} --resume` goes on."

@@ -16,7 +16,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.callbacks import WeightAveraging
 from tqdm import tqdm
 
-from shared import checkpoint
+from shared import checkpoint, cli
 from shared.errors import CourseError, Stopped
 from shared.interrupt import StopRequest
 from shared.progress import bar, metrics_log
@@ -129,7 +129,8 @@ class Journal(L.Callback):
             return
         if not self.run:
             raise KeyboardInterrupt
-        step, where = trainer.global_step, f" --out {shlex.quote(str(self.run))}" if self.cfg.out else ""
+        step = trainer.global_step
+        where = f"{cli.mine()} --out {shlex.quote(str(self.run))}" if self.cfg.out else cli.mine()
         if step % trainer.num_training_batches:  # else it has just been saved, with what the epoch came to
             trainer.save_checkpoint(self.run / "checkpoint.safetensors")
         raise Stopped(f"stopped at step {step} of {self.steps}; saved. `./course train 4{where} --resume` goes on.")
