@@ -363,7 +363,7 @@ def test_check_gives_the_first_helpful_line_of_an_assertion(house):
     assert code == 1
     assert one.endswith("   failed: 1 + 2 is 3; assert -1.0 == 3.0; + where -1.0 = add(1.0, 2.0) (test_add)")
     assert "failed: Not equal to tolerance rtol=1e-07, atol=0; Mismatched elements: 1 / 1 (100%); " in two
-    assert two.endswith("(test_mean) (check exercise 1 first)")
+    assert two.endswith("(test_mean)")
     assert "failed: " in three and "type" in three.lower()  # the annotations of the learner's file are checked as well
 
 
@@ -378,7 +378,7 @@ def shorten(house, module, name, seconds):
 ENDLESS = MODEL.replace("    return a + b", "    while True:\n        a += b")
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
+@pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs POSIX signals")
 def test_check_names_the_loop_that_never_ends_and_goes_on(house):
     shorten(house, "exercise_clock.py", "TEST_SECONDS", 1)
     put(house, ENDLESS)
@@ -388,7 +388,7 @@ def test_check_names_the_loop_that_never_ends_and_goes_on(house):
     line = ENDLESS.splitlines().index("    while True:") + 1
     said = "failed: does not end within 1 s: a loop in your code never ends (exercises/week01/model.py:"
     assert said in one and one.endswith((f":{line})", f":{line + 1})"))
-    assert said in two and two.endswith(" (check exercise 1 first)")
+    assert said in two
     assert three.endswith("passed (1 test)")
 
 
@@ -397,7 +397,7 @@ def test_check_ends_when_the_tests_do_not(house):
     put(house, ENDLESS)
     code, out, err = run(house, "check", "1")
     assert (code, err) == (1, "")
-    assert out == "✗ the tests did not end within 2 s: a loop in your code never ends\n"
+    assert out.startswith("✗ the tests did not end within 2 s: a loop in your code never ends, or something else")
 
 
 @pytest.mark.parametrize(
@@ -447,12 +447,17 @@ def test_judge_counts_a_missing_file_as_not_written_and_no_test_as_failed(house)
         Outcome(1, "test_a", "skipped"),
         Outcome(2, "test_b", "passed"),
         Outcome(2, "test_c", "failed", "NotImplementedError: exercise 1, a sum: Add."),
-        Outcome(2, "test_d", "failed", "AssertionError: \n\nshapes differ\n\nmore\nmuch more"),
+        Outcome(
+            2,
+            "test_d",
+            "failed",
+            "AssertionError: \n\nshapes differ\nassert not True\n + where True = <f at 0x7f>\nmore",
+        ),
         Outcome(3, "test_e", "failed", "NotImplementedError: exercise 3, a sign: Change it."),
     ]
     verdicts = exercise_check.judge(todo, folder, outcomes)
     assert verdicts[1] == ("failed", "failed: none of its tests ran here")
-    said = "failed: shapes differ; more; much more (test_d) (check exercise 1 first)"
+    said = "failed: shapes differ; more (test_d)"
     assert verdicts[2] == ("failed", said)
     assert verdicts[3][0] == "not written"
 

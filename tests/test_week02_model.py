@@ -92,6 +92,13 @@ def check_convolution(convolve, how, bias, rng):
         assert not torch.allclose(out, turned, atol=1e-4), (
             "the kernel must not be turned round: out is right for a flip"
         )
+    if out.shape == expected.shape:
+        rows = model.windows(model.padded(x, padding), (kernel_h, kernel_w), stride)
+        jumbled = rows.reshape(-1, x.shape[1] * kernel_h * kernel_w) @ weight.flatten(1).T + (0 if b is None else b)
+        jumbled = jumbled.reshape(len(x), *expected.shape[2:], -1).permute(0, 3, 1, 2)
+        assert torch.allclose(out, expected, atol=1e-4) or not torch.allclose(out, jumbled, atol=1e-4), (
+            "the windows were reshaped as they come, channels first: bring N, H_out, W_out to the front (permute)"
+        )
     if bias and out.shape == expected.shape:
         assert not torch.allclose(out, F.conv2d(x, weight, None, stride, padding), atol=1e-4), "the bias is missing"
     close(out, expected, f"out, with stride {stride} and padding {padding},")
@@ -204,6 +211,11 @@ def test_batch_norm_equals_torch_in_training(shape, rng):
     for batch in range(3):  # the running averages move each time
         x = (3 * torch.randn(shape, generator=rng) + 5).requires_grad_()
         out, expected = ours(x), theirs(x)
+        if x.numel() > 3:
+            unbiased = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True) + ours.eps).sqrt()
+            unbiased = unbiased * theirs.weight[:, None, None] + theirs.bias[:, None, None]
+            slip = torch.allclose(out, unbiased, atol=1e-5) and not torch.allclose(out, expected, atol=1e-5)
+            assert not slip, "the batch itself is divided by its biased variance, over m, not m - 1 (correction=0)"
         close(out, expected, f"out, in training, batch {batch},")
         close(ours.running_mean, theirs.running_mean, f"running_mean after {batch + 1} batches")
         close(ours.running_var, theirs.running_var, f"running_var (unbiased) after {batch + 1} batches")

@@ -470,7 +470,7 @@ def test_a_learning_rate_that_is_too_large(tmp_path, tiny):
     flags = (*TINY, "--data", tiny, "--lr", "1e30", "--schedule", "constant", "--no-norm")
     line = refused(train.main, config(*flags, "--out", tmp_path / "run"))
     assert line.startswith("the loss became nan at step 2 (epoch 1): the steps are too large. ")
-    assert line.endswith("Try --lr 0.1, or leave out --no-norm.")
+    assert line.endswith("Try --lr 0.01, or leave out --no-norm.")
     assert not (tmp_path / "run" / "result.json").exists()
     line = refused(train.main, config(*flags, "--max-steps", 1, "--out", tmp_path / "one"))
     assert line.startswith("the loss became nan at step 1 (epoch 1)"), "what the last step did shows on val alone"
@@ -670,6 +670,12 @@ def test_a_learners_own_folder_from_train_to_eval(tmp_path, capfd):
 
 
 # ---------------------------------------------------------------- predict
+
+
+def test_a_very_thin_picture_has_a_frame_as_well():
+    for size in ((5000, 10), (10, 5000), (3000, 1), (1, 1)):
+        picture = Image.new("RGB", size)
+        assert predict.beside(picture, data.squared(picture, 8)).size == (2 * predict.SHOWN + 20, predict.SHOWN)
 
 
 def test_predict_says_what_eval_would(sample_run, tmp_path, capfd):

@@ -46,7 +46,7 @@ def out_side(side: int, size: int, stride: int, padding: int = 0) -> int:
 
 
 def conv2d_loops(x: Maps, weight: Kernels, bias: Bias = None, stride: int = 1, padding: int = 0) -> Convolved:
-    """The definition of a convolution, in nested loops: exact, readable, and thousands of times too slow.
+    """The definition of a convolution, in nested loops: exact, readable, and hundreds of times too slow.
 
     Every output is a dot product: out[n, o, i, j] = bias[o] + the sum over c, u and v of
     weight[o, c, u, v] * x[n, c, i * stride + u, j * stride + v], with x padded by zeros.

@@ -47,7 +47,8 @@ def beside(picture: Image.Image, seen: Image.Image) -> Image.Image:
     scale = SHOWN / max(picture.size)
     small = picture.resize([max(1, round(side * scale)) for side in picture.size])
     frame = [round(edge * scale) for edge in data.middle(*picture.size)]
-    ImageDraw.Draw(small).rectangle((frame[0], frame[1], frame[2] - 1, frame[3] - 1), outline="#D55E00", width=3)
+    left, top, right, bottom = frame[0], frame[1], max(frame[0], frame[2] - 1), max(frame[1], frame[3] - 1)
+    ImageDraw.Draw(small).rectangle((left, top, right, bottom), outline="#D55E00", width=3)
     page = Image.new("RGB", (2 * SHOWN + 20, SHOWN), "white")
     page.paste(small, ((SHOWN - small.width) // 2, (SHOWN - small.height) // 2))
     page.paste(seen.resize((SHOWN, SHOWN), Image.Resampling.NEAREST), (SHOWN + 20, 0))

@@ -83,7 +83,7 @@ KEPT = (
     "optimizer", "momentum", "weight_decay", "batch_size",
 )  # fmt: skip
 
-# What a learning rate seldom needs to be above.
+# What a learning rate seldom needs to be above; without batch norm it is a tenth of that.
 LARGE_LR = {"sgd": 0.1, "adamw": 0.002}
 
 
@@ -91,10 +91,10 @@ class Diverged(CourseError):
     """The loss is no longer a number: the steps were too large."""
 
     def __init__(self, loss: float, step: int, epoch: int, cfg: Config) -> None:
-        norm = "" if cfg.norm else ", or leave out --no-norm"
+        norm, bound = ("", 1) if cfg.norm else (", or leave out --no-norm", 0.1)
         super().__init__(
             f"the loss became {loss} at step {step} (epoch {epoch}): the steps are too large. "
-            f"Try --lr {min(cfg.lr / 10, LARGE_LR[cfg.optimizer]):g}{norm}."
+            f"Try --lr {min(cfg.lr / 10, bound * LARGE_LR[cfg.optimizer]):g}{norm}."
         )
 
 
