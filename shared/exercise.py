@@ -177,7 +177,7 @@ def write(week: Path, folder: Path) -> None:
             temporary.write_text(stub(read(week / name), name), encoding="utf-8")
         say(f"wrote  {shown(folder / name)}")
     number, width = number_of(folder.name), max(len(piece.title) for piece in todo)
-    say("\nTo write, in this order:")
+    say("\nThe pieces, in this order:")
     for piece in todo:
         marker = f"# exercise {piece.number}: {piece.title}"
         lines = [line.strip() for line in read(folder / piece.file).splitlines()]

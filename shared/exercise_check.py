@@ -17,7 +17,8 @@ from shared.files import ROOT, write_json
 
 RUN_SECONDS = 600  # for all tests of a week together; shared/exercise_clock.py ends a single one, where it can
 PYTEST_ITSELF = re.compile(
-    r"\.\.\.Full output|\[.*full report in element text\]|Use -v|At index |assert (\(|not True$|False$)|.* at 0x[0-9a-f]+"
+    r"\.\.\.Full output|\[.*full report in element text\]|Use -v|At index "
+    r"|assert (\(|not True$|False$)|.* at 0x[0-9a-f]+"
 )
 MARKS = {"passed": "✓", "failed": "✗", "waits": "·", "not written": "·"}
 

@@ -72,6 +72,14 @@ def gradients(outputs, inputs):
     return torch.autograd.grad(loss, inputs)
 
 
+def none_of(found, slips):
+    """Fails with the name of the slip, where `found` is what one of the usual ones leads to."""
+    for told, wrong in slips.items():
+        same = isinstance(found, torch.Tensor) and found.shape == wrong.shape and torch.allclose(found, wrong)
+        if same:
+            raise AssertionError(told)
+
+
 def check_cell(kind):
     ours, theirs, x, state = twins(kind)
     found, expected = ours(x, state), by_torch(theirs, x, state)
@@ -92,6 +100,16 @@ def check_cell(kind):
 
 @pytest.mark.exercise(1)
 def test_rnn_cell_equals_torchs():
+    ours, _, x, state = twins("rnn")
+    found, (h,) = ours(x, state), state
+    W_ih, W_hh, b_ih, b_hh = (p.detach() for p in (ours.weight_ih, ours.weight_hh, ours.bias_ih, ours.bias_hh))
+    projected = x @ W_ih.T + b_ih
+    none_of(found[0] if isinstance(found, tuple) else found, {
+        "weight_hh is as torch has it: h @ weight_hh.T": torch.tanh(projected + h @ W_hh + b_hh),
+        "bias_hh is missing": torch.tanh(projected + h @ W_hh.T),
+        "the tanh is missing": projected + h @ W_hh.T + b_hh,
+        "the input's bias is in `projected` already": torch.tanh(projected + h @ W_hh.T + b_hh + b_ih),
+    })  # fmt: skip
     check_cell("rnn")
 
 
@@ -106,15 +124,17 @@ def test_gru_cell_equals_torchs():
     ours, theirs, x, state = twins("gru")
     (found,), h = ours(x, state), state[0]
     expected = theirs(x, h)
-    with torch.no_grad():  # the two mistakes that everybody makes
+    with torch.no_grad():  # for the mistakes that everybody makes
         x_r, x_z, x_n = (x @ ours.weight_ih.T + ours.bias_ih).chunk(3, dim=1)
         h_r, h_z, h_n = (h @ ours.weight_hh.T + ours.bias_hh).chunk(3, dim=1)
         r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
         n = torch.tanh(x_n + r * h_n)
-        swapped = z * n + (1 - z) * h
-        everything = (1 - z) * torch.tanh(r * (x_n + h_n)) + z * h
-    assert not torch.allclose(found, swapped), "z and 1 - z are swapped: where z is 1 the state stays what it was"
-    assert not torch.allclose(found, everything), "r belongs to the state's part of n alone, not to the input's"
+    none_of(found, {
+        "z and 1 - z are swapped: where z is 1 the state stays what it was": z * n + (1 - z) * h,
+        "r belongs to the state's part of n alone, not to the input's":
+            (1 - z) * torch.tanh(r * (x_n + h_n)) + z * h,
+        "r and z are swapped: torch's rows are r, z, n": (1 - r) * torch.tanh(x_n + z * h_n) + r * h,
+    })  # fmt: skip
     close(found, expected, "h' of the GRU")
     check_cell("gru")
 
@@ -138,6 +158,19 @@ def test_lstm_gates_are_sigmoids_and_one_tanh_in_torchs_order():
 
 @pytest.mark.exercise(3)
 def test_lstm_cell_equals_torchs():
+    ours, theirs, x, state = twins("lstm")
+    found, (h, c) = ours(x, state), state
+    with torch.no_grad():
+        z = x @ theirs.weight_ih.T + theirs.bias_ih + h @ theirs.weight_hh.T + theirs.bias_hh
+        i, f, g, o = z.chunk(4, dim=1)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        cell = f * c + i * g
+    none_of(found[0] if isinstance(found, tuple) else found, {
+        "return h' first, then c'": cell,
+        "h' = o tanh(c'): the tanh is missing": o * cell,
+        "h' is made of the new cell, not of the old one": o * torch.tanh(c),
+        "i and f are swapped: c' = f c + i g": o * torch.tanh(i * c + f * g),
+    })  # fmt: skip
     check_cell("lstm")
 
 
@@ -184,6 +217,25 @@ def test_one_layer_equals_torchs(kind):
     assert len(found) == len(expected)
     for name, a, b in zip(("outputs", "the last state h", "the last cell"), found, expected, strict=False):
         close(a, b, f"{kind.upper()}: {name}")
+
+
+@pytest.mark.exercise(4)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_the_mask_is_for(reverse):
+    """The usual slips of a layer with padding, by what they lead to."""
+    ours, theirs = networks("rnn", bidirectional=reverse)
+    x = batch().detach()
+    outputs, state = ours(x, LENGTHS)
+    unmasked, final = theirs(x)
+    real = torch.arange(x.shape[1]) < LENGTHS[:, None]  # (B, T)
+    if reverse:
+        forwards, _ = ours.run(x, real, int(LENGTHS.min()), (state[1] * 0,), ours.weights(0, "_reverse"), False)
+        none_of(outputs[:, :, HIDDEN:], {"with `reverse` the steps are read from the last to the first": forwards})
+    none_of(state[0], {
+        "the state goes on in the padding: where real[:, t] is False keep the old one": final[0],
+        "in the padding the state is kept as it is, not set to 0": final[0] * real[:, -1:],
+    })  # fmt: skip
+    none_of(outputs, {"outputs on padding must be 0: multiply them by the mask": unmasked})
 
 
 @pytest.mark.exercise(4)

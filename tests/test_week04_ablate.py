@@ -152,14 +152,14 @@ def test_the_rate_is_chosen_on_val_and_passed_on(capsys):
 
     def do(todo):
         asked.extend((flags["lr"], flags["seed"]) for flags in todo.values())
-        reached = {0.05: 0.5, 0.1: 0.6, 0.2: 0.7, 0.4: None, 0.01: 0.4, 0.03: 0.3, 0.33: 0.65, 1.1: 0.1}
+        reached = {0.05: 0.5, 0.1: 0.6, 0.2: 0.7, 0.4: None, 0.01: 0.4, 0.03: 0.3, 0.33: 0.65, 1.1: 0.1, 0.8: 0.2}
         return {
             name: {"val_accuracy": value, "test_accuracy": 1 - value} if (value := reached[flags["lr"]]) else {}
             for name, flags in todo.items()
         }
 
-    rows = ablate.search(ablate.recipes(config("--seed", 7), ("schedules",)), 7, do)
-    assert rows[""][ablate.PLAIN_ROW]["lr"] == rows["schedules"]["cosine"]["lr"] == 0.2
+    rows = ablate.search(ablate.recipes(config("--seed", 7), ("schedules", "augmentation")), 7, do)
+    assert rows[""][ablate.PLAIN_ROW]["lr"] == rows["augmentation"]["no flip"]["lr"] == 0.2
     assert rows["schedules"]["constant"]["lr"] == 0.33, "the grid went on where 0.1 was best"
     assert asked[:4] == [(0.05, 7), (0.1, 7), (0.2, 7), (0.4, 7)]
     told = capsys.readouterr().out

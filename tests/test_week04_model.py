@@ -134,6 +134,13 @@ def test_training_step_is_the_cross_entropy_of_the_batch(soft, smoothing):
     if not isinstance(loss, torch.Tensor) or loss.ndim:
         raise AssertionError(f"training_step must return the loss, a tensor with one number, not {type(loss).__name__}")
     kind = "soft targets" if soft else "labels"
+    logits = module(images)
+    slips = {
+        "cross_entropy takes logits, not probabilities: no softmax": F.cross_entropy(logits.softmax(1), smooth),
+        "the labels are not smoothed: label_smoothing=self.cfg.label_smoothing": F.cross_entropy(logits, targets),
+    }
+    for told, wrong in slips.items():
+        assert torch.allclose(loss, expected) or not torch.allclose(loss, wrong), told
     torch.testing.assert_close(
         loss, expected, msg=f"the loss of {kind} at label smoothing {smoothing} is {loss:.4f}, should be {expected:.4f}"
     )

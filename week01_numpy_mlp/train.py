@@ -300,7 +300,7 @@ def main(cfg: Config) -> dict:
     if line := warning(cfg, digits, best):
         print(f"\n{line}")
     where = f" --run {shlex.quote(str(run))}" if cfg.out else ""
-    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 1{where}")
+    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 1{cli.mine()}{where}")
     return result | {"run": str(run)}
 
 

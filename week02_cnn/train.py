@@ -406,7 +406,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if line := warning(cfg, images, best):
         print(f"\n{line}")
     where = f" --run {shlex.quote(str(run))}" if cfg.out else ""
-    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 2{where}")
+    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 2{cli.mine()}{where}")
     return result | {"run": str(run)}
 
 

@@ -391,7 +391,7 @@ def main(cfg: Config) -> dict:
     if line := warning(cfg, reviews, best):
         print(f"\n{line}")
     where = f" --run {shlex.quote(str(run))}" if cfg.out else ""
-    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 3{where}")
+    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 3{cli.mine()}{where}")
     print(f'the verdict word by word: ./course run 3 classify{where} "a review of your own"')
     return result | {"run": str(run)}
 

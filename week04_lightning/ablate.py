@@ -68,8 +68,8 @@ PARTS: dict[str, dict[str, Flags]] = {
     "schedules": {
         "constant": {"schedule": "constant", "lr": (0.01, 0.03, 0.1)},
         "step": {"schedule": "step", "lr": (0.03, 0.1, 0.2)},
-        "cosine": {"schedule": "cosine", "warmup": 0.0},
-        "one-cycle": {"schedule": "onecycle"},
+        "cosine": {"schedule": "cosine", "warmup": 0.0, "lr": (0.2, 0.4, 0.8)},
+        "one-cycle": {"schedule": "onecycle", "lr": (0.2, 0.4, 0.8)},
     },
     "augmentation": {
         "no flip": {"flip": "none"},

@@ -521,7 +521,7 @@ def main(cfg: Config) -> dict[str, Any]:
     print_result(result, "val_accuracy")
     print(f"(the weights of the best epoch on val, {kept_row['epoch']}, are kept)")
     where = f" --run {shlex.quote(str(run))}" if cfg.out else ""
-    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 4{where}")
+    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 4{cli.mine()}{where}")
     return result | {"run": str(run)}
 
 
