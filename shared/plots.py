@@ -1,6 +1,7 @@
 """One look for every picture: a light card that reads on a white page and on a dark one, colours that colour-blind
 people tell apart (Okabe and Ito 2008), and small files."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,9 @@ def figure(
         try:
             yield drawing, axes
             with written_whole(Path(path)) as temporary:
-                drawing.savefig(temporary, format="png", dpi=120)
+                with warnings.catch_warnings():  # of letters that the font lacks: a box stands for each
+                    warnings.filterwarnings("ignore", "Glyph .* missing from")
+                    drawing.savefig(temporary, format="png", dpi=120)
                 _shrink(temporary)
         finally:
             plt.close(drawing)

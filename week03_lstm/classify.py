@@ -103,10 +103,11 @@ def classify(trained: train.Trained, review: str, out: Path, show: int = 8) -> d
         print("  (words in [brackets] are not in its vocabulary)")
     verdict = data.CLASSES[int(positive[-1] >= 0.5)]
     sure = max(positive[-1], 1 - positive[-1])
-    print(f"\n{verdict}, {sure:.1%} sure" + ("" if sure >= 0.7 else ": it hesitates"))
+    began = f" (positive after the first word: {positive[0]:.1%})" if len(words) > 1 else ""
+    print(f"\n{verdict}, {sure:.1%} sure{'' if sure >= 0.7 else ': it hesitates'}{began}")
     print("\nthe words that moved it most           positive: before, after")
     before = positive - changes
-    for row in np.argsort(-np.abs(changes), kind="stable")[:show]:
+    for row in 1 + np.argsort(-np.abs(changes[1:]), kind="stable")[:show]:
         place = " ".join(words[max(0, row - 2) : row + 1])
         print(f"  {changes[row]:+7.1%}  {textwrap.shorten(place, 36, placeholder=' …'):40s}"
               f"{before[row]:6.1%} {positive[row]:7.1%}")  # fmt: skip

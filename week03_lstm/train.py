@@ -75,7 +75,7 @@ class Config(cli.CommonConfig):
     weight_decay: float = 0.0
     """Pulls every weight towards zero (AdamW)."""
     bucket: bool = True
-    """Batch reviews of about the same length. --no-bucket: blindly, so that most of a batch is padding."""
+    """Batch reviews of about the same length. --no-bucket: blindly, so that a third of a batch is padding."""
     peer: bool = True
     """Also train the convolution of equal size, to compare with."""
     peer_lr: float = 0.003
