@@ -2,7 +2,7 @@
 
 import statistics
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import ModuleType
 
 import pytest
 
@@ -46,8 +46,10 @@ def week():
         scores = {"val_accuracy": VAL[seed], "test_accuracy": TEST[seed]}
         return {"seed": seed, "metrics": scores, "params": 1234, "seconds": float(seed), "baseline": trivial}
 
-    train = SimpleNamespace(Config=TrainConfig, main=main, check=lambda cfg: None, WEEK_NUMBER=9)
-    return train, SimpleNamespace(Config=EvalConfig, main=score), trained
+    train, evaluation = ModuleType("train"), ModuleType("eval")
+    vars(train).update(Config=TrainConfig, main=main, check=lambda cfg: None, WEEK_NUMBER=9)
+    vars(evaluation).update(Config=EvalConfig, main=score)
+    return train, evaluation, trained
 
 
 def test_mean_and_spread_of_every_contestant(tmp_path, capsys):
