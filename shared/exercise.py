@@ -249,6 +249,8 @@ def run(week: Path, folder: Path, module: str, arguments: list[str]) -> None:
         names = ", ".join(path.stem for path in sorted(week.glob("*.py")) if path.stem != "__init__")
         raise CourseError(f"{week.name} has no program '{module}': choose one of {names}.")
     sys.argv[1:] = arguments
+    if not {"-h", "--help"} & set(arguments):
+        say(f"with your own code: {', '.join(shown(path) for path in written_in(folder))}")
     try:
         runpy.run_module(f"{week.name}.{module}", run_name="__main__", alter_sys=True)
     except NotImplementedError as error:

@@ -465,12 +465,15 @@ def test_judge_counts_a_missing_file_as_not_written_and_no_test_as_failed(house)
 # The learner's files in front
 
 
+WITH_OWN_CODE = "with your own code: exercises/week01/model.py\n"
+
+
 def test_run_starts_the_program_with_the_learners_model(house):
     put(house, MODEL)
     code, out, err = run(house, "run", "1", "train", "--epochs", "3")
     assert (code, err) == (7, "")
     helper = house / "week01_numpy_mlp" / "helper.py"
-    assert out == f"__main__ ['--epochs', '3'] {mine(house)} {helper}\n"
+    assert out == f"{WITH_OWN_CODE}__main__ ['--epochs', '3'] {mine(house)} {helper}\n"
     message = "error: week01_numpy_mlp has no program 'trian': choose one of helper, model, train.\n"
     assert run(house, "run", "1", "trian") == (2, "", message)
 
@@ -481,7 +484,7 @@ def test_run_that_comes_to_an_unwritten_piece_is_one_line(house):
     train.write_text("from week01_numpy_mlp import model\n\nmodel.add(1.0, 2.0)\n", encoding="utf-8")
     place = "(exercises/week01/model.py:10)"
     message = f"error: exercise 1, a sum of two numbers, is not written yet {place}: see ./course check 1\n"
-    assert run(house, "run", "1", "train") == (2, "", message)
+    assert run(house, "run", "1", "train") == (2, WITH_OWN_CODE, message)
 
 
 def test_pytests_own_remarks_are_not_repeated(tmp_path):
