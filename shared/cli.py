@@ -142,6 +142,16 @@ def closed_pipe() -> NoReturn:
     sys.exit(141)
 
 
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """Ends with main's exit code, or quietly where nobody reads on: for programs without flags."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        closed_pipe()
+    sys.exit(code)
+
+
 def run(
     main: Callable[[Config], Any],
     config_class: type[Config],

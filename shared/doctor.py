@@ -160,9 +160,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        cli.closed_pipe()
-    sys.exit(code)
+    cli.exit_with(main)

@@ -4,14 +4,29 @@ import contextlib
 import io
 import statistics
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import tyro
+
 from shared import runs
 from shared.errors import CourseError
 from shared.files import write_json
+
+
+@dataclass
+class Several:
+    """The flags of repeat.py beside those of train.py, in front of them: `class Config(Several, train.Config)`."""
+
+    seeds: int = 3
+    """How many seeds: --seed, and the ones after it."""
+    seed: int = 0
+    """The first seed."""
+    out: str = ""
+    """The folder that gets a run folder for every seed. Default: the next free one in runs/weekNN."""
+    resume: tyro.conf.Suppress[bool] = False  # means nothing here: neither offered nor accepted
 
 
 def contestants(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

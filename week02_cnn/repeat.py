@@ -1,4 +1,4 @@
-"""One result is an anecdote: the same training from several seeds, mean and spread. `./course run 2 repeat --seeds 3`
+"""One result is an anecdote: the same training from several seeds, mean and spread. `./course run 2 repeat`
 
 All flags of train.py apply. Each seed is trained, and read once on the test set, in a run folder of its own.
 """
@@ -6,27 +6,16 @@ All flags of train.py apply. Each seed is trained, and read once on the test set
 from dataclasses import dataclass
 from typing import Any
 
-import tyro
-
 from shared import cli, repeat
 from week02_cnn import eval as evaluation
 from week02_cnn import train
 
+PRESETS = train.PRESETS
+
 
 @dataclass
-class Config(train.Config):
+class Config(repeat.Several, train.Config):
     """The flags of train.py, and how many seeds."""
-
-    seeds: int = 3
-    """How many seeds: --seed, and the ones after it."""
-    seed: int = 0
-    """The first seed."""
-    out: str = ""
-    """The folder that gets a run folder for every seed. Default: the next free one in runs/week02."""
-    resume: tyro.conf.Suppress[bool] = False  # means nothing here: neither offered nor accepted
-
-
-PRESETS = train.PRESETS
 
 
 def main(cfg: Config) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One result is an anecdote: the same training from several seeds, mean and spread. `./course run 3 repeat --seeds 3`
+"""One result is an anecdote: the same training from several seeds, mean and spread. `./course run 3 repeat`
 
 All flags of train.py apply. Each seed is trained, and read once on the test set, in a run folder of its own.
 """
@@ -6,27 +6,16 @@ All flags of train.py apply. Each seed is trained, and read once on the test set
 from dataclasses import dataclass
 from typing import Any
 
-import tyro
-
 from shared import cli, repeat
 from week03_lstm import eval as evaluation
 from week03_lstm import train
 
+PRESETS = train.PRESETS
+
 
 @dataclass
-class Config(train.Config):
+class Config(repeat.Several, train.Config):
     """The flags of train.py, and how many seeds."""
-
-    seeds: int = 3
-    """How many seeds: --seed, and the ones after it."""
-    seed: int = 0
-    """The first seed."""
-    out: str = ""
-    """The folder that gets a run folder for every seed. Default: the next free one in runs/week03."""
-    resume: tyro.conf.Suppress[bool] = False  # means nothing here: neither offered nor accepted
-
-
-PRESETS = train.PRESETS
 
 
 def main(cfg: Config) -> dict[str, Any]:
