@@ -25,7 +25,6 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from shared.errors import CourseError
-from shared.locks import lock
 
 TRIES = 4  # in a row at one source, as long as the trouble looks like one that passes
 BACKOFF = 1.0  # seconds before the second try, then twice as long each time
@@ -66,7 +65,7 @@ def fetch(asset: Asset) -> Path:
     try:
         if not path.is_file():
             waiting = f"another process is downloading {asset.name}: waiting for it"
-            with lock(path.with_name(f".{path.name}.lock"), waiting):
+            with _locked(path.with_name(f".{path.name}.lock"), waiting):
                 if not path.is_file():  # the other process may have brought it in the meantime
                     _download(asset, path)
         _verify(asset, path)
@@ -74,6 +73,41 @@ def fetch(asset: Asset) -> Path:
         advice = "Free some space or set $COURSE_HOME to another folder."
         raise CourseError(f"cannot keep {path}: {error.strerror or error}. {advice}") from error
     return path
+
+
+@contextmanager
+def _locked(path: Path, waiting: str) -> Iterator[None]:
+    """Holds the lock file `path` for the length of the body, after waiting until no other process does.
+
+    The operating system holds it, so a killed process frees it.
+
+    Args:
+        waiting: a line for stderr, printed where there is somebody to wait for.
+
+    Raises:
+        CourseError: the folder may not be written to, or its file system has no locks.
+    """
+    from filelock import FileLock, Timeout  # here: `./course doctor` imports this module before anything is installed
+
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise CourseError(f"cannot write in {path.parent}: {error.strerror}. Choose a folder of your own.") from error
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(waiting, file=sys.stderr)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CourseError(f"cannot lock {path}: {why}. Choose a folder on a local disk.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # --- What is on this disk -------------------------------------------------------------------------------------------

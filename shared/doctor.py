@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from shared import cli, venv
+from shared import parallel, terminal, venv
 from shared.assets import home
 from shared.files import ROOT
 
@@ -27,11 +27,34 @@ Line = tuple[str, str, str]
 
 def system() -> Iterator[Line]:
     yield "python", f"{platform.python_version()} ({sys.executable})", ""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    total = memory()
+    total, cores = memory(), parallel.cores()
     yield "machine", f"{platform.system()} {platform.machine()}, {cores} CPU cores, {size(total)} of memory", ""
     if total is not None and total < 3.5 * GIB:
         yield "", "that is little memory", "close other programs, and lower --batch-size where a program asks for more"
+
+
+def threads() -> Iterator[Line]:
+    """With how many threads one computes, what they do while they wait for each other, and how busy the cores are."""
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    policy = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+    yield "threads", f"{count_threads()}; while they wait: {policy or 'they spin (OMP_WAIT_POLICY is not set)'}", ""
+    load = parallel.load()
+    if load is not None:
+        cure = "another program has the cores: training takes longer, and times that you measure mean nothing"
+        yield "load", f"{load:.0%} of the cores in the last minute", cure if load > 1 else ""
+
+
+def count_threads() -> str:
+    """`2 threads (torch)`: torch's own number where it starts, else what OMP_NUM_THREADS says, else one per core."""
+    number, source = os.environ.get("OMP_NUM_THREADS"), "OMP_NUM_THREADS"
+    try:
+        import torch
+
+        number, source = torch.get_num_threads(), "torch" + f", OMP_NUM_THREADS is {number}" * (number is not None)
+    except Exception:  # not installed, or one that does not start: `device` tells
+        if number is None:
+            number, source = parallel.cores(), "one per core"
+    return f"{number} thread{'s' * (str(number) != '1')} ({source})"
 
 
 def memory() -> int | None:
@@ -149,7 +172,7 @@ def main() -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     wrong = 0
-    for check in (system, setup, packages, device, disk, samples, data):
+    for check in (system, threads, setup, packages, device, disk, samples, data):
         for topic, text, cure in check():
             print(textwrap.fill(text, 100, initial_indent=f"{topic:<10}", subsequent_indent=" " * 10))
             if cure:
@@ -160,4 +183,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.exit_with(main)
+    terminal.exit_with(main)

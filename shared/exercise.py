@@ -1,9 +1,4 @@
-"""Exercises: the core of a week, cut out of the reference solution for the learner to write, and checked by its tests.
-
-    python -m shared.exercise write 1     the week's files with the pieces cut out -> exercises/week01
-    python -m shared.exercise check 1     one line per piece: passed, failed and why, or not written yet
-    python -m shared.exercise diff 1      the learner's files against the reference
-    python -m shared.exercise run 1 train --epochs 3     a program of the week, with the learner's files in it
+"""Exercises: the core of a week, cut out of the reference solution for the learner to write.
 
 A piece is marked in the reference by plain comment lines inside a function. The comment lines right after the first say
 what to write; a solution that begins with a comment of its own needs an empty line before it.
@@ -13,20 +8,15 @@ what to write; a solution that begins with a comment of its own needs an empty l
     return dz @ self.W.T
     # end of exercise 2
 
-Standard library only: no set-up is needed to write the files.
+The commands around them are in shared/exercise_commands.py. Standard library only.
 """
 
 import ast
-import difflib
 import importlib
 import json
-import os
 import re
-import runpy
-import signal
 import sys
 import textwrap
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,34 +176,6 @@ def write(week: Path, folder: Path) -> None:
     say(f"\nThen: ./course check {number}")
 
 
-def diff(week: Path, folder: Path) -> None:
-    """Prints how the learner's files (-) differ from the reference (+), only where they do.
-
-    The solution of a piece that is not written yet is left out, so that looking at one gives no other away.
-    """
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    colours = {"-": "\33[31m", "+": "\33[32m", "@": "\33[36m"} if coloured else {}
-    same, left_out = True, 0
-    for path in written_in(folder):
-        if (week / path.name).is_file():
-            stubs = [message for message, _ in unwritten(path)]
-            left_out += len(stubs)
-
-            def cut(piece: Piece, stubs: list[str] = stubs) -> bool:
-                return any(message.startswith(f"exercise {piece.number}, {piece.title}: ") for message in stubs)
-
-            mine = read(path).splitlines()
-            reference = stub(read(week / path.name), path.name, cut).splitlines()
-            for line in difflib.unified_diff(mine, reference, shown(path), shown(week / path.name), lineterm=""):
-                same, colour = False, colours.get(line[:1], "")
-                say(f"{colour}{line}\33[0m" if colour else line)
-    if left_out:
-        pieces_are = "piece is" if left_out == 1 else "pieces are"
-        say(f"{left_out} {pieces_are} not written yet and left out here.")
-    elif same:
-        say("Your files are the same as the reference.")
-
-
 def use(week: str, folder: Path) -> None:
     """Puts `folder` in front of the package `week`: `week.model` is the learner's file where there is one.
 
@@ -238,72 +200,9 @@ def written_in(folder: Path) -> list[Path]:
     return files
 
 
-def run(week: Path, folder: Path, module: str, arguments: list[str]) -> None:
-    """Runs `week.module` as a program with the learner's files in front.
-
-    Raises:
-        CourseError: there is no such program, or it came to a piece that is not written yet.
-    """
-    use(week.name, folder)
-    if not any((place / f"{module}.py").is_file() for place in (folder, week)):
-        names = ", ".join(path.stem for path in sorted(week.glob("*.py")) if path.stem != "__init__")
-        raise CourseError(f"{week.name} has no program '{module}': choose one of {names}.")
-    sys.argv[1:] = arguments
-    if not {"-h", "--help"} & set(arguments):
-        say(f"with your own code: {', '.join(shown(path) for path in written_in(folder))}")
-    try:
-        runpy.run_module(f"{week.name}.{module}", run_name="__main__", alter_sys=True)
-    except NotImplementedError as error:
-        if not UNWRITTEN.match(str(error)):
-            raise
-        title, last = str(error).partition(": ")[0], traceback.extract_tb(error.__traceback__)[-1]
-        where, number = f"{shown(Path(last.filename))}:{last.lineno}", number_of(folder.name)
-        raise CourseError(f"{title}, is not written yet ({where}): see ./course check {number}") from None
-
-
 def number_of(text: str) -> int:
     """1 for `1`, `01` and `week01`; a CourseError for a week that there is not."""
     match = re.fullmatch(r"(?:week)?0*(\d{1,2})", text)
     if not match or not 1 <= int(match[1]) <= len(plan.FOLDERS):
         raise CourseError(f"'{text}' is no week: write a number from 1 to {len(plan.FOLDERS)}.")
     return int(match[1])
-
-
-def main(arguments: list[str]) -> int:
-    """Does what the command line says. Returns 0; 1 when `check` found a piece that has not passed."""
-    match arguments:
-        case ["write" | "diff" | "check", _] | ["run", _, _, *_]:
-            command, number = arguments[0], number_of(arguments[1])
-        case _:
-            raise CourseError("usage: python -m shared.exercise write|diff|check N, or run N MODULE [flags]")
-    week, folder = ROOT / plan.folder(number), ROOT / "exercises" / f"week{number:02}"
-    if not plan.is_there(number) or not pieces(week):
-        raise CourseError(f"week {number} has no exercises yet.")
-    if command == "run":
-        run(week, folder, arguments[2], arguments[3:])
-    elif command == "check":
-        from shared.exercise_check import check  # it imports this module
-
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, on which subprocess.run ends its child
-        return 0 if check(week, folder) else 1
-    else:
-        {"write": write, "diff": diff}[command](week, folder)
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        status = main(sys.argv[1:])
-        sys.stdout.flush()  # here, where a closed pipe is still caught
-        sys.exit(status)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # `| head` has seen enough; a program of the week may have another pipe in mind
-        if sys.argv[1] == "run":
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it flushes
-        sys.exit(141)
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        sys.exit(130)

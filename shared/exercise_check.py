@@ -35,8 +35,12 @@ class Outcome:
 
 
 def pytest_arguments(number: int, folder: Path, report: Path) -> list[str]:
-    """What pytest needs to run the exercise tests of a week on the files in `folder`."""
-    files = [str(path) for path in sorted((ROOT / "tests").glob(f"test_week{number:02}*.py"))]
+    """What pytest needs to run the exercise tests of a week on the files in `folder`.
+
+    A file of tests that has none for an exercise is left out: it may import libraries that take seconds to load.
+    """
+    files = sorted((ROOT / "tests").glob(f"test_week{number:02}*.py"))
+    files = [str(path) for path in files if "mark.exercise(" in path.read_text(encoding="utf-8")]
     options = ["-m", "exercise", "--tb=native", "-p", "no:cacheprovider", "-p", "shared.exercise_clock"]
     return [*files, *options, f"--rootdir={ROOT}", f"--junitxml={report}", f"--mine={folder.resolve()}"]
 
@@ -136,6 +140,7 @@ def check(week: Path, folder: Path) -> bool:
         parse(read(path), shown(path))  # before any test: the clearest line there is for a typing mistake
     verdicts = judge(todo, folder, [])
     if any(status != "not written" for status, _ in verdicts.values()):
+        print(f"testing {shown(folder)} (some seconds) ...", file=sys.stderr, flush=True)
         try:
             verdicts = judge(todo, folder, run_tests(number, folder))
         except subprocess.TimeoutExpired:

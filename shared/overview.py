@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared import cli, plan
+from shared import plan, terminal
 from shared.files import ROOT
 
 WIDTHS = (5, 26, 47, 12, 10)
@@ -34,12 +34,15 @@ def number(mapping: Any, name: str) -> float | None:
 def best_result(week: plan.Week, root: Path) -> Cell:
     """What this week's runs reached, as text, and whether that is the target (None: there is nothing to compare).
 
-    Shown is the best run on the data that was trained on last, if a target is set for that data.
+    Shown is the best run on the data that was trained on last, if a target is set for that data. A run of the preset
+    `smoke` is a trial of some seconds, and is held against nothing.
     """
     found = sorted((root / "runs" / f"week{week.number:02}").glob("*/result.json"), key=lambda p: p.stat().st_mtime_ns)
-    results = [result for path in reversed(found) if (result := read(path))]
+    trained = {path: result for path in reversed(found) if (result := read(path))}
+    presets = {path: read(path.with_name("config.json")).get("preset") for path in trained}
+    results = [result for path, result in trained.items() if presets[path] != "smoke"]
     if not results:
-        return "-", None
+        return ("trained (smoke)" if trained else "-"), None
     targets = {target.data: target for target in reversed(week.targets)}
     for newest in results:
         target = targets.get(str(newest.get("data")))
@@ -118,4 +121,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.exit_with(main)
+    terminal.exit_with(main)

@@ -12,14 +12,20 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from shared import cli
+from shared import terminal
 from shared.errors import CourseError
 from shared.interrupt import StopRequest
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """How many processors this process may use: all, or those that `taskset` or a scheduler of jobs leaves it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load() -> float | None:
+    """How busy this machine was in the last minute: 1.0 where there was work for each of its processors, more where
+    some of it had to wait. None where the system does not tell (Windows)."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else None
 
 
 def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) -> Iterator[Any]:
@@ -31,14 +37,14 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) ->
     Args:
         work: a function of a module; it is imported anew by each process.
         tasks: what it is called with.
-        jobs: how many processes, of one torch thread each unless `work` says otherwise. 1 stays in this process, and
-            so does what runs with a learner's own code (--mine), of which a new process would not know.
+        jobs: how many processes, of one thread each unless `work` says otherwise. 1 stays in this process, and so
+            does what runs with a learner's own code (--mine), of which a new process would not know.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed. What has not been yielded is lost, and the processes are ended.
         CourseError: a process was killed.
     """
-    if jobs > 1 and cli.mine():
+    if jobs > 1 and terminal.mine():
         print("with your own code: one training at a time")
         jobs = 1
     if min(jobs, len(tasks)) <= 1:
@@ -49,7 +55,7 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) ->
     executor = ProcessPoolExecutor(min(jobs, len(tasks)), spawn, initializer=_begin)
     try:
         with StopRequest() as stop:
-            with _deaf():
+            with _deaf(), _one_thread():
                 pending = {executor.submit(work, task) for task in tasks}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -66,11 +72,22 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) ->
 
 
 def _begin() -> None:
-    """In a new process: one thread, and no bars, for several would write over each other."""
-    import torch
-
-    torch.set_num_threads(1)
+    """In a new process: no bars, for several would write over each other."""
     sys.stderr = io.StringIO()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Processes that are started inside compute with one thread: torch and NumPy's libraries read this when loaded."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 @contextmanager

@@ -170,7 +170,10 @@ def install(packages: list[str], uv: str | None, again: bool) -> None:
 
 
 def lock(file: IO[str]) -> None:
-    """Waits while another launcher sets up here. The system ends the lock with the file or with the process."""
+    """Waits while another launcher sets up here. The system ends the lock with the file or with the process.
+
+    The rest of the course locks with `filelock`; this runs before anything is installed.
+    """
     try:
         import fcntl
     except ImportError:  # Windows

@@ -20,10 +20,9 @@ from socketserver import ThreadingTCPServer
 import pytest
 
 import shared.assets
-from shared.assets import Asset, fetch, home
+from shared.assets import Asset, _locked, fetch, home
 from shared.errors import CourseError
 from shared.files import ROOT
-from shared.locks import lock
 
 DATA = random.Random(0).randbytes(600_000)
 OTHER = random.Random(1).randbytes(len(DATA))
@@ -483,10 +482,10 @@ def test_second_of_two_threads_waits_and_says_so(tmp_path, capsys):
     order = []
 
     def second():
-        with lock(tmp_path / "lock", waiting="waiting for the first"):
+        with _locked(tmp_path / "lock", waiting="waiting for the first"):
             order.append("second")
 
-    with lock(tmp_path / "lock"):
+    with _locked(tmp_path / "lock", waiting="nobody is before the first"):
         thread = threading.Thread(target=second)
         thread.start()
         deadline = time.monotonic() + 10
@@ -499,24 +498,25 @@ def test_second_of_two_threads_waits_and_says_so(tmp_path, capsys):
 
 
 def test_lock_of_a_killed_process_is_free(tmp_path):
-    holder = """import pathlib, sys, time; from shared.locks import lock
-with lock(pathlib.Path(sys.argv[1])): print("held", flush=True); time.sleep(60)"""
+    holder = """import pathlib, sys, time; from shared.assets import _locked
+with _locked(pathlib.Path(sys.argv[1]), waiting=""): print("held", flush=True); time.sleep(60)"""
     path = tmp_path / "lock"
     with subprocess.Popen([sys.executable, "-c", holder, path], cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline().strip() == b"held"
         process.kill()
     began = time.monotonic()
-    with lock(path):
+    with _locked(path, waiting=""):
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks in another way")
 def test_file_system_without_locks_is_named(tmp_path, monkeypatch):
-    def no_locks(_):
+    def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("shared.locks._take", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with (
         pytest.raises(CourseError, match=r"No locks available\. Choose a folder on a local disk\."),
-        lock(tmp_path / "l"),
+        _locked(tmp_path / "l", waiting=""),
     ):
         pytest.fail("there was no lock")

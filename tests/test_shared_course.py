@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from shared import venv
+from shared import usage, venv
 from shared.errors import CourseError
+from shared.parallel import cores
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stubs are POSIX scripts")
@@ -36,12 +37,17 @@ week03 = ["sixteen-weeks[week02,test]"]
 test = ["delta"]
 """
 
-SHOW = """
+SHOW = '''"""Shows how {name} was started.
+
+It does nothing else."""
 import json, os, sys
-print(json.dumps({{"program": {name!r}, "argv": sys.argv[1:], "cwd": os.getcwd(), "python": sys.executable,
-                   "utf8": sys.flags.utf8_mode, "record": os.environ.get("COURSE_RECORD_TESTS")}}))
-sys.exit(int(os.environ.get("EXIT", 0)))
-"""
+
+if __name__ == "__main__":
+    environment = {{name: os.environ.get(name) for name in ("COURSE_RECORD_TESTS", "OMP_WAIT_POLICY")}}
+    print(json.dumps({{"program": {name!r}, "argv": sys.argv[1:], "cwd": os.getcwd(), "python": sys.executable,
+                       "utf8": sys.flags.utf8_mode, **environment}}))
+    sys.exit(int(os.environ.get("EXIT", 0)))
+'''
 
 UV = r"""
 import json, os, pathlib, re, signal, sys, time
@@ -92,12 +98,15 @@ class Course:
         self.log = self.bin / "uv.py.log"
         for path in (self.root / "shared", self.root / "tests", self.root / "week01_mini", self.bin, self.away):
             path.mkdir(parents=True)
-        for name in ("course", "shared/__init__.py", "shared/errors.py", "shared/venv.py"):
+        needed = ("__init__", "errors", "interrupt", "parallel", "terminal", "usage", "venv")
+        for name in ("course", *(f"shared/{module}.py" for module in needed)):
             shutil.copy(ROOT / name, self.root / name)
         programs = ["week01_mini/train", "week01_mini/eval", "week01_mini/hello"]
-        for name in [*programs, "shared/exercise", "shared/overview", "shared/doctor", "pytest"]:
+        of_all = ["shared/exercise_commands", "shared/repeat", "shared/overview", "shared/doctor", "pytest"]
+        for name in [*programs, *of_all]:
             self.write(f"{name}.py", SHOW.format(name=name))
         self.write("week01_mini/__init__.py", "")
+        self.write("week01_mini/library.py", '"""No program: it says `if __name__ == "__main__"` here alone."""\n')
         self.write("tests/test_week01_a.py", "")
         self.write("pyproject.toml", PYPROJECT)
         self.write("constraints.txt", "alpha==1.0\n")
@@ -135,6 +144,21 @@ def course(tmp_path):
     return Course(tmp_path)
 
 
+@pytest.fixture
+def answer(course, monkeypatch, capsys):
+    """Calls the launcher in this process, which is cheaper, for answers of its own: (exit code, stdout, stderr)."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it starts a program"))
+    monkeypatch.setattr(venv, "set_up", lambda *_, **__: pytest.fail("it sets something up"))
+    launcher = runpy.run_path(str(course.root / "course"))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["course", *arguments])
+        return launcher["guarded"](), *capsys.readouterr()
+
+    return call
+
+
 def shown(done):
     """What the program that was started says of itself."""
     assert done.returncode == 0, done.stderr
@@ -170,10 +194,10 @@ def test_a_second_call_starts_within_0_3_s_of_the_program_and_installs_nothing(c
         assert start().returncode == 0
         return time.perf_counter() - begin
 
-    with_launcher = min(seconds(lambda: course("train", "1")) for _ in range(5))
+    with_launcher = min(seconds(lambda: course("train", "1")) for _ in range(3))
     alone = min(
         seconds(lambda: subprocess.run(own, stdout=subprocess.DEVNULL, env=course.environment(PYTHONPATH=course.root)))
-        for _ in range(5)
+        for _ in range(3)
     )
     assert with_launcher - alone < 0.3
     assert len(course.calls()) == 1
@@ -183,28 +207,48 @@ def test_the_exit_code_of_the_program_passes_through(course):
     assert course("train", "1", EXIT="7").returncode == 7
 
 
-@pytest.mark.parametrize("week", ["1", "01", "week01", "week01_mini", "week01_mini/"])
-def test_a_week_may_be_named_in_many_ways(course, week):
-    assert shown(course("eval", week))["program"] == "week01_mini/eval"
+def test_a_week_may_be_named_in_many_ways(course):
+    for week in ("1", "01", "week01", "week01_mini", "week01_mini/"):
+        assert shown(course("eval", week))["program"] == "week01_mini/eval", week
 
 
 def test_run_starts_any_program_of_the_week(course):
     assert shown(course("run", "1", "hello", "you"))["argv"] == ["you"]
 
 
+PROGRAMS = "\n".join(f"  {name:5}   Shows how week01_mini/{name} was started." for name in ("eval", "hello", "train"))
+
+
+def test_run_without_a_program_lists_programs_alone(answer):
+    assert answer("run", "1") == (0, f"The programs of week 1:\n{PROGRAMS}\n", "")
+
+
 @pytest.mark.parametrize(
-    ("command", "becomes"),
-    [
+    ("wrong", "meant"),
+    [("helo", "; did you mean hello?"), ("library", "."), ("__init__", "."), ("../week01_mini/hello", ".")],
+)
+def test_run_of_what_is_no_program_names_a_near_miss_and_the_programs(answer, wrong, meant):
+    line = f"course: week 1 has no program {wrong!r}{meant} It has: eval, hello, train.\n"
+    assert answer("run", "1", wrong) == (2, "", line)
+
+
+def test_repeat_is_the_same_for_all_weeks(course):
+    program = shown(course("repeat", "01", "--seeds", "5"))
+    assert (program["program"], program["argv"]) == ("shared/repeat", ["1", "--seeds", "5"])
+    assert course.stamp()["extras"] == ["week01"]
+
+
+def test_what_concerns_exercises_goes_to_shared_exercise_commands(course):
+    for command, becomes in (
         (["train", "1", "--mine", "--epochs", "3"], ["run", "1", "train", "--epochs", "3"]),
         (["run", "1", "hello", "a", "--mine"], ["run", "1", "hello", "a"]),
+        (["repeat", "1", "--seeds", "5", "--mine"], ["run", "1", "repeat", "--seeds", "5"]),
         (["exercise", "1"], ["write", "1"]),
         (["exercise", "1", "--diff"], ["diff", "1"]),
         (["check", "01"], ["check", "1"]),
-    ],
-)
-def test_what_concerns_exercises_goes_to_shared_exercise(course, command, becomes):
-    program = shown(course(*command))
-    assert (program["program"], program["argv"]) == ("shared/exercise", becomes)
+    ):
+        program = shown(course(*command))
+        assert (program["program"], program["argv"]) == ("shared/exercise_commands", becomes)
 
 
 def test_tests_run_in_the_root_and_are_recorded(course):
@@ -212,9 +256,11 @@ def test_tests_run_in_the_root_and_are_recorded(course):
     everything, one = shown(course("test", "-x")), shown(course("test", "week01", "-k", "loss"))
     assert everything["program"] == one["program"] == "pytest"
     assert everything["cwd"] == one["cwd"] == root
-    assert everything["record"] == one["record"] == f"{root}/runs"
-    assert everything["argv"] == ["-x"]
-    assert one["argv"] == [f"{root}/tests/test_week01_a.py", "-k", "loss"]
+    assert everything["COURSE_RECORD_TESTS"] == one["COURSE_RECORD_TESTS"] == f"{root}/runs"
+    assert everything["argv"] == ["-n", str(cores()), "-x"]
+    of_week = [f"{root}/tests/test_week01_a.py", f"{root}/tests/test_contract.py", "--week=1"]
+    assert one["argv"] == [*of_week, "-k", "loss"], "and what the contract says of that week"
+    assert shown(course("test", "-n", "1"))["argv"] == ["-n", "1"]
 
 
 @pytest.mark.parametrize("command", ["list", "doctor"])
@@ -223,13 +269,59 @@ def test_list_and_doctor_need_no_set_up(course, command):
     assert not (course.root / ".venv").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["help"], ["-h"], ["--help"], ["train", "--help"]])
-def test_help_names_every_command(course, arguments):
-    done = course(*arguments)
-    assert done.returncode == 0
-    for command in ("setup", "train", "eval", "run", "test", "list", "doctor", "exercise", "check"):
-        assert f"./course {command}" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+def test_list_and_doctor_load_where_nothing_is_installed():
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from shared import doctor, overview, exercise_commands"
+    command = [sys.executable, "-I", "-S", "-c", code, str(ROOT)]  # the standard library alone
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("users", "program"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, None)],
+)
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(course, users, program):
+    assert shown(course("list", **users))["OMP_WAIT_POLICY"] == program
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["-h"], ["--help"]])
+def test_help_names_every_command(answer, arguments):
+    assert answer(*arguments) == (0, f"{usage.OVERVIEW}\n", "")
+
+
+def test_every_command_has_a_help_that_fits():
+    for command, text in usage.USAGE.items():
+        assert f"\n  ./course {command} " in usage.OVERVIEW
+        assert text.startswith(f"usage: ./course {command}")
+        assert set(re.findall(r"\./course (\w+)", text)) <= set(usage.USAGE)
+    for text in (usage.OVERVIEW, *usage.USAGE.values()):
+        assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["check", "--help"], "check"),
+        (["check", "2", "-h"], "check"),  # a week that is not here, too
+        (["exercise", "1", "--diff", "--help"], "exercise"),
+        (["list", "--help"], "list"),
+        (["test", "1", "--help"], "test"),
+        (["train", "--help"], "train"),
+        (["help", "repeat"], "repeat"),
+        (["help", "help"], "help"),
+    ],
+)
+def test_help_of_a_command_is_the_launchers(answer, arguments, command):
+    assert answer(*arguments) == (0, f"{usage.USAGE[command]}\n", "")
+
+
+def test_help_of_run_with_a_week_names_its_programs(answer):
+    assert answer("run", "1", "--help") == (0, f"{usage.USAGE['run']}\n\nThe programs of week 1:\n{PROGRAMS}\n", "")
+
+
+def test_help_of_a_program_is_its_own(course):
+    for arguments in (["train", "1"], ["repeat", "1"], ["run", "1", "hello"], ["run", "1", "hello", "--mine"]):
+        assert shown(course(*arguments, "--help"))["argv"][-1] == "--help", arguments
 
 
 @pytest.mark.parametrize(
@@ -237,24 +329,29 @@ def test_help_names_every_command(course, arguments):
     [
         (
             ["trian", "1"],
-            "there is no command 'trian': setup, train, eval, run, test, list, doctor, exercise, check, help",
+            "there is no command 'trian'; did you mean train? "
+            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, help",
+        ),
+        (
+            ["help", "me"],
+            "there is no command 'me'. "
+            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, help",
         ),
         (["train"], "which week? For example: ./course train 1"),
-        (["run"], "which week? For example: ./course run 1 MODULE"),
+        (["run"], "which week? For example: ./course run 1 PROGRAM"),
         (["train", "17"], "there is no week '17': the course has weeks 1 to 16"),
         (["train", "--epochs", "3"], "there is no week '--epochs': the course has weeks 1 to 16"),
         (["train", "²"], "there is no week '²': the course has weeks 1 to 16"),
         (["check", "5"], "week 5 is not here yet (here: 1)"),
         (["setup", "1", "5"], "week 5 is not here yet (here: 1)"),
         (["test", "2"], "week 2 is not here yet (here: 1)"),
-        (["run", "1"], "week 1 has no program ''; it has: eval, hello, train"),
-        (["run", "1", "__init__"], "week 1 has no program '__init__'; it has: eval, hello, train"),
+        (["list", "1"], "./course list does not take '1': ./course list --help says what it takes"),
+        (["check", "1", "-k"], "./course check does not take '-k': ./course check --help says what it takes"),
+        (["exercise", "1", "-d"], "./course exercise does not take '-d': ./course exercise --help says what it takes"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_exit_code_2(course, arguments, line):
-    done = course(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"course: {line}\n")
-    assert not (course.root / ".venv").exists()
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(answer, arguments, line):
+    assert answer(*arguments) == (2, "", f"course: {line}\n")
 
 
 def test_a_damaged_pyproject_is_one_line(course):
@@ -286,7 +383,7 @@ def test_extras_add_up_and_the_stamp_says_so(course):
 
 
 def test_a_bench_gets_the_libraries_it_compares_with(course):
-    course.write("week01_mini/bench.py", "")
+    course.write("week01_mini/bench.py", 'if __name__ == "__main__":\n    pass\n')
     assert course("run", "1", "bench").returncode == 0
     assert course.stamp()["extras"] == ["test", "week01"]
 
@@ -427,7 +524,7 @@ def test_where_uv_cannot_be_had_pip_installs(course):
             wheel.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{folder}/RECORD", "")
     course.write("constraints.txt", "alpha==2.0\n")
-    course.write("week01_mini/train.py", "import alpha, beta; print('both are here')")
+    course.write("week01_mini/train.py", 'if __name__ == "__main__":\n    import alpha, beta; print("both are here")')
     done = course("train", "1", PIP_FIND_LINKS=str(course.away))
     assert (done.returncode, done.stdout) == (0, "both are here\n"), done.stderr
 

@@ -87,6 +87,30 @@ def test_little_memory_is_said(monkeypatch):
     assert "--batch-size" in cure
 
 
+def test_threads_policy_and_a_machine_that_is_busy(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr("shared.parallel.load", lambda: 0.42)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 2))
+    spin = "while they wait: they spin (OMP_WAIT_POLICY is not set)"
+    assert list(doctor.threads()) == [
+        ("threads", f"2 threads (torch, OMP_NUM_THREADS is 3); {spin}", ""),
+        ("load", "42% of the cores in the last minute", ""),
+    ]
+    monkeypatch.setitem(sys.modules, "torch", None)  # not installed
+    monkeypatch.setattr("shared.parallel.load", lambda: 1.5)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    [(_, text, _), (_, busy, cure)] = doctor.threads()
+    assert text == "3 threads (OMP_NUM_THREADS); while they wait: OMP_WAIT_POLICY=PASSIVE"
+    assert busy == "150% of the cores in the last minute"
+    assert cure.startswith("another program has the cores")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("shared.parallel.cores", lambda: 1)
+    monkeypatch.setattr("shared.parallel.load", lambda: None)  # Windows does not tell
+    assert [text.split(";")[0] for _, text, _ in doctor.threads()] == ["1 thread (one per core)"]
+
+
 def test_little_disk_is_said_also_for_a_home_that_is_not_there_yet(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "not" / "yet"))
     usage = namedtuple("usage", "free")
@@ -126,7 +150,7 @@ def test_data_in_course_home_is_listed(monkeypatch, tmp_path):
 
 
 def test_the_exit_code_says_whether_something_is_wrong(monkeypatch, capsys):
-    names = ("setup", "packages", "device", "disk", "samples", "data")
+    names = ("threads", "setup", "packages", "device", "disk", "samples", "data")
     monkeypatch.setattr(doctor, "memory", lambda: 16 * 2**30)
     for name in names:
         monkeypatch.setattr(doctor, name, lambda: iter([]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import exercise, exercise_check
+from shared import exercise, exercise_check, exercise_diff
 from shared.errors import CourseError
 from shared.exercise_check import Outcome
 from shared.files import ROOT
@@ -111,19 +111,15 @@ sys.exit(7)
 '''
 
 
+SHARED = ROOT / "shared"
+
+
 @pytest.fixture
 def house(tmp_path):
     """A small copy of the repository with one made-up week."""
     root = tmp_path / "a house"
-    files = ["shared/__init__.py", "shared/errors.py", "shared/files.py", "shared/plan.py", "shared/exercise.py"]
-    for name in [
-        *files,
-        "shared/exercise_check.py",
-        "shared/exercise_clock.py",
-        "conftest.py",
-        "tests/conftest.py",
-        "pyproject.toml",
-    ]:
+    modules = ["__init__", "errors", "files", "plan", "terminal", *(path.stem for path in SHARED.glob("exercise*.py"))]
+    for name in [*(f"shared/{module}.py" for module in modules), "conftest.py", "tests/conftest.py", "pyproject.toml"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     week = {
@@ -135,15 +131,16 @@ def house(tmp_path):
     for name, text in week.items():
         (root / "week01_numpy_mlp" / name).parent.mkdir(exist_ok=True)
         (root / "week01_numpy_mlp" / name).write_text(text, encoding="utf-8")
+    (root / "shared/repeat.py").write_text(TRAIN, encoding="utf-8")
     (root / "tests/test_week01_made_up.py").write_text(TESTS, encoding="utf-8")
     return root
 
 
 def run(house, *arguments, encoding="utf-8"):
-    """`python -m shared.exercise …` in the copy: (exit code, stdout, stderr)."""
+    """`python -m shared.exercise_commands …` in the copy: (exit code, stdout, stderr)."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONUTF8")}
     done = subprocess.run(
-        [sys.executable, "-m", "shared.exercise", *arguments],
+        [sys.executable, "-m", "shared.exercise_commands", *arguments],
         cwd=house,
         env={**environment, "PYTHONIOENCODING": encoding},
         capture_output=True,
@@ -281,27 +278,66 @@ def test_diff_shows_changed_lines_only(house):
         "+    return -a",
     ]
     assert "def add" not in out and "\33" not in out
+    assert out.endswith("""
+Piece by piece:
+  1 a sum of two numbers   the same as the reference
+  2 the mean, its sum      the same as the reference
+  2 the mean, doubled      the same as the reference
+  3 a sign                 yours differs
+""")
     put(house, MODEL)
     assert run(house, "diff", "1") == (0, "Your files are the same as the reference.\n", "")
 
 
 def test_diff_gives_no_solution_of_an_unwritten_piece_away(house):
     run(house, "write", "1")
-    assert run(house, "diff", "1") == (0, "4 pieces are not written yet and left out here.\n", "")
+    code, out, err = run(house, "diff", "1")
+    assert (code, err) == (0, "")
+    first, *pieces = out.splitlines()
+    assert first == "Piece by piece:" and len(pieces) == 4
+    assert all(line.endswith("   not written yet, and left out here") for line in pieces)
     stub = mine(house).read_text(encoding="utf-8").split("def negative")[0]
     put(house, stub + MODEL[MODEL.index("def negative") :].replace("return -a", "return 0 - a"))
     code, out, err = run(house, "diff", "1")
     assert (code, err) == (0, "")
     changed = [line for line in out.splitlines() if line.startswith(("-", "+"))]
     assert changed[2:] == ["-    return 0 - a", "+    return -a"]
-    assert out.endswith("\n3 pieces are not written yet and left out here.\n")
+    assert out.count("not written yet, and left out here\n") == 3
+    assert out.endswith("\n  3 a sign                 yours differs\n")
     assert "return a + b" not in out and "self.mean" not in out
+
+
+def test_pieces_are_the_same_whatever_their_comments_and_line_breaks(tmp_path):
+    week, folder = tmp_path / "week", tmp_path / "mine"
+    for place, text in ((week, MODEL), (folder, MODEL)):
+        place.mkdir()
+        (place / "model.py").write_text(text, encoding="utf-8")
+
+    def states(old, new):
+        assert old in MODEL
+        (folder / "model.py").write_text(MODEL.replace(old, new), encoding="utf-8")
+        return list(exercise_diff.states(week, folder).values())
+
+    same = exercise_diff.SAME
+    assert states("    return -a\n", "    # minus\n    return (\n        -a  # a\n    )\n") == [same] * 4
+    assert states("    # Return minus a.\n", "") == [same] * 4, "the task is no part of the solution"
+    assert states("return -a", "return 0 - a") == [same] * 3 + ["yours differs"]
+    gone = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
+    assert states("    # exercise 3: a sign\n", "") == [same] * 3 + [gone]
+    (folder / "model.py").unlink()
+    assert exercise_diff.states(week, folder) == {}, "a file that the learner has not got"
+
+
+def test_a_region_that_is_no_whole_statement_is_compared_too():
+    text = "def f(x):\n    if x:\n        y = 1\n    # exercise 1: otherwise\n{}    # end of exercise 1\n    return y\n"
+    one, same, other = (text.format(f"    else:\n        y = {y}\n") for y in ("2", "2  ", "3"))
+    assert exercise_diff.solutions(one) == exercise_diff.solutions(same) != exercise_diff.solutions(other)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_output_into_a_pipe_that_closes_ends_quietly(house):
     put(house, "".join(f"x{i} = {i}\n" for i in range(20_000)))
-    command = [sys.executable, "-m", "shared.exercise", "diff", "1"]
+    command = [sys.executable, "-m", "shared.exercise_commands", "diff", "1"]
     with subprocess.Popen(command, cwd=house, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -312,10 +348,13 @@ def test_output_into_a_pipe_that_closes_ends_quietly(house):
 # check
 
 
+TESTING = "testing exercises/week01 (some seconds) ...\n"
+
+
 def test_check_of_fresh_stubs(house):
     run(house, "write", "1")
-    code, out, _ = run(house, "check", "1")
-    assert code == 1
+    code, out, err = run(house, "check", "1")
+    assert (code, err) == (1, ""), "it needs no tests to see that"
     assert [line.split(" (")[0] for line in lines_of(out)] == [
         "· 1 a sum of two numbers            not written yet",
         "· 2 the mean, its sum, and 1 more   not written yet",
@@ -327,8 +366,10 @@ def test_check_of_fresh_stubs(house):
 
 def test_check_of_the_solution_passes_and_congratulates(house):
     put(house, MODEL)
-    code, out, _ = run(house, "check", "1", encoding="ascii")
-    assert code == 0
+    other = house / "tests/test_week01_other.py"  # without an exercise in it
+    other.write_text("raise ImportError('it was loaded')\n", encoding="utf-8")
+    code, out, err = run(house, "check", "1", encoding="ascii")
+    assert (code, err) == (0, TESTING)
     assert out.splitlines() == [
         "+ 1 a sum of two numbers            passed (2 tests)",
         "+ 2 the mean, its sum, and 1 more   passed (2 tests)",
@@ -380,24 +421,24 @@ ENDLESS = MODEL.replace("    return a + b", "    while True:\n        a += b")
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs POSIX signals")
 def test_check_names_the_loop_that_never_ends_and_goes_on(house):
-    shorten(house, "exercise_clock.py", "TEST_SECONDS", 1)
+    shorten(house, "exercise_clock.py", "TEST_SECONDS", 0.3)
     put(house, ENDLESS)
     code, out, _ = run(house, "check", "1")
     assert code == 1
     one, two, three = lines_of(out)
     line = ENDLESS.splitlines().index("    while True:") + 1
-    said = "failed: does not end within 1 s: a loop in your code never ends (exercises/week01/model.py:"
+    said = "failed: does not end within 0.3 s: a loop in your code never ends (exercises/week01/model.py:"
     assert said in one and one.endswith((f":{line})", f":{line + 1})"))
     assert said in two
     assert three.endswith("passed (1 test)")
 
 
 def test_check_ends_when_the_tests_do_not(house):
-    shorten(house, "exercise_check.py", "RUN_SECONDS", 2)
+    shorten(house, "exercise_check.py", "RUN_SECONDS", 1)
     put(house, ENDLESS)
     code, out, err = run(house, "check", "1")
-    assert (code, err) == (1, "")
-    assert out.startswith("✗ the tests did not end within 2 s: a loop in your code never ends, or something else")
+    assert (code, err) == (1, TESTING)
+    assert out.startswith("✗ the tests did not end within 1 s: a loop in your code never ends, or something else")
 
 
 @pytest.mark.parametrize(
@@ -418,12 +459,14 @@ def test_check_ends_when_the_tests_do_not(house):
 )
 def test_a_file_that_does_not_load_is_one_line_with_its_place(house, text, message):
     put(house, text)
-    assert run(house, "check", "1") == (2, "", message)
+    code, out, err = run(house, "check", "1")
+    assert (code, out, err.removeprefix(TESTING)) == (2, "", message)
 
 
 def test_a_name_that_is_gone_is_one_line(house):
     put(house, MODEL.replace("def negative", "def positive"))
     code, out, err = run(house, "check", "1")
+    err = err.removeprefix(TESTING)
     assert (code, out) == (2, "")
     assert err.startswith("error: tests.test_week01_made_up: ImportError: cannot import name 'negative' from")
     assert err.count("\n") == 1
@@ -474,8 +517,11 @@ def test_run_starts_the_program_with_the_learners_model(house):
     assert (code, err) == (7, "")
     helper = house / "week01_numpy_mlp" / "helper.py"
     assert out == f"{WITH_OWN_CODE}__main__ ['--epochs', '3'] {mine(house)} {helper}\n"
-    message = "error: week01_numpy_mlp has no program 'trian': choose one of helper, model, train.\n"
+    message = "error: week 1 has no program 'trian': ./course run 1 says which it has.\n"
     assert run(house, "run", "1", "trian") == (2, "", message)
+    code, out, err = run(house, "run", "1", "repeat", "--seeds", "2")
+    assert (code, err) == (7, "")
+    assert out == f"{WITH_OWN_CODE}__main__ ['1', '--seeds', '2'] {mine(house)} {helper}\n"
 
 
 def test_run_that_comes_to_an_unwritten_piece_is_one_line(house):

@@ -72,6 +72,15 @@ def test_a_run_that_has_no_score_to_compare_says_what_it_is(tmp_path):
     assert "trained on my photos" in row(tmp_path)
 
 
+def test_a_smoke_run_is_held_against_nothing(tmp_path):
+    run(tmp_path, "a", "sample", test_accuracy=0.5)
+    write(tmp_path, "runs/week01/a/config.json", {"preset": "smoke"})
+    assert "  trained (smoke) " in row(tmp_path) and "✗" not in row(tmp_path)
+    run(tmp_path, "b", "sample", test_accuracy=0.4)
+    write(tmp_path, "runs/week01/b/config.json", {"preset": "quick"})
+    assert "✗ sample: test accuracy 0.4 (0.95) " in row(tmp_path), "the smoke run's 0.5 is no best run"
+
+
 def test_tests_and_exercises_are_counted(tmp_path):
     counts = {"week01": {"passed": 41, "failed": 0, "skipped": 1}, "shared": {"passed": 9, "failed": 2, "skipped": 0}}
     write(tmp_path, "runs/tests.json", counts)

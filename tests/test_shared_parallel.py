@@ -11,7 +11,7 @@ import pytest
 
 from shared import parallel
 from shared.errors import CourseError
-from shared.parallel import cores, in_processes
+from shared.parallel import cores, in_processes, load
 
 TASKS = [-3, -1, -2]
 
@@ -67,5 +67,21 @@ def test_a_learners_own_code_stays_in_this_process(no_process, monkeypatch, caps
     assert capsys.readouterr().out == "with your own code: one training at a time\n"
 
 
-def test_cores():
+def test_each_process_computes_with_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert list(in_processes(os.getenv, ["OMP_NUM_THREADS"] * 2, jobs=2)) == ["1", "1"]
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
     assert 1 <= cores() <= os.cpu_count()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
+    assert cores() == 1
+
+
+def test_load_is_per_core(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 0.0, 0.0), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert load() == 1.5
+    monkeypatch.delattr(os, "getloadavg")
+    assert load() is None

@@ -1,0 +1,82 @@
+"""`./course exercise N --diff`: the learner's files beside the reference, and which pieces are the same in both."""
+
+import ast
+import difflib
+import os
+import sys
+from pathlib import Path
+
+from shared.exercise import END, START, Piece, pieces, read, say, shown, stub, unwritten, written_in
+
+SAME = "the same as the reference"
+
+
+def solutions(text: str) -> dict[tuple[int, str], str]:
+    """{(number, title): code} of what stands between the markers of a file that may be a learner's.
+
+    The code is in a form in which neither comments, nor line breaks, nor the kind of quotes tell two solutions apart.
+    """
+    found, opened, body = {}, None, []
+    for line in text.splitlines():
+        if start := START.fullmatch(line.rstrip()):
+            opened, body = (int(start[2]), start[3]), []
+        elif END.fullmatch(line.rstrip()) and opened:
+            try:
+                found[opened] = ast.dump(ast.parse("\n".join(["if True:", *body])))
+            except SyntaxError:  # a region that is no whole statement, an `else:` and what belongs to it
+                found[opened] = "\n".join(line.strip() for line in body if line.strip()[:1] not in ("", "#"))
+            opened = None
+        else:
+            body.append(line)
+    return found
+
+
+def states(week: Path, folder: Path) -> dict[tuple[int, str], str]:
+    """{(number, title): how it stands} of every piece in a file that the learner has."""
+    found = {}
+    for piece in pieces(week):
+        if not (folder / piece.file).is_file():
+            continue
+        key, mine = (piece.number, piece.title), solutions(read(folder / piece.file))
+        if any(is_stub(message, piece) for message, _ in unwritten(folder / piece.file)):
+            found[key] = "not written yet, and left out here"
+        elif key not in mine:
+            found[key] = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
+        else:
+            same = mine[key] == solutions(read(week / piece.file))[key]
+            found[key] = SAME if same else "yours differs"
+    return found
+
+
+def is_stub(message: str, piece: Piece) -> bool:
+    """Whether a NotImplementedError's message is the one that stands in the place of `piece`."""
+    return message.startswith(f"exercise {piece.number}, {piece.title}: ")
+
+
+def diff(week: Path, folder: Path) -> None:
+    """Prints how the learner's files (-) differ from the reference (+), only where they do, and a line per piece.
+
+    The solution of a piece that is not written yet is left out, so that looking at one gives no other away.
+    """
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = {"-": "\33[31m", "+": "\33[32m", "@": "\33[36m"} if coloured else {}
+    differ = False
+    for path in written_in(folder):
+        if (week / path.name).is_file():
+            stubs = [message for message, _ in unwritten(path)]
+
+            def cut(piece: Piece, stubs: list[str] = stubs) -> bool:
+                return any(is_stub(message, piece) for message in stubs)
+
+            mine = read(path).splitlines()
+            reference = stub(read(week / path.name), path.name, cut).splitlines()
+            for line in difflib.unified_diff(mine, reference, shown(path), shown(week / path.name), lineterm=""):
+                differ, colour = True, colours.get(line[:1], "")
+                say(f"{colour}{line}\33[0m" if colour else line)
+    found = states(week, folder)
+    if not differ and set(found.values()) <= {SAME}:
+        return say("Your files are the same as the reference.")
+    width = max((len(title) for _, title in found), default=0)
+    say("\nPiece by piece:" if differ else "Piece by piece:")
+    for (number, title), state in found.items():
+        say(f"  {number} {title:{width}}   {state}")

@@ -1,0 +1,116 @@
+"""What was typed to start a program, and how a program ends whose reader has gone."""
+
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from shared import terminal
+from shared.files import ROOT
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """typed(program, *words) puts a command line into sys.argv, as Python does."""
+    return lambda program, *words: monkeypatch.setattr(sys, "argv", [str(ROOT / program), *words])
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """The package of a week, made up, as it is without --mine."""
+    week = ModuleType("week99_made_up")
+    week.__path__ = ["week99_made_up"]
+    monkeypatch.setitem(sys.modules, week.__name__, week)
+    return week
+
+
+COMMANDS = {
+    "week01_numpy_mlp/train.py": "./course train 1",
+    "week12_deploy/eval.py": "./course eval 12",
+    "week05_attention/translate.py": "./course run 5 translate",
+    "week03_lstm/sentiment_classify.py": "./course run 3 sentiment_classify",
+    "exercises/week01/train.py": "./course train 1",
+    "shared/readme_table.py": "readme_table.py",
+    "repeat.py": "repeat.py",
+}
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_command_is_what_one_types(typed, package, program):
+    typed(program)
+    assert terminal.command() == COMMANDS[program]
+    assert terminal.mine() == ""
+    package.__path__.insert(0, "exercises/week99")  # what --mine does
+    assert terminal.mine() == " --mine"
+    assert terminal.command() == COMMANDS[program] + " --mine" * COMMANDS[program].startswith("./course")
+
+
+def test_modules_of_other_names_are_no_weeks(monkeypatch):
+    for name in ("week1_short", "weekly", "week99_made_up.data"):
+        module = ModuleType(name)
+        module.__path__ = ["here", "there"]
+        monkeypatch.setitem(sys.modules, name, module)
+    assert terminal.mine() == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "flags"),
+    [
+        ("week01_numpy_mlp/train.py", ["--lr", "2"], ["--lr", "2"]),
+        ("week01_numpy_mlp/train.py", [], []),
+        ("week02_cnn/compare.py", ["flops", "--seeds", "2"], ["flops", "--seeds", "2"]),
+        ("shared/repeat.py", ["2", "--seeds", "5"], ["--seeds", "5"]),
+        ("shared/repeat.py", ["2"], []),
+    ],
+)
+def test_arguments_are_the_flags_after_the_command(typed, program, words, flags):
+    typed(program, *words)
+    assert terminal.arguments() == flags
+
+
+def test_the_whole_line_as_typed(typed):
+    typed("week02_cnn/bench.py", "step", "--publish", "--data", "my own")
+    assert terminal.typed() == "./course run 2 bench step --publish --data 'my own'"
+    assert terminal.typed("--publish") == "./course run 2 bench step --data 'my own'"
+    typed("shared/repeat.py", "2")
+    assert terminal.typed() == "./course repeat 2"
+
+
+def test_repeat_is_the_same_command_for_all_weeks(typed, package):
+    typed("shared/repeat.py", "2", "--seeds", "5")
+    assert terminal.command() == "./course repeat 2"
+    package.__path__.insert(0, "exercises/week99")
+    assert terminal.command() == "./course repeat 2 --mine"
+
+
+# A closed pipe, as with `| head`
+
+
+@pytest.mark.parametrize("program", ["overview", "doctor"])
+def test_list_and_doctor_are_quiet_on_a_closed_pipe(program):
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    command = [sys.executable, "-m", f"shared.{program}"]
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, encoding="utf-8")
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_exit_with_ends_with_mains_code():
+    for code in (0, 3):
+        with pytest.raises(SystemExit) as ended:
+            terminal.exit_with(lambda code=code: code)
+        assert ended.value.code == code
+
+
+def test_it_needs_the_standard_library_alone():
+    code = (
+        "import sys, shared.terminal; found = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(found - sys.stdlib_module_names - {'__main__'}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, encoding="utf-8")
+    assert (done.stdout, done.stderr) == ("shared\n", "")
