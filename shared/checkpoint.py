@@ -27,7 +27,7 @@ def _split(value: Any, place: str, tensors: dict[str, Any]) -> Any:
         while place in tensors or place == "__metadata__":  # {"a": {"b": …}, "a.b": …}, or the format's own name
             place += "_"
         tensors[place] = value
-        return {"tensor": place}
+        return {"tensor" if _is_torch(value) else "array": place}
     if isinstance(value, Mapping):  # as pairs: JSON would turn an optimiser's integer keys into strings
         for key in value:
             if not isinstance(key, str | int | float | None):
@@ -43,11 +43,14 @@ def _split(value: Any, place: str, tensors: dict[str, Any]) -> Any:
 
 
 def _join(value: Any, tensors: Mapping[str, Any]) -> Any:
+    """The state that `_split` took apart."""
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "tensor":
         return tensors[content]
+    if kind == "array":  # in a file with torch tensors it is one of them
+        return np.asarray(tensors[content])
     if kind == "dict":
         return {key: _join(item, tensors) for key, item in content}
     items = [_join(item, tensors) for item in content]
@@ -69,6 +72,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
         import torch
         from safetensors.torch import save_file
 
+        header["framework"] = "pt"
         tensors = {
             name: tensor.detach().cpu().contiguous().clone() if _is_torch(tensor) else torch.tensor(tensor.copy())
             for name, tensor in tensors.items()
@@ -87,21 +91,27 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             raise
 
 
-def load(path: Path, framework: str = "numpy") -> dict[str, Any]:
-    """Reads the state that `save` wrote; its tensors come as NumPy arrays, or as torch tensors on the CPU ("pt").
+def load(path: Path, framework: str = "") -> dict[str, Any]:
+    """Reads the state that `save` wrote; its tensors come as they were, as NumPy arrays or torch tensors on the CPU.
+
+    Args:
+        path: the file.
+        framework: "numpy", to read a file of torch without torch.
 
     Raises:
-        CourseError: the file is missing, cut short, or not one of ours.
+        CourseError: the file is missing, cut short, not one of ours, or of torch, where there is none.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework=framework) as file:
+        with safe_open(path, framework=framework or "numpy") as file:
             header = (file.metadata() or {})["state"]
+            if not framework and file.metadata().get("framework") == "pt":
+                return load(path, "pt")
             return _join(json.loads(header), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except FileNotFoundError:
         raise CourseError(f"no checkpoint at {path}. Train first, or give the folder of a finished run.") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
         raise CourseError(
             f"{path} is not a whole checkpoint of this course ({error}). Train again, or use another run."
         ) from None

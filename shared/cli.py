@@ -1,171 +1,152 @@
 """The command line of every program: flags from a dataclass, presets, and one clear line when something is wrong."""
 
 import inspect
-import os
-import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
+from shared import config, runs
 from shared.errors import CourseError, Stopped
-from shared.files import read_json
+from shared.terminal import arguments as typed
+from shared.terminal import closed_pipe, command
+
+Config = TypeVar("Config")
+Presets = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass
-class CommonConfig:
-    """The flags that mean the same in every week. A week's `Config` inherits them and adds its own."""
-
-    data: str = "sample"
-    """What to train on: `sample` (bundled, offline), a real data set by name (downloaded once), or a path of your own.
-    The week's README says which names and layouts it reads."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps. auto takes the fastest one that is there and says why."""
-    seed: int = 0
-    """Everything random follows from this number.
-    The same seed gives the same result on the same machine with the same number of threads."""
-    out: str = ""
-    """The run's folder. Default: the next free one in runs/weekNN."""
-    resume: bool = False
-    """Go on with the run in --out (default: this week's newest) where it stopped, bit for bit on a CPU."""
-    preset: str = "quick"
-    """A set of defaults: `smoke` (seconds), `quick` (minutes, bundled data), `full` (the real thing).
-    A flag given by hand wins over the preset."""
-
-
-Config = TypeVar("Config", bound=CommonConfig)
-
-
-def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of `--flag VALUE` or `--flag=VALUE` in the arguments, before they are parsed; the last one wins."""
-    found = None
+def values_of(flag: str, arguments: Sequence[str]) -> list[str]:
+    """What stands behind `--flag` (or `--flag=`) in the arguments, up to the next flag; the last one wins."""
+    found: list[str] = []
     for position, argument in enumerate(arguments):
-        if argument == flag and position + 1 < len(arguments):
-            found = arguments[position + 1]
-        elif argument.startswith(flag + "="):
-            found = argument[len(flag) + 1 :]
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == flag:
+            found = [value] if equals else []
+            for word in arguments[position + 1 :]:
+                if word.startswith("--"):
+                    break
+                found.append(word)
     return found
 
 
-def mine() -> str:
-    """` --mine` where a learner's own code runs in a week's place, that is, lies in front of it; else nothing."""
-    weeks = (module for name, module in sys.modules.items() if re.fullmatch(r"week\d\d_\w+", name))
-    return " --mine" * any(len(getattr(week, "__path__", ())) > 1 for week in weeks)
+def in_one_line(event: Any, flags: Sequence[str], switches: Sequence[str], arguments: Sequence[str]) -> str:
+    """What tyro found wrong with the arguments, in one line instead of its box.
 
-
-def command() -> str:
-    """What one types to start the running program: `./course train 1`, or its file's name where it is of no week."""
-    program = Path(sys.argv[0])
-    week = re.match(r"week(\d\d)", program.parent.name)
-    if not week:
-        return program.name
-    number = int(week[1])
-    words = [program.stem, number] if program.stem in ("train", "eval") else ["run", number, program.stem]
-    return " ".join(map(str, ["./course", *words])) + mine()
-
-
-def _fits(value: Any, default: Any) -> bool:
-    """Whether a value out of a JSON file is of the kind that the default is."""
-    if isinstance(default, tuple):
-        return isinstance(value, list)
-    if isinstance(default, float):
-        return type(value) in (int, float)
-    return default is None or type(value) is type(default)
-
-
-def from_run(config_class: type[Config], run: Path) -> Config:
-    """The config that a run was started with, read back from its config.json.
-
-    Raises:
-        CourseError: the folder holds no run, or one of another program.
+    Args:
+        event: one of tyro's parse errors.
+        flags: all flags of the program, to name the one that was perhaps meant.
+        switches: those of them that take no value.
+        arguments: what was typed.
     """
-    path = run / "config.json"
-    if not path.is_file():
-        raise CourseError(f"no run in {run}: it has no config.json. Give --out another folder, or leave out --resume.")
-    saved = read_json(path)
-    defaults = {field.name: getattr(config_class(), field.name) for field in fields(config_class)}
-    if not isinstance(saved, dict):
-        strange = ["not a table"]
-    else:
-        strange = [name for name, value in saved.items() if name not in defaults or not _fits(value, defaults[name])]
-    if strange:
-        raise CourseError(f"{path} is not of this program ({', '.join(strange)}). Start a new run without --resume.")
-    return config_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
+    kind, argument = type(event).__name__, getattr(event, "argument", None)
+    if argument is None:
+        return not_understood(event.tokens[0] if kind == "UnrecognizedArgs" else "", flags, switches, arguments)
+    name, metavar = argument.lowered.name_or_flags[0], str(argument.lowered.metavar)
+    given = values_of(name, arguments)
+    if name.startswith("-") and (kind == "BadValue" or not given or "" in given):
+        return f"{name}: a value is missing."
+    if kind == "InvalidChoice":
+        word = f"{name} {event.value}" if name.startswith("-") else event.value
+        return f"{word}: must be one of {', '.join(event.choices)}."
+    many = metavar.count("INT") + metavar.count("FLOAT") > 1
+    what = "whole number" if "INT" in metavar else "number"
+    words = " ".join([name, *(given if many else given[:1])])
+    return f"{words}: must be {f'{what}s' if many else f'a {what}'}."
+
+
+def not_understood(token: str, flags: Sequence[str], switches: Sequence[str], arguments: Sequence[str]) -> str:
+    """What to say of a word of the command line that belongs to no flag: a mistyped flag, a switch's value, one too
+    many. The arguments are those of in_one_line; the word's flag may have been cut off by tyro (`--norm=0`)."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        name, equals, value = word.replace("_", "-").partition("=")
+        if name in switches and equals and token in (value, word):
+            return f"{word}: {name} is a switch and takes no value."
+        if word == token and not token.startswith("-") and before.replace("_", "-") in switches:
+            return f"{before} {token}: {before} is a switch and takes no value."
+    name = token.partition("=")[0]
+    if not name.startswith("-") or name in flags:
+        return f"{token or 'these flags'}: not understood. {command()} --help lists the flags."
+    near = get_close_matches(name.lower(), flags, 1)
+    return f"{name}: no such flag" + (f"; did you mean {near[0]}?" if near else f". {command()} --help lists them.")
 
 
 def parse(
     config_class: type[Config],
-    presets: Mapping[str, Mapping[str, Any]],
+    presets: Presets | None,
     arguments: Sequence[str],
     description: str = "",
     week: int | None = None,
+    program: str = "train",
 ) -> Config:
     """Turns the arguments into a config: the preset first, then every flag given by hand on top of it.
 
     With `--resume` (where `week` is given) the interrupted run's own config takes the preset's place.
 
     Raises:
-        CourseError: an unknown preset, nothing to resume, or a run of another preset.
-        SystemExit: 2 for a flag that does not exist or a value that does not fit, 0 for --help.
+        CourseError: an unknown preset, nothing to resume, a run of another preset, a flag that does not exist, a value
+            that does not fit or is out of bounds.
+        SystemExit: 0 for --help.
     """
     import tyro
+    from tyro import _errors
 
-    given = value_of("--preset", arguments)
-    name = config_class().preset if given is None else given
-    if name not in presets:
-        raise CourseError(f"unknown preset '{name}': choose one of {', '.join(presets)}.")
-    default = replace(config_class(), preset=name, **presets[name])
-    if week is not None and "--resume" in arguments:
-        from shared.runs import newest
+    default = config_class()
+    if presets is not None:
+        given = values_of("--preset", arguments)
+        name = given[0] if given else default.preset
+        if name not in presets:
+            raise CourseError(f"unknown preset {name!r}: choose one of {', '.join(presets)}.")
+        default = replace(default, preset=name, **presets.get(name, {}))
+        if week is not None and "--resume" in arguments:
+            out = values_of("--out", arguments)
+            run = Path(out[0]) if out and out[0] else runs.newest(week, runs.checkpoint_of(program), program)
+            default = replace(runs.read_config(config_class, run), out=str(run))
+            if given and given[0] != default.preset:
+                raise CourseError(
+                    f"{run} was started with --preset {default.preset}: leave --preset out, or choose by --out."
+                )
+    kinds = config.hints(config_class)
+    switches = ["--help", *(config.flag(no + name) for name in kinds if kinds[name] is bool for no in ("", "no_"))]
+    others = [config.flag(n) for n, k in kinds.items() if tyro.conf.Positional not in getattr(k, "__metadata__", ())]
 
-        out = value_of("--out", arguments)
-        run = Path(out) if out else newest(week, file="checkpoint.safetensors")
-        default = replace(from_run(config_class, run), out=str(run))
-        if given not in (None, default.preset):
-            raise CourseError(
-                f"{run} was started with --preset {default.preset}: leave --preset out, or choose by --out."
-            )
-    return tyro.cli(
-        config_class,
-        prog=command(),
-        default=default,
-        args=list(arguments),
-        description=description,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs),
-    )
+    def refuse(event: Any) -> None:
+        raise CourseError(" ".join(in_one_line(event, [*switches, *others], switches, arguments).split()))
 
-
-def closed_pipe() -> NoReturn:
-    """Ends the program as others end whose reader has gone (`| head`): without a word, with code 141."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the end
-    sys.exit(141)
-
-
-def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Ends with main's exit code, or quietly where nobody reads on: for programs without flags."""
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        closed_pipe()
-    sys.exit(code)
+    with _errors.on_parse_error(refuse), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a default that does not fit, out of an old run: check says it in one line
+        cfg = tyro.cli(
+            config_class,
+            prog=command(),
+            default=default,
+            args=list(arguments),
+            description=description,
+        )
+    config.check(cfg)
+    return cfg
 
 
-def run(
-    main: Callable[[Config], Any],
-    config_class: type[Config],
-    presets: Mapping[str, Mapping[str, Any]],
-    week: int | None = None,
-) -> None:
+def launch(
+    main: Callable[[Config], Any], config_class: type[Config], presets: Presets | None = None, week: int | None = None,
+    program: str = "train",
+) -> None:  # fmt: skip
     """Parses sys.argv, calls main(config), and turns a CourseError into one line on stderr and exit code 2.
 
     --help opens with the first paragraph of main's docstring. Ctrl-C ends with code 130, and a closed pipe (`| head`)
     with 141, as they do for other programs.
+
+    Args:
+        main: the program.
+        config_class: its flags, a dataclass.
+        presets: {name: flags}, where it has a flag --preset.
+        week: whose runs --resume goes on with; None where nothing can be resumed.
+        program: which of the week's programs has made them.
     """
     description = inspect.cleandoc(main.__doc__ or "").partition("\n\n")[0]
     try:
-        main(parse(config_class, presets, sys.argv[1:], description, week))
+        main(parse(config_class, presets, typed(), description, week, program))
         sys.stdout.flush()  # a closed pipe shows here, not only when Python ends
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

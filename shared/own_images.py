@@ -108,8 +108,12 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     return groups
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(path: Path, keep_alpha: bool = False) -> Image.Image:
     """A picture file of any kind as an RGB picture, the right way up, what is transparent in it white.
+
+    Args:
+        path: the file.
+        keep_alpha: gives a picture with something transparent as it is, as RGBA: for white ink on nothing.
 
     Raises:
         CourseError: it is missing, a folder, damaged, of absurd size, or no picture.
@@ -130,6 +134,8 @@ def read_picture(path: Path) -> Image.Image:
         picture = Image.fromarray(np.uint8(255 * values / max(values.max(), 1e-9)))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
+        if keep_alpha:
+            return picture
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")
 

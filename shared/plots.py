@@ -2,7 +2,7 @@
 people tell apart (Okabe and Ito 2008), and small files."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,23 @@ def band(axes: Any, x: Numbers, runs: Sequence[Numbers], label: str, **line: Any
     axes.fill_between(
         x, list(map(min, columns)), list(map(max, columns)), color=drawn.get_color(), alpha=0.18, linewidth=0
     )
+
+
+def curves(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "val_accuracy") -> None:
+    """Both losses over the epochs, and the metric beside them. Where the losses part, learning by heart begins."""
+    epochs = [row["epoch"] for row in rows]
+    scale, unit = (100, " (%)") if metric.endswith("accuracy") else (1, "")
+    title = metric.replace("val_", "validation ").replace("_", " ").capitalize() + unit
+    point = {"marker": "o"} if len(epochs) == 1 else {}  # a line of one point cannot be seen
+    with figure(path, columns=2, size=(8.0, 3.2)) as (_, (left, right)):
+        left.plot(epochs, [row["train_loss"] for row in rows], label="training", color=BLUE, **point)
+        left.plot(epochs, [row["val_loss"] for row in rows], label="validation", color=ORANGE, **point)
+        left.set(title="Loss", xlabel="epoch")
+        left.legend()
+        right.plot(epochs, [scale * row[metric] for row in rows], color=ORANGE, **point)
+        right.set(title=title, xlabel="epoch")
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def images(axes: Any, picture: Any, title: str = "", **options: Any) -> None:

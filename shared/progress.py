@@ -1,7 +1,9 @@
 """What a person sees while training (a bar), and what stays afterwards (metrics.jsonl, one line per log step)."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +14,48 @@ from tqdm import tqdm
 from shared.files import written_whole
 
 
-def bar(total: int, done: int = 0, label: str = "") -> tqdm:
-    """A progress bar with rate and time left on stderr; silent when stderr is not a terminal."""
-    return tqdm(total=total, initial=done, desc=label, disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False)
+class Lines(tqdm):
+    """A bar for a terminal that does not say how wide it is: a line now and then, where a bar would be empty."""
+
+    told: float | None = None
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Writes a line where the last one is long enough ago; tqdm asks more often than it is time for one."""
+        now = time.monotonic()
+        self.told = now if self.told is None else self.told  # nothing is to be told at the beginning
+        if now - self.told > 0.9 * self.mininterval:  # tqdm's own clock may be a moment ahead
+            self.told = now
+            self.fp.write(" ".join(str(self).split()) + "\n")
+            self.fp.flush()
+
+    def clear(self, *_: Any, **__: Any) -> None:
+        """A line that is written stays."""
+
+
+def bar(total: int, done: int = 0, label: str = "", every: float = 10.0) -> tqdm:
+    """A progress bar with rate and time left on stderr; silent when stderr is not a terminal.
+
+    Args:
+        total: steps there are.
+        done: how many of them were done before.
+        label: the bar's name, as `training` or `baseline`.
+        every: seconds between two lines, on a terminal without a width.
+    """
+    options = {"total": total, "initial": done, "desc": label, "leave": False}
+    if not sys.stderr.isatty():
+        return tqdm(**options, disable=True)
+    if not _width():
+        form = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+        return Lines(**options, ncols=100, mininterval=every, maxinterval=every, bar_format=form)
+    return tqdm(**options, dynamic_ncols=True)
+
+
+def _width() -> int:
+    """Columns of the terminal behind stderr; 0 where it has none to tell (some containers' and editors')."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):  # no system's terminal: tqdm knows what to do
+        return 80
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

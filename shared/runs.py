@@ -1,39 +1,60 @@
-"""Run folders: runs/weekNN/<name> with config.json, metrics.jsonl, result.json, model.safetensors and pictures."""
+"""The life of a run, once for all weeks: begin or go on, baselines, the log and the best weights, the result, reload.
 
+    run = runs.begin(WEEK_NUMBER, cfg, free=("epochs", "max_steps", "lr"))
+    baselines = run.once("baselines", lambda: train_baselines(…))
+    best, last = run.follow(fit(cfg, …, run), keep=lambda: {"model": model.state_dict()})
+    return run.finish(best, last, device, count_parameters(model), baselines["rows"])
+
+A run is a folder, runs/weekNN/<name>: config.json, metrics.jsonl (a row an epoch), checkpoint.safetensors (where it
+stands), model.safetensors (its best weights), baselines.safetensors, result.json and pictures. Standard library only,
+up to where tensors are read and written.
+"""
+
+import json
 import platform
 import shlex
+import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from shared import cli
-from shared.errors import CourseError
-from shared.files import ROOT, write_json
+from shared import terminal
+from shared.errors import CourseError, Stopped
+from shared.files import ROOT, read_json, write_json, written_whole
 
 RUNS = ROOT / "runs"
-LIBRARIES = ("numpy", "torch", "torchvision", "lightning")
+LIBRARIES = ("numpy", "sklearn", "torch", "torchvision", "lightning", "transformers", "peft", "trl")
+CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+LEARNED = 0.01  # by so much a network must be better than a constant answer: a point of accuracy, 0.01 of a loss
+
+Row = dict[str, Any]
+"""A line of the log, or of a table: {name, params, seconds, val_accuracy, …}."""
 
 
-def create(week: int, config: cli.CommonConfig) -> Path:
+# ---------------------------------------------------------------- folders
+
+
+def create(week: int, cfg: Any) -> Path:
     """Makes the folder of a new run, with its config.json: --out, or the next number in runs/weekNN.
 
     Raises:
         CourseError: --out already holds a run (nothing is ever overwritten), or is no place for one.
     """
     try:
-        folder = _new_folder(week, config)
+        folder = _new_folder(week, cfg)
     except OSError as error:
         raise CourseError(f"cannot make a run folder: {error}. Choose another place with --out.") from None
-    write_json(folder / "config.json", asdict(config))
+    write_json(folder / "config.json", asdict(cfg))
     return folder
 
 
-def _new_folder(week: int, config: cli.CommonConfig) -> Path:
-    if config.out:
-        folder = Path(config.out)
+def _new_folder(week: int, cfg: Any) -> Path:
+    if cfg.out:
+        folder = Path(cfg.out)
         if (folder / "config.json").exists():
             raise CourseError(f"{folder} already holds a run: choose another --out, or go on with it by --resume.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +63,7 @@ def _new_folder(week: int, config: cli.CommonConfig) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name[:3]) for p in parent.iterdir() if p.name[:3].isdecimal()), default=0)
     while True:  # two trainings started at once race for a number; the second takes the next one
-        folder = parent / f"{number:03d}-{config.preset}"
+        folder = parent / f"{number:03d}-{cfg.preset}"
         try:
             folder.mkdir()
             return folder
@@ -50,56 +71,452 @@ def _new_folder(week: int, config: cli.CommonConfig) -> Path:
             number += 1
 
 
-def newest(week: int, file: str = "model.safetensors") -> Path:
-    """The week's run that was started last and holds `file`.
+def checkpoint_of(program: str) -> str:
+    """The file that tells where a program's run stands. Another one for each, so that `--resume` finds its own."""
+    return CHECKPOINT if program == "train" else f"{program}.safetensors"
+
+
+def call(week: int, program: str) -> str:
+    """How a program of a week is called: `./course train 3`, `./course run 3 price_forecast`."""
+    return f"./course {program} {week}" if program in ("train", "repeat") else f"./course run {week} {program}"
+
+
+def newest(week: int, file: str = MODEL, program: str = "train") -> Path:
+    """The week's run that was started last and holds `file`, which `program` makes.
 
     Raises:
         CourseError: there is none yet.
     """
-    found = (RUNS / f"week{week:02d}").glob(f"*/{file}")
-    runs = [path.parent for path in found if (path.parent / "config.json").is_file()]
-    if not runs:
-        raise CourseError(f"no run of week {week} with a {file} yet: `./course train {week}` makes one.")
-    return max(runs, key=lambda run: (run / "config.json").stat().st_mtime_ns)
+    found = [path.parent for path in (RUNS / f"week{week:02d}").glob(f"*/{file}")]
+    found = [folder for folder in found if (folder / "config.json").is_file()]
+    if not found:
+        raise CourseError(f"no run of week {week} with a {file} yet: `{call(week, program)}` makes one.")
+    return max(found, key=lambda folder: (folder / "config.json").stat().st_mtime_ns)
 
 
-def result(
-    week: int,
-    config: cli.CommonConfig,
-    *,
-    device: str,
-    dtype: str,
-    params: int,
-    seconds: float,
-    metrics: Mapping[str, float],
-    baseline: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What result.json holds. `metrics` and `baseline` use the same names (val_accuracy, …).
+def read_config(config_class: type, folder: Path) -> Any:
+    """The config that a run was started with, read back from its config.json.
+
+    Raises:
+        CourseError: the folder holds no run, or one of another program.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CourseError(
+            f"no run in {folder}: it has no config.json. Give --out another folder, or leave out --resume."
+        )
+    saved = read_json(path)
+    defaults = {field.name: getattr(config_class(), field.name) for field in fields(config_class)}
+    if not isinstance(saved, dict):
+        strange = ["not a table"]
+    else:
+        strange = [name for name, value in saved.items() if name not in defaults or not _fits(value, defaults[name])]
+    if strange:
+        raise CourseError(f"{path} is not of this program ({', '.join(strange)}). Start a new run without --resume.")
+    return config_class(**{name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()})
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value out of a JSON file is of the kind that the default is."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(_fits(item, default[0]) for item in value if default)
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return default is None or type(value) is type(default)
+
+
+# ---------------------------------------------------------------- a run
+
+
+def begin(week: int, cfg: Any, free: Sequence[str] = (), program: str = "train") -> "Run":
+    """A new run with its folder; or, with --resume, the one to go on with, whose whole config is written back.
 
     Args:
-        week, config: whose run it is.
-        device, dtype: what was computed on, and in which number format.
-        params: how many numbers were trained.
-        seconds: of training alone.
-        metrics: what was measured; baseline: the same for the trivial solution, with its name.
+        week, cfg: whose run it is.
+        free: which flags a resume may change. Any other that differs is refused by its name.
+        program: what to call to go on: train, or another program of the week.
+
+    Raises:
+        CourseError: the folder cannot be made or holds a run already; nothing to resume, or another run than this one.
     """
-    versions = {"python": platform.python_version()}
+    if not cfg.resume:
+        return Run(week, cfg, create(week, cfg), program=program)
+    from shared import checkpoint
+    from shared.config import as_typed, flag
+
+    folder = Path(cfg.out) if cfg.out else newest(week, checkpoint_of(program), program)
+    before = read_config(type(cfg), folder)
+    for field in fields(cfg):
+        name, was = field.name, getattr(before, field.name)
+        if name not in (*free, "out", "resume") and getattr(cfg, name) != was:
+            started = as_typed(name, was)
+            raise CourseError(f"{folder} was started with {started}: leave {flag(name)} out, or start a new run.")
+    path = folder / checkpoint_of(program)
+    state = checkpoint.load(path) if path.is_file() else {}
+    if state and state.get("week") != week:
+        raise CourseError(f"{path} is not of week {week}. Give --out a folder of runs/week{week:02d}.")
+    write_json(folder / "config.json", asdict(replace(cfg, out=before.out, resume=False)))
+    run = Run(week, cfg, folder, state, program)
+    run.before = asdict(before)
+    return run
+
+
+class Run:
+    """A training and its folder.
+
+    Attributes:
+        week, cfg: whose it is.
+        folder: where everything of it lies.
+        resumed_at: the step after which it goes on; None for a new run.
+        before: the flags that it had until it is gone on with; None for a new run.
+    """
+
+    before: dict[str, Any] | None = None
+
+    def __init__(
+        self, week: int, cfg: Any, folder: Path, state: dict[str, Any] | None = None, program: str = "train"
+    ) -> None:
+        self.week, self.cfg, self.folder, self.program = week, cfg, folder, program
+        self._state = state or {}
+        self.resumed_at = self._state.get("step", 0) if cfg.resume else None
+        self.metric, self.sign = "val_accuracy", 1  # the number of a row that decides, and whether more is better
+
+    def take_state(self) -> dict[str, Any]:
+        """What the checkpoint held; handed out once, so that the memory is free as soon as it is restored."""
+        state, self._state = self._state, {}
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keeps where the training stands, for --resume."""
+        from shared import checkpoint
+
+        checkpoint.save(self.folder / checkpoint_of(self.program), {"week": self.week, **state})
+
+    def stopped(self, what: str) -> Stopped:
+        """What to raise after Ctrl-C: what became of the work, and the command that goes on."""
+        where = f" --out {shlex.quote(str(self.folder))}" if self.cfg.out else ""
+        return Stopped(f"{what} `{call(self.week, self.program)}{terminal.mine()}{where} --resume` goes on.")
+
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` returns (tensors, numbers, rows), made once in the life of the run and kept in NAME.safetensors.
+
+        With a learner's own code (--mine) it is taken from an equal run of the reference, where there is one.
+
+        Raises:
+            Stopped: Ctrl-C was pressed meanwhile.
+        """
+        from shared import checkpoint
+
+        path = self.folder / f"{name}.safetensors"
+        if not path.is_file():
+            twin = self.twin() if terminal.mine() else None
+            if twin and (twin / path.name).is_file():
+                print(f"{name}: those of {_shown(twin)}, an equal run")
+                with written_whole(path) as temporary:
+                    shutil.copyfile(twin / path.name, temporary)
+            else:
+                try:
+                    made = make()
+                except KeyboardInterrupt:
+                    if not (self.folder / checkpoint_of(self.program)).is_file():
+                        self.save({"step": 0})
+                    raise self.stopped(f"stopped while the {name} were trained.") from None
+                checkpoint.save(path, {"week": self.week, **made})
+        return checkpoint.load(path)
+
+    def twin(self) -> Path | None:
+        """The newest finished run of the reference with the same flags, to compare a learner's own with."""
+        own = {"out": "", "resume": False}
+        flags = json.loads(json.dumps(asdict(self.cfg))) | own
+        found = (RUNS / f"week{self.week:02d}").glob("*/result.json")
+        found = [path for path in found if path.parent != self.folder and path.with_name("config.json").is_file()]
+        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            reference = " --mine" not in str(read_json(path).get("command"))
+            if reference and read_json(path.with_name("config.json")) | own == flags:
+                return path.parent
+        return None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The log so far."""
+        from shared.progress import read_metrics
+
+        path = self.folder / "metrics.jsonl"
+        return read_metrics(path) if path.is_file() else []
+
+    def follow(
+        self, rows: Iterable[Row], keep: Callable[[], dict[str, Any]], metric: str = "val_accuracy", higher: bool = True
+    ) -> tuple[Row, Row]:
+        """Writes the rows of a training to the log, tells of them now and then, and keeps the best weights.
+
+        Args:
+            rows: {epoch, step, train_loss, val_…, seconds}, as a week's `fit` yields them.
+            keep: what model.safetensors is to hold, called whenever a row is the best so far.
+            metric: the number of the row that decides; of equals the first is kept.
+            higher: whether more of it is better (an accuracy), or less (a loss).
+
+        Returns:
+            The best row and the last one, those of before a resume among them.
+
+        Raises:
+            CourseError: the run had come to its end before.
+        """
+        self.metric, self.sign = metric, 1 if higher else -1
+        with self.log() as log:
+            seen = self.rows
+            before = len(seen)
+            for row in rows:
+                log(row)
+                seen.append(row)
+                if self.best(seen) is row:
+                    self.save_model(keep())
+        if len(seen) == before and (not seen or (self.folder / "result.json").is_file()):
+            raise self.finished("give --epochs a larger number, or start a new run.")
+        return self.best(seen), seen[-1]
+
+    def finished(self, advice: str) -> CourseError:
+        """What to raise where a run had come to its end before; its flags are what they were."""
+        if self.before:  # nothing was trained with the flags of this call
+            write_json(self.folder / "config.json", self.before)
+        return CourseError(f"{self.folder} has already finished: {advice}")
+
+    @contextmanager
+    def log(self) -> Iterator[Callable[[Row], None]]:
+        """Yields log(row), which writes a row to metrics.jsonl and tells of it now and then.
+
+        `follow` is made of it. A library that keeps the loop to itself (Lightning, a Trainer) calls it from its hooks.
+        """
+        from tqdm import tqdm
+
+        from shared.progress import metrics_log
+
+        every = max(1, getattr(self.cfg, "epochs", 0) // 10)
+        with metrics_log(self.folder / "metrics.jsonl", self.resumed_at) as write:
+            if self.resumed_at is not None:
+                print(f"going on in {_shown(self.folder)} after step {self.resumed_at}")
+
+            def log(row: Row) -> None:
+                write(**row)
+                if row["epoch"] == 1 or row["epoch"] % every == 0:
+                    tqdm.write(in_words(row))
+
+            yield log
+
+    def save_model(self, what: Mapping[str, Any]) -> None:
+        """Writes model.safetensors: the weights to be used from now on, and what belongs to them."""
+        from shared import checkpoint
+
+        checkpoint.save(self.folder / MODEL, {"week": self.week, "config": asdict(self.cfg), **what})
+
+    def best(self, rows: Sequence[Row]) -> Row:
+        """The row with the best metric, the first of equals."""
+        return max(rows, key=lambda row: self.sign * row[self.metric])
+
+    def record(
+        self, metrics: Mapping[str, float], device: Any, params: int, seconds: float, baselines: Sequence[Row],
+        **also: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Writes result.json, and returns what it holds: for `finish`, and for programs that end otherwise."""
+        result = {
+            "week": self.week,
+            "command": terminal.typed(),
+            "data": self.cfg.data,
+            "seed": self.cfg.seed,
+            "device": device.name,
+            "dtype": device.dtype,
+            "params": params,
+            "seconds": round(seconds, 2),
+            "versions": versions(),
+            "metrics": dict(metrics),
+            "baselines": [dict(row) for row in baselines],
+            **also,
+        }
+        write_json(self.folder / "result.json", result)
+        return result
+
+    def finish(
+        self, best: Row, last: Row, device: Any, params: int, baselines: Sequence[Row], advice: str = "",
+        hints: Sequence[str] = (), **also: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Writes result.json and curves.png, and shows the result beside its baselines and where to go next.
+
+        Args:
+            best, last: what `follow` returned.
+            device: what was computed on; its `name` and `dtype` are noted.
+            params: how many numbers were trained.
+            baselines: rows {name, params, seconds, val_…}; the one without parameters is a constant answer.
+            advice: what to try where the network is no better than that.
+            hints: more lines for the end: what one can do with this run.
+            also: more for result.json.
+
+        Returns:
+            What result.json holds; the run's folder is under the key "run".
+        """
+        from shared.plots import curves
+
+        metrics = {self.metric: best[self.metric]}
+        metrics |= {f"last_{name}": value for name, value in last.items() if name.startswith("val_")}
+        result = self.record(metrics, device, params, last["seconds"], baselines, **also)
+        curves(self.folder / "curves.png", self.rows, self.metric)
+        print_table(result, self.metric)
+        print(f"(the weights of the best epoch on val, {best['epoch']}, are kept)")
+        constant = next((row for row in baselines if not row["params"]), None)
+        reached = best[self.metric]
+        if constant and reached != 1 and self.sign * reached <= self.sign * constant[self.metric] + LEARNED:
+            ours, theirs = (number(self.metric, row[self.metric]) for row in (best, constant))
+            print(
+                f"\nit has learned nothing: {self.metric.replace('_', ' ')} {ours}, {constant['name']} has {theirs}.",
+                advice,
+            )
+        if terminal.mine():
+            self.compare_with_reference()
+        where = f" --run {shlex.quote(str(self.folder))}" if self.cfg.out else ""
+        print(f"\nrun folder: {self.folder}\non the test set: ./course eval {self.week}{terminal.mine()}{where}")
+        for hint in hints:
+            print(hint.format(run=where))
+        return result | {"run": str(self.folder)}
+
+    def compare_with_reference(self) -> None:
+        """Says aloud when a learner's own code has come to the reference's result, to the last digit."""
+        twin = self.twin()
+        if twin is None:
+            print(f"\n(`./course train {self.week}` with the same flags trains the reference, to compare yours with)")
+        elif without_seconds(Run(self.week, self.cfg, twin).rows) == without_seconds(self.rows):
+            print(f"\nYour code has come to the reference's result, to the last digit of every row: {_shown(twin)}.")
+        else:
+            print(f"\nThese are not the reference's digits: compare metrics.jsonl here and in {_shown(twin)}.")
+
+
+def without_seconds(rows: Iterable[Row]) -> list[Row]:
+    """The rows of a log without what differs from run to run."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def _shown(folder: Path) -> str:
+    return folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)
+
+
+def versions() -> dict[str, str]:
+    """Of Python, and of the libraries that are in use."""
+    found = {"python": platform.python_version()}
     for library in LIBRARIES:
         if library in sys.modules:
             try:
-                versions[library] = version(library)
+                found[library] = version({"sklearn": "scikit-learn"}.get(library, library))
             except PackageNotFoundError:
-                versions[library] = "unknown"
-    return {
-        "week": week,
-        "command": shlex.join([*cli.command().split(), *sys.argv[1:]]),
-        "data": config.data,
-        "seed": config.seed,
-        "device": device,
-        "dtype": dtype,
-        "params": params,
-        "seconds": round(seconds, 2),
-        "versions": versions,
-        "metrics": dict(metrics),
-        "baseline": dict(baseline),
-    }
+                found[library] = "unknown"
+    return found
+
+
+# ---------------------------------------------------------------- numbers and tables
+
+
+def number(metric: str, value: float) -> str:
+    """An accuracy as a percentage, anything else with four decimals."""
+    return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
+
+
+def in_words(row: Row) -> str:
+    """A row of the log as a line: `epoch   3   train loss 0.1818   val loss 0.2425   val accuracy 92.80%`."""
+    told = [f"{name.replace('_', ' ')} {number(name, value)}" for name, value in row.items()
+            if name not in ("epoch", "step", "seconds")]  # fmt: skip
+    return "   ".join([f"epoch {row['epoch']:3d}", *told])
+
+
+def baseline(name: str, params: int, row: Row) -> Row:
+    """The row of a trained baseline: its name, its size, and what the last (or best) row of its training says."""
+    scores = {name: value for name, value in row.items() if name in ("val_accuracy", "val_loss")}
+    return {"name": name, "params": params, "seconds": round(row["seconds"], 2), **scores}
+
+
+def constant_answer(labels: Any, metric: str = "val_accuracy") -> Row:
+    """The baseline that needs no network: the commonest of the labels (N,), always. No constant does better."""
+    import numpy as np
+
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    return {"name": "always the same answer", "params": 0, "seconds": 0.0, metric: float(counts.max() / counts.sum())}
+
+
+def contestants(result: Mapping[str, Any]) -> list[Row]:
+    """A result.json as rows of one table: this network first, then its baselines."""
+    ours = {"name": "this network", "params": result["params"], "seconds": result["seconds"], **result["metrics"]}
+    return [ours, *result["baselines"]]
+
+
+def print_table(result: Mapping[str, Any], metric: str) -> None:
+    """The result beside its baselines."""
+    rows = [row for row in contestants(result) if metric in row]
+    width = max(24, *(len(row["name"]) + 2 for row in rows))
+    print(f"\n{'':{width}s}{metric.replace('_', ' '):>14s}{'parameters':>13s}{'seconds':>10s}")
+    for row in rows:
+        line = f"{row['name']:{width}s}{number(metric, row[metric]):>14s}"
+        print(line + (f"{row['params']:>13,}{row['seconds']:>10.1f}" if row["params"] else ""))
+
+
+# ---------------------------------------------------------------- a trained run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that can be used: its config, what `keep` had put into model.safetensors, and its baselines (or {})."""
+
+    week: int
+    folder: Path
+    config: Any
+    saved: dict[str, Any]
+    baselines: dict[str, Any]
+
+    def fill(self, model: Any, weights: Any) -> Any:
+        """The model with these weights, in evaluation mode where it has one; CourseError where they do not fit."""
+        try:
+            model.load_state_dict(weights)
+        except (RuntimeError, ValueError, KeyError):
+            raise CourseError(
+                f"{self.folder / MODEL} does not hold the network that it describes. Train again, or use another run."
+            ) from None
+        return model.eval() if hasattr(model, "eval") else model
+
+    def scored(
+        self, scores: Mapping[str, float], theirs: Mapping[str, float], out: Path | None = None
+    ) -> dict[str, Any]:
+        """The result with scores on test: of the network, and of its baselines by name.
+
+        Args:
+            scores: {test_accuracy: …}; its first name is that of the baselines' score.
+            theirs: {name of a baseline: score}; one that has no row yet gets one.
+            out: the folder whose result.json is written, where this is the run's own test part.
+        """
+        metric, result = next(iter(scores)), read_json(self.folder / "result.json")
+        rows = {row["name"]: row for row in result["baselines"]}
+        for name, score in theirs.items():
+            rows[name] = {**rows.get(name, {"name": name, "params": 0, "seconds": 0.0}), metric: score}
+        result |= {"metrics": result["metrics"] | dict(scores), "baselines": list(rows.values())}
+        if out:
+            write_json(out / "result.json", result)
+        return result
+
+
+def load(week: int, config_class: type, folder: str | Path = "", finished: bool = False) -> Trained:
+    """The trained run in a folder; without one, the week's newest.
+
+    Raises:
+        CourseError: there is none, it is of another week, or (`finished`) it has not come to its end.
+    """
+    from shared import checkpoint
+
+    found = Path(folder) if folder else newest(week)
+    saved = checkpoint.load(found / MODEL)
+    cfg = saved.get("config")
+    if (
+        saved.get("week") != week
+        or not isinstance(cfg, dict)
+        or not cfg.keys() <= {f.name for f in fields(config_class)}
+    ):
+        raise CourseError(
+            f"{found / MODEL} is not a network of week {week}. Give --run a folder of runs/week{week:02d}."
+        )
+    if finished and not (found / "result.json").is_file():
+        goes_on = f"./course train {week} --out {shlex.quote(str(found))} --resume"
+        raise CourseError(f"{found} has not been trained to its end: `{goes_on}` goes on.")
+    path = found / "baselines.safetensors"
+    return Trained(week, found, config_class(**cfg), saved, checkpoint.load(path) if path.is_file() else {})

@@ -1,13 +1,15 @@
 """Pictures: written whole, small, closed, and readable for everybody."""
 
+import contextlib
 import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
+from programs import assert_picture
 
 from shared import plots
-from shared.plots import COLOURS, INK, PAPER, band, figure, images
+from shared.plots import COLOURS, INK, PAPER, band, curves, figure, images
 
 
 def open_figures():
@@ -83,6 +85,62 @@ def test_band_is_the_mean_with_smallest_and_largest(tmp_path):
 def test_band_refuses_runs_of_different_length(tmp_path):
     with pytest.raises(ValueError, match="shorter"), figure(tmp_path / "a.png") as (_, axes):
         band(axes, np.array([1, 2]), [[0, 4], np.array([1.0])], "uneven")
+
+
+ROWS = [
+    {"epoch": 1, "step": 9, "train_loss": 0.9, "val_loss": 0.8, "val_accuracy": 0.25, "seconds": 1.0},
+    {"epoch": 2, "step": 18, "train_loss": 0.5, "val_loss": 0.7, "val_accuracy": 0.5, "seconds": 2.0},
+    {"epoch": 3, "step": 20, "train_loss": 0.3, "val_loss": 0.75, "val_accuracy": 0.375, "seconds": 3.0},
+]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of what is drawn."""
+    found, real = [], plots.figure
+
+    @contextlib.contextmanager
+    def figure(path, **options):
+        with real(path, **options) as (drawing, axes):
+            found.extend(axes)
+            yield drawing, axes
+
+    monkeypatch.setattr(plots, "figure", figure)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("metric", "title", "numbers"),
+    [
+        ("val_accuracy", "Validation accuracy (%)", [25, 50, 37.5]),
+        ("val_loss", "Validation loss", [0.8, 0.7, 0.75]),
+        ("val_top5_accuracy", "Validation top5 accuracy (%)", [90, 80, 70]),
+    ],
+)
+def test_curves_show_both_losses_and_the_metric(tmp_path, drawn, metric, title, numbers):
+    rows = [row | {"val_top5_accuracy": share} for row, share in zip(ROWS, (0.9, 0.8, 0.7), strict=True)]
+    curves(tmp_path / "curves.png", rows, metric)
+    left, right = drawn
+    assert {line.get_label(): list(line.get_ydata()) for line in left.lines} == {
+        "training": [0.9, 0.5, 0.3], "validation": [0.8, 0.7, 0.75],
+    }  # fmt: skip
+    assert [list(line.get_ydata()) for line in right.lines] == [numbers]
+    assert all(list(line.get_xdata()) == [1, 2, 3] for axes in drawn for line in axes.lines)
+    assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("Loss", title)
+    assert [axes.get_xlabel() for axes in drawn] == ["epoch", "epoch"]
+    assert_picture(tmp_path / "curves.png")
+
+
+def test_curves_of_one_epoch_can_be_seen(tmp_path, drawn):
+    curves(tmp_path / "curves.png", ROWS[:1])
+    assert all(line.get_marker() == "o" for axes in drawn for line in axes.lines)
+    assert_picture(tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_epochs_are_whole_numbers(tmp_path, drawn, epochs):
+    curves(tmp_path / "curves.png", ROWS[:epochs])
+    assert all(axes.get_xticks().size and np.all(axes.get_xticks() % 1 == 0) for axes in drawn)
 
 
 def test_images_have_no_axes_and_keep_their_pixels(tmp_path):

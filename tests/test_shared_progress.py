@@ -1,11 +1,13 @@
-"""The bar and the metrics log."""
+"""The bar, the lines where there is no room for one, and the metrics log."""
 
 import io
 import json
+import os
 import sys
 
 import pytest
 
+from shared import progress
 from shared.progress import bar, metrics_log, read_metrics
 
 
@@ -19,24 +21,96 @@ class Terminal(io.StringIO):
         return True
 
 
+class Clock:
+    """Seconds of ours, for our lines and for tqdm's own clock."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)  # no thread that looks at the real one
+
+
+@pytest.fixture
+def stderr(monkeypatch):
+    """stderr(columns) is a terminal of so many columns; of none where it does not say (0) or is no real one (None)."""
+
+    def make(columns=None):
+        written = Terminal()
+        if columns is not None:
+            written.fileno = lambda: 2
+            monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 0)))
+        monkeypatch.setattr(sys, "stderr", written)
+        return written
+
+    return make
+
+
 def test_bar_is_silent_when_not_on_a_terminal(monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
-    with bar(3, label="training") as progress:
+    with bar(3, label="training") as shown:
         for _ in range(3):
-            progress.update()
-        progress.set_postfix(loss="0.1")
+            shown.update()
+        shown.set_postfix(loss="0.1")
     assert written.getvalue() == ""
 
 
-def test_bar_on_a_terminal_goes_on_where_the_run_stopped(monkeypatch):
-    written = Terminal()
-    monkeypatch.setattr(sys, "stderr", written)
-    with bar(8, done=4, label="training") as progress:
-        progress.set_postfix(loss="0.1234")
+def test_bar_on_a_terminal_goes_on_where_the_run_stopped(stderr):
+    written = stderr()
+    with bar(8, done=4, label="training") as shown:
+        shown.set_postfix(loss="0.1234")
     assert "training:  50%" in written.getvalue()
     assert "4/8" in written.getvalue()
     assert "loss=0.1234" in written.getvalue()
+    assert "\n" not in written.getvalue(), "it stays in its line"
+
+
+def test_bars_bear_their_names(stderr):
+    written = stderr()
+    for name in ("training", "baseline: logistic regression", "peer"):
+        with bar(2, label=name) as shown:
+            shown.update()
+        assert f"{name}:   0%" in written.getvalue()
+
+
+def test_a_terminal_without_a_width_gets_a_line_now_and_then(stderr, monkeypatch):
+    written, clock = stderr(0), Clock(monkeypatch)
+    with bar(100, label="training", every=10.0) as shown:
+        shown._time = lambda: clock.now  # tqdm's
+        shown.start_t = shown.last_print_t = clock.now
+        for step in range(1, 101):
+            clock.now += 0.5
+            shown.update()
+            if step % 10 == 0:
+                shown.set_postfix({"loss": f"{1 / step:.4f}"})  # an epoch's end is no reason for a line of its own
+    lines = written.getvalue().splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"training: {n} of 100" for n in (20, 40, 60, 80, 100)]
+    assert lines[1] == "training: 40 of 100, 2.00it/s, 00:30 left, loss=0.0333"
+    assert "\r" not in written.getvalue()
+
+
+def test_what_takes_a_moment_gets_no_line(stderr, monkeypatch, capsys):
+    written, clock = stderr(0), Clock(monkeypatch)
+    with bar(3, done=1, label="baseline") as shown:
+        for _ in range(2):
+            clock.now += 1
+            shown.update()
+            shown.set_postfix(loss="0.1")
+            shown.write("epoch 1")  # as the log's rows are told
+    assert written.getvalue() == "" and capsys.readouterr().out == "epoch 1\n" * 2
+
+
+@pytest.mark.parametrize("trouble", [OSError("no terminal behind it"), ValueError("closed")])
+def test_a_terminal_that_cannot_be_asked_gets_a_bar(stderr, monkeypatch, trouble):
+    written = stderr(0)
+
+    def refuse(number):
+        raise trouble
+
+    monkeypatch.setattr(os, "get_terminal_size", refuse)
+    with bar(8, done=4, label="training"):
+        pass
+    assert "training:  50%" in written.getvalue()
 
 
 def test_every_line_is_on_disk_at_once(path):

@@ -1,0 +1,77 @@
+"""What tests of programs share: configs as typed, refusals, gradients, what a run has left."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared import cli, runs
+from shared.errors import CourseError
+from shared.files import ROOT
+
+
+def config(program, *flags):
+    """What `./course train N FLAGS` (or another program, a module) runs with."""
+    week = getattr(program, "WEEK_NUMBER", None)
+    return cli.parse(program.Config, getattr(program, "PRESETS", None), list(map(str, flags)), week=week)
+
+
+def refused(call, *arguments) -> str:
+    """The one line that call(*arguments) is refused with."""
+    with pytest.raises(CourseError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def refused_flags(program, *flags) -> str:
+    """The one line that these flags of a program are refused with, before it does anything."""
+    return refused(config, program, *flags)
+
+
+def started(module: str, *flags, **environment) -> subprocess.CompletedProcess:
+    """`python -m module flags` as a process of its own, with one thread."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-P", "-m", module, *map(str, flags)]
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8")
+
+
+def assert_picture(path: Path, side: int = 200) -> None:
+    """The file is a PNG of some size with something on it."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG" and min(image.size) > side
+        assert len(image.convert("RGB").getcolors(1_000_000)) > 10, f"{path} is next to empty"
+
+
+def rows(folder: Path) -> list[dict]:
+    """A run's log without the seconds."""
+    from shared.progress import read_metrics
+
+    return runs.without_seconds(read_metrics(Path(folder) / "metrics.jsonl"))
+
+
+def tensors(path: Path) -> dict[str, bytes]:
+    """{name: bytes} of everything in a safetensors file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+
+
+def gradients(function, *inputs, seed: int = 0):
+    """The output of function(*inputs), and the gradients of the inputs that want one, under a random upstream gradient.
+
+    A sum's upstream gradient is all ones: under it the gradient of a softmax is 0, and many a wrong one looks right.
+    """
+    import torch
+
+    output = function(*inputs)
+    first = output if isinstance(output, torch.Tensor) else output[0]
+    upstream = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed), dtype=first.dtype)
+    wanted = [x for x in inputs if isinstance(x, torch.Tensor) and x.requires_grad]
+    return output, torch.autograd.grad(first, wanted, upstream.to(first.device), allow_unused=True)
