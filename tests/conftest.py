@@ -6,6 +6,7 @@
 import ipaddress
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
@@ -42,7 +43,7 @@ def pytest_configure(config):
             exercise.use(plan.folder(exercise.number_of(folder.name)), folder)
         except CourseError as error:
             raise pytest.UsageError(str(error)) from None
-    elif record:
+    elif record and not hasattr(config, "workerinput"):  # of several processes the one that hears of all tests
         config.pluginmanager.register(Recorder(Path(record) / "tests.json"))
 
 
@@ -93,6 +94,23 @@ def devices():
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """ctrl_c(n) presses Ctrl-C at the n-th step from now of a training that keeps its state (no baseline's)."""
+    from shared.loop import Loop
+
+    left, real = {"steps": 0}, Loop.add
+
+    def add(self, loss):
+        real(self, loss)
+        left["steps"] -= self.run is not None
+        if self.run and left["steps"] == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Loop, "add", add)
+    return lambda steps: left.update(steps=steps)
+
+
 @pytest.fixture(scope="session")
 def device(request):
     """The name of a device: every test that takes it runs on "cpu", and again on "cuda" where there is one."""
@@ -103,6 +121,22 @@ def pytest_collection_modifyitems(items):
     """Puts the number of its piece into each exercise test's JUnit report, where `./course check` reads it."""
     for item in items:
         item.user_properties += [("exercise", mark.args[0]) for mark in item.iter_markers("exercise")]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes test side by side (`-n 2`): which tests stay in one of them.
+
+    Those of a week, so that its imports (16 s for Lightning) and its trained runs are paid once; else those of a file.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWeek(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            week = re.search(r"test_(week\d\d)|test_contract.*\[(week\d\d)", nodeid)
+            return (week[1] or week[2]) if week else nodeid.partition("::")[0]
+
+    return ByWeek(config, log)
 
 
 class Recorder:

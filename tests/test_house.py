@@ -89,6 +89,55 @@ def test_imports_between_weeks(path):
     assert not foreign, "a week imports shared and libraries, no other week; shared imports no week"
 
 
+def modules() -> dict[str, Path]:
+    """{shared.runs: its file, …} of the course's own modules."""
+    own = [path for path in PROGRAMS if path.relative_to(ROOT).parts[0] in ("shared", *plan.FOLDERS)]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in own}
+
+
+def imported_modules(tree: ast.AST, known: dict[str, Path]) -> set[str]:
+    """Which of the course's own modules a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & known.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    known = modules()
+    waiting = {name: imported_modules(tree_of(path), known) - {name} for name, path in known.items()}
+    while free := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    assert not waiting, "these import each other in a circle, or something that does"
+
+
+def test_a_circle_is_found():
+    known = {"shared.a": ROOT, "shared.b": ROOT, "shared": ROOT}
+    text = "from shared import a\ndef f():\n    import shared.b"
+    assert imported_modules(ast.parse(text), known) == {"shared", "shared.a", "shared.b"}
+
+
+@every([path for path in PROGRAMS if path.relative_to(ROOT).parts[0] in plan.FOLDERS])
+def test_no_flag_is_inherited_only_to_be_refused(path):
+    assert "Suppress" not in path.read_text(encoding="utf-8"), "inherit from a config without that flag"
+
+
+LINES = {"train.py": 450, "eval.py": 120, "fit": 60}
+"""What a reader takes in at once. The life of a run is shared's (CONTRIBUTING.md)."""
+
+
+@every([path for path in PROGRAMS if path.name in LINES and path.parent.name in plan.FOLDERS])
+def test_the_training_is_seen_at_once(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES[path.name]
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef) and node.name == "fit":
+            assert node.end_lineno - node.lineno + 1 <= LINES["fit"], "a loop is one screen"
+
+
 @every([ROOT / week / "__init__.py" for week in WEEKS])
 def test_a_weeks_init_imports_the_plan_alone(path):
     assert imports(tree_of(path)) == {"shared.plan"}
@@ -226,6 +275,23 @@ def test_lesson_has_a_picture_of_its_own_and_no_gaps(week):
     text = (ROOT / week / "README.md").read_text(encoding="utf-8")
     assert re.search(r"!\[[^\]]+\]\(figures/[^)]+\.png\)", text), "a picture, with words for those who cannot see it"
     assert not re.search(r"\b(TODO|TBD|FIXME|coming soon)\b", text)
+
+
+@pytest.mark.parametrize("week", WEEKS)
+def test_lesson_begins_with_what_to_start_and_is_no_longer_than_it_may_be(week):
+    text = (ROOT / week / "README.md").read_text(encoding="utf-8")
+    box = re.search(r"\A# [^\n]+\n+((?:>[^\n]*\n)+)", text)
+    assert box and f"./course train {int(week[4:6])}" in box[1], "a box under the title, with the command to start now"
+    prose = re.sub(r"(?m)^\|.*$", "", re.sub(r"(?s)```.*?```", "", text))
+    assert len(prose.split()) <= 4000, "tables and code apart"
+    assert (ROOT / week / "RESULTS.md").is_file()
+
+
+@pytest.mark.parametrize("week", WEEKS)
+def test_markers_of_the_results_come_in_pairs(week):
+    text = (ROOT / week / "RESULTS.md").read_text(encoding="utf-8")
+    begins = re.findall(r"<!-- ([^/][^>]*?) -->", text)
+    assert begins and begins == re.findall(r"<!-- /([^>]*?) -->", text) and len(set(begins)) == len(begins)
 
 
 # Pages

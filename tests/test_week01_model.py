@@ -8,8 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from programs import config, refused
 
-from week01_numpy_mlp import gates, model, optim
+from shared import checkpoint
+from week01_numpy_mlp import bench, gates, model, optim
 from week01_numpy_mlp.fast import FastMLP
 from week01_numpy_mlp.model import MLP, Linear, MeanSquaredError, Perceptron, ReLU, Sigmoid, SoftmaxCrossEntropy, Tanh
 
@@ -537,3 +539,74 @@ def test_no_hidden_layer_is_logistic_regression(rng):
     reference = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, labels)
     p = reference.predict_proba(x)
     assert loss == pytest.approx(-np.log(p[np.arange(300), labels]).mean(), abs=1e-6)
+
+
+# ---------------------------------------------------------------- what a checkpoint holds
+
+OPTIMIZERS = {
+    "sgd": optim.SGD,
+    "momentum": lambda params: optim.SGD(params, momentum=0.9, weight_decay=0.01),
+    "adam": lambda params: optim.Adam(params, weight_decay=0.01),
+}
+
+
+@pytest.mark.parametrize("network", [MLP, FastMLP])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_state_that_is_put_back_goes_on_bit_for_bit(optimizer, network, rng, tmp_path):
+    """Also through a file, and where both have been somewhere else meanwhile."""
+    x, labels = rng.random((6, 16, 30), dtype=np.float32), rng.integers(0, 5, (6, 16))
+    mlp = network((30, 20, 5), dropout=0.3, rng=np.random.default_rng(1))
+    steps = OPTIMIZERS[optimizer](mlp.params)
+
+    def train(which):
+        for i in which:
+            mlp.loss_and_gradient(x[i].copy(), labels[i])
+            steps.step(mlp.grads, 0.01)
+        return mlp.params.tobytes(), mlp.rng.random()
+
+    train(range(3))
+    checkpoint.save(tmp_path / "state", {"model": mlp.state_dict(), "optimizer": steps.state_dict()})
+    went_on = train(range(3, 6))
+    state = checkpoint.load(tmp_path / "state", "numpy")
+    mlp.load_state_dict(state["model"])
+    steps.load_state_dict(state["optimizer"])
+    assert train(range(3, 6)) == went_on
+
+
+def test_a_state_of_another_network_is_refused():
+    with pytest.raises(ValueError, match=r"^78 parameters, and this network has 81$"):
+        MLP((9, 6, 3)).load_state_dict(MLP((9, 7, 1)).state_dict())
+
+
+# ---------------------------------------------------------------- bench (here, where the other libraries are loaded)
+
+
+@pytest.fixture
+def contestants():
+    for other in ("sklearn", "torch", "threadpoolctl"):
+        pytest.importorskip(other)
+
+
+def test_bench_times_everybody(contestants, capfd):
+    (rows,) = bench.main(config(bench, "--preset", "smoke")).values()
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    assert rows.keys() == {
+        "floor", "fast.py", "model.py", "model.py, f64", "scikit-learn", "torch", "torch, sliced", "per sample",
+    }  # fmt: skip
+    for name, row in rows.items():
+        assert 0 < row["best"] <= row["median"], name
+        assert row["ratio"] == pytest.approx(rows["torch"]["process"] / row["process"])
+        assert f"| {name} | {512 / row['best']:,.0f} | {row['best']:.4g} |" in output
+    share = rows["floor"]["best"] / rows["fast.py"]["best"]
+    assert f"fast.py runs at {share:.0%} of the floor" in output
+    assert rows["per sample"]["best"] > 5 * rows["fast.py"]["best"], "one example at a time cannot be close"
+
+
+def test_bench_with_batches_that_are_larger_than_the_slow_loops_share(contestants):
+    flags = ("--images", 300, "--batch-sizes", 300, "--rounds", 1, "--threads", 1)
+    (rows,) = bench.main(config(bench, *flags)).values()
+    assert rows["per sample"]["best"] > rows["fast.py"]["best"] > 0
+    assert refused(bench.main, config(bench, "--images", 100)) == (
+        "--images 100: must be at least a batch, and --batch-sizes one number or more."
+    )

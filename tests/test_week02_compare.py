@@ -1,45 +1,23 @@
-"""Week 2's question, and its other measuring programs: compare, bench and repeat."""
+"""Week 2's question, and its other measuring program: compare and bench."""
 
-import json
 import statistics
-from dataclasses import fields, replace
-from itertools import pairwise
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from programs import assert_picture, config, refused, refused_flags
 
-from shared import cli
+from shared import trials
 from shared.device import Device
 from shared.errors import CourseError, Stopped
-from shared.files import read_json, write_json
-from week02_cnn import bench, compare, data, repeat, train
+from shared.files import read_json
+from week02_cnn import bench, compare, data, train
 from week02_cnn.model import ConvNet, ConvNetConfig, count_parameters, flops, parameters
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")  # they would print on stderr
 CPU = Device("cpu", "float32", "asked for")
-
-
-def config(*flags, program=compare):
-    """What `./course run 2 compare FLAGS` (or another program) runs with."""
-    return cli.parse(program.Config, program.PRESETS, list(map(str, flags)))
-
-
-def refused(main, cfg) -> str:
-    """The one line that main(cfg) is refused with."""
-    with pytest.raises(CourseError) as caught:
-        main(cfg)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def assert_picture(path: Path):
-    with Image.open(path) as image:
-        image.load()
-        assert image.format == "PNG" and min(image.size) > 200
-        assert len(image.convert("RGB").getcolors(256)) > 10, f"{path} is next to empty"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +39,7 @@ def compared(tiny, tmp_path_factory):
 
 
 def smoke(tiny, out, *flags):
-    return config("--preset", "smoke", "--data", tiny, "--out", out, "--batch-size", 8, *flags)
+    return config(compare, "--preset", "smoke", "--data", tiny, "--out", out, "--batch-size", 8, *flags)
 
 
 # ---------------------------------------------------------------- shapes of equal cost
@@ -98,7 +76,7 @@ def test_the_reference_itself_is_one_of_the_shapes():
 @pytest.mark.parametrize("kind", ["flops", "params"])
 @pytest.mark.parametrize("preset", ["quick", "full"])
 def test_the_presets_compare_at_least_four_shapes(kind, preset):
-    cfg = config("--preset", preset)
+    cfg = config(compare, "--preset", preset)
     shapes = compare.shapes_at(kind, ConvNetConfig(cfg.depth, cfg.width), cfg.depths)
     assert len(set(shapes)) >= 4 and min(cfg.depths) < cfg.depth < max(cfg.depths) and cfg.seeds >= 3
 
@@ -149,73 +127,92 @@ def test_numbers_are_mean_and_spread_of_trainings_by_hand(compared, tiny):
     assert (line["test_accuracy"], line["test_accuracy_std"]) == (statistics.mean(test), statistics.stdev(test))
 
 
+def no_training(*_):
+    pytest.fail("trained again")
+
+
 def test_a_second_call_trains_nothing_and_says_the_same(compared, tiny, monkeypatch, capfd):
     result, out = compared
-    monkeypatch.setattr(compare, "train_once", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(compare, "train_once", no_training)
     assert compare.main(smoke(tiny, out)) == result
     assert compare.main(smoke(tiny, out, "pool")) == result, "the other parts' tables stay"
     output, errors = capfd.readouterr()
     assert errors == ""
     *_, last = output.split("### ")
-    assert last.startswith("How the image is halved\n\n") and last.count("\n| pool ") == 3
+    assert last.startswith("How the image is halved\n\n*`") and last.count("\n| pool ") == 3
     for line in result["pool"]:
         numbers = f"| {line['val_accuracy']:.2%} ± {100 * line['val_accuracy_std']:.2f} |"
         assert any(row.startswith(f"| {line['name']} |") and numbers in row for row in last.splitlines())
 
 
-def test_other_flags_are_other_trainings(compared, tiny):
+def test_other_flags_are_other_trainings(compared, tiny, monkeypatch):
+    """Where and how it is computed changes no result; all else is trained anew."""
     _, out = compared
-    rows, images = compare.load_rows(out / "trainings.json"), data.load(str(tiny))
-    for flags in ((), ("--jobs", 2, "--threads", 2, "--device", "cpu")):
-        assert not compare.missing("flops", smoke(tiny, out, *flags), images, rows)
-    for flags in (("--epochs", 2), ("--lr", 0.05), ("--seed", 5), ("--batch-size", 4), ("--max-steps", 2)):
-        assert len(compare.missing("flops", smoke(tiny, out, *flags), images, rows)) == 4, flags
-    assert len(compare.missing("flops", smoke(tiny, out, "--seeds", 3), images, rows)) == 2, "only the third seed"
+    monkeypatch.setattr(compare, "train_once", no_training)
+    compare.main(smoke(tiny, out, "flops", "--threads", 2, "--device", "cpu"))
+    for flags in (
+        ("--epochs", 2),
+        ("--lr", 0.05),
+        ("--seed", 5),
+        ("--batch-size", 4),
+        ("--max-steps", 2),
+        ("--seeds", 3),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="trained again"):
+            compare.main(smoke(tiny, out, "flops", *flags))
 
 
-def fake_row(cfg, images, **found):
-    """A training that takes no time."""
-    shape = train.shape(cfg, len(images.classes), images.side)
-    row = {"recipe": compare.recipe(cfg), "diverged": False, "params": parameters(shape), "flops": flops(shape)}
-    row |= {"receptive_field": 9, "train_loss": 1.0, "val_accuracy": 0.5, "test_accuracy": 0.5, "seconds": 1.0}
-    return row | {"val_curve": [0.5]} | found
+def fake(done, **found):
+    """A train_once that takes no time, notes the flags, and returns what `found` says of a recipe."""
+
+    def train_once(where, flags, threads):
+        cfg = train.Config(**flags)
+        shape = train.shape(cfg, 3, 32)
+        done.append(flags)
+        row = {"diverged": False, "params": parameters(shape), "flops": flops(shape), "receptive_field": 9}
+        row |= {"train_loss": 1.0, "val_accuracy": 0.5, "test_accuracy": 0.5, "seconds": 1.0, "val_curve": [0.5]}
+        return row | {name: value(cfg) for name, value in found.items()}
+
+    return train_once
 
 
 def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path, tiny, monkeypatch, capfd):
     done = []
 
-    def train_once(cfg, images):
-        if len(done) == 3:
+    def third(cfg):
+        if len(done) == 4:
             raise KeyboardInterrupt
-        done.append(compare.key(cfg))
-        return fake_row(cfg, images)
+        return 0.5
 
-    monkeypatch.setattr(compare, "train_once", train_once)
-    with pytest.raises(Stopped) as caught:
+    monkeypatch.setattr(compare, "train_once", fake(done, val_accuracy=third))
+    with pytest.raises(Stopped, match=r"^stopped with 1 training to go; the same command goes on\.$"):
         compare.main(smoke(tiny, tmp_path, "flops"))
-    assert str(caught.value) == f"stopped; 3 trainings are kept in {tmp_path}. The same command goes on."
-    assert len(read_json(tmp_path / "trainings.json")) == 3 and not (tmp_path / "compare.json").exists()
-    done, before = [], done
+    assert not (tmp_path / "compare.json").exists()
+    before, again = done[:3], []
+    monkeypatch.setattr(compare, "train_once", fake(again))
     assert list(compare.main(smoke(tiny, tmp_path, "flops"))) == ["flops"]
-    assert len(done) == 1 and not set(done) & set(before)
+    assert len(again) == 1 and again[0] not in before
     assert capfd.readouterr().err == ""
 
 
 def test_without_batch_norm_the_learning_rate_is_chosen_on_val(tmp_path, tiny, monkeypatch):
     """0.01 is best on val, 0.1 on test and by the loss: it is 0.01 that all seeds are trained with."""
-
-    def train_once(cfg, images):
-        good = cfg.lr == 0.01
-        return fake_row(cfg, images, val_accuracy=0.6 if good else 0.5, test_accuracy=0.4 if good else 0.9)
-
-    monkeypatch.setattr(compare, "train_once", train_once)
+    done = []
+    val, test = (lambda cfg: 0.6 if cfg.lr == 0.01 else 0.5), (lambda cfg: 0.4 if cfg.lr == 0.01 else 0.9)
+    monkeypatch.setattr(compare, "train_once", fake(done, val_accuracy=val, test_accuracy=test))
     flags = ("--preset", "smoke", "--data", tiny, "--out", tmp_path, "--lrs", 0.1, 0.01, 0.001)
-    lines = compare.main(config("norm", *flags))["norm"]
+    lines = compare.main(config(compare, "norm", *flags))["norm"]
     assert [(line["name"], line["lr"], line["seeds"]) for line in lines if line["depth"] == 3] == [
         ("depth 3, batch norm", 0.1, 2), ("depth 3, none, same lr", 0.1, 2), ("depth 3, none, its best lr", 0.01, 2),
     ]  # fmt: skip
-    used = {(row["recipe"]["lr"], row["recipe"]["seed"]) for row in read_json(tmp_path / "trainings.json")}
+    used = {(flags["lr"], flags["seed"]) for flags in done}
     assert used == {(0.1, 0), (0.1, 1), (0.01, 0), (0.01, 1), (0.001, 0)}, "one seed to search, all of them to report"
+
+
+def test_where_the_usual_rate_is_the_best_one_it_is_shown_once(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(compare, "train_once", fake([]))
+    lines = compare.main(smoke(tiny, tmp_path, "norm"))["norm"]
+    assert [line["name"] for line in lines if line["depth"] == 3] == ["depth 3, batch norm", "depth 3, none"]
 
 
 def test_what_diverges_is_told_of_and_never_chosen(tmp_path, tiny, capfd):
@@ -229,84 +226,65 @@ def test_what_diverges_is_told_of_and_never_chosen(tmp_path, tiny, capfd):
     )
     assert by_name["depth 3, none, its best lr"]["lr"] == 0.01
     assert by_name["depth 3, none, its best lr"]["diverged"] == 0
-    assert "| depth 3, none, same lr (diverged: 2 of 2) | 8 | 1e+30 |" in output
+    assert "| depth 3, none, same lr | 8 | 1e+30 |" in output and "| NaN |  |  |  | 2 (2 diverged) |" in output
     assert_picture(tmp_path / "norm.png")
 
 
 def test_deep_networks_are_those_that_batch_norm_is_taken_from(tiny):
     images = data.load(str(tiny))
-    found = compare.variants("norm", config("--data", tiny), images, {})
+    found = compare.variants("norm", config(compare, "--data", tiny), images)
     assert {one.depth for one in found.values()} == {6, 9, 16}
-    widths = {one.depth: one.width for one in compare.variants("flops", config("--data", tiny), images, {}).values()}
+    same = compare.variants("flops", config(compare, "--data", tiny), images)
+    widths = {one.depth: one.width for one in same.values()}
     assert all(one.width == widths[one.depth] for one in found.values()), "at equal FLOPs"
 
 
-def test_two_processes_compute_what_one_does(compared, tiny, tmp_path, capfd):
-    lines = compare.main(smoke(tiny, tmp_path, "params", "--jobs", 2))["params"]
-    assert capfd.readouterr().err == ""
-    without_time = [{name: value for name, value in line.items() if "seconds" not in name} for line in lines]
-    for line, expected in zip(without_time, compared[0]["params"], strict=True):
-        assert line.items() <= expected.items()
+def test_a_training_can_be_sent_to_another_process():
+    """That two processes give what one gives, tests/test_shared_trials.py shows; here: ours can be handed over."""
+    from multiprocessing.reduction import ForkingPickler
+
+    assert len(ForkingPickler.dumps(partial(compare.train_once, "cpu"))) < 1000
 
 
 @pytest.mark.parametrize(
     ("program", "flags", "line"),
     [
-        (compare, ("depth",), "unknown part 'depth': choose from flops, params, norm, dropout, pool, all."),
-        (compare, ("--seeds", 0), "--seeds, --jobs and --threads must be at least 1."),
-        (compare, ("--depths", 2), "--depth 2: must be at least 3, one convolution for each stage."),
-        (compare, ("--lrs", 0), "--lr 0.0: must be a number above 0."),
-        (compare, ("--data", "no/such"), "--data no/such: no such file or folder, nor one of sample, cifar10."),
+        (compare, ("depth",), "depth: must be one of flops, params, norm, dropout, pool, all."),
+        (compare, ("--seeds", 0), "--seeds 0: must be at least 1."),
+        (compare, ("--depths", 3, 2), "--depths 2: must be at least 3."),
+        (compare, ("--lrs", 0), "--lrs 0: must be above 0."),
         (compare, ("--preset", "huge"), "unknown preset 'huge': choose one of smoke, quick, full."),
-        (bench, ("speed",), "unknown part 'speed': choose from step, conv, time_to."),
-        (bench, ("--rounds", 0), "--rounds, --steps and --threads must be at least 1."),
-        (bench, ("--target", 70),
-         "--target must be a share of 1 such as 0.7, --limit above 0, and --images 0 (all) or more."),
-        (repeat, ("--seeds", 0), "--seeds 0: must be at least 1."),
-        (repeat, ("--optimizer", "muon"), "--optimizer muon: choose one of sgd, adamw."),
-    ],
-)  # fmt: skip
-def test_bad_input_is_one_line_and_exit_code_2(program, flags, line, monkeypatch, capfd):
-    monkeypatch.setattr("sys.argv", [f"week02_cnn/{program.__name__.rpartition('.')[2]}.py", *map(str, flags)])
-    with pytest.raises(SystemExit) as caught:
-        cli.run(program.main, program.Config, program.PRESETS)
-    assert caught.value.code == 2
-    assert capfd.readouterr() == ("", f"error: {line}\n")
-
-
-@pytest.mark.parametrize("content", ['{"a": 1}', "[1, 2]", '[{"seed": 1}]'])
-def test_a_file_that_is_not_compares_own(tmp_path, tiny, content):
-    (tmp_path / "trainings.json").write_text(content, encoding="utf-8")
-    path = tmp_path / "trainings.json"
-    assert refused(compare.main, smoke(tiny, tmp_path)) == (
-        f"{path} does not hold trainings of compare. Give --out another folder."
-    )
-    assert path.read_text(encoding="utf-8") == content
-
-
-@pytest.mark.parametrize(
-    ("program", "common"),
-    [
-        (compare, {"--data", "--device", "--seed", "--out", "--preset"}),
-        (bench, {"--data", "--device", "--seed", "--preset"}),
-        (repeat, {"--data", "--device", "--seed", "--out", "--preset"}),
+        (bench, ("speed",), "speed: must be one of step, conv, time_to."),
+        (bench, ("--rounds", 0), "--rounds 0: must be at least 1."),
+        (bench, ("--target", 70), "--target 70: must be above 0, at most 1."),
     ],
 )
-def test_help_names_the_common_flags_that_mean_something(program, common, monkeypatch, capfd):
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("sys.argv", ["program.py", "--help"])
-    with pytest.raises(SystemExit) as caught:
-        cli.run(program.main, program.Config, program.PRESETS)
-    assert caught.value.code == 0
-    starts = {line.split()[1] for line in capfd.readouterr().out.splitlines() if line.startswith("│ --")}
-    assert starts & {f"--{field.name}" for field in fields(cli.CommonConfig)} == common
+def test_bad_flags_are_one_line(program, flags, line):
+    assert refused_flags(program, *flags) == line
+
+
+def test_compare_refuses_data_that_are_not_there_and_empty_lists(tmp_path):
+    line = "--data no/such: no such file or folder, nor one of sample, cifar10."
+    assert refused(compare.main, config(compare, "--data", "no/such")) == line
+    line = "--depths and --lrs need at least one number each."
+    assert refused(compare.main, replace(config(compare), depths=())) == line
+
+
+def test_a_file_that_is_not_compares_own(compared, tiny, tmp_path):
+    cfg = smoke(tiny, tmp_path)
+    flags = trials.over_seeds({"": compare.recipe(compare.base(cfg, dropout=0.0))}, [0])["", 0]
+    path = tmp_path / f"{trials.key(flags)}.json"
+    path.write_text('{"a": 1}', encoding="utf-8")
+    line = f"{path} is not a training of this program. Delete it, or choose another --out."
+    assert refused(compare.main, smoke(tiny, tmp_path, "dropout")) == line
+    assert path.read_text(encoding="utf-8") == '{"a": 1}'
 
 
 # ---------------------------------------------------------------- bench
 
 
 def test_bench_times_everybody(capfd):
-    result = bench.main(config("--preset", "smoke", program=bench))
+    result = bench.main(config(bench, "--preset", "smoke"))
     output, errors = capfd.readouterr()
     assert errors == "" and list(result) == ["step, 1 threads", "conv, 1 threads"]
     step, conv = result.values()
@@ -315,24 +293,13 @@ def test_bench_times_everybody(capfd):
     assert peak == pytest.approx(2 * 2048**3 / step["matrix product"]["best"] / 1e9)
     for name in ("ours, channels_last", "ours, NCHW"):
         row = step[name]
-        assert 0 < row["best"] <= row["median"] and row["cpu"] > 0
-        assert row["images_per_second"] == 16 / row["best"]
+        assert 0 < row["best"] <= row["median"] and row["process"] > 0
+        assert row["per_second"] == 16 / row["best"]
         assert row["share_of_peak"] == pytest.approx(3 * 16 * cost / row["best"] / 1e9 / peak)
-        assert row["ratio"] == step["ours, NCHW"]["best"] / row["best"]
-        assert f"| {name} | {row['images_per_second']:.0f} |" in output
-    assert conv["loops, 1 x 8 x 16 x 16"]["ratio"] > 5, "an output at a time cannot be close"
+        assert f"| {name} | {row['per_second']:.0f} |" in output
+    assert step["ours, NCHW"]["ratio"] == 1
+    assert conv["loops, 1 x 8 x 16 x 16"]["ratio"] < 0.2, "an output at a time cannot be close"
     assert len(conv) == 5
-
-
-def test_everybody_takes_turns_and_the_first_round_does_not_count():
-    order = []
-
-    def work(name):
-        order.append(name)
-        return torch.zeros(1)
-
-    result = bench.race({name: lambda name=name: work(name) for name in "ab"}, rounds=3)
-    assert order == ["a", "b"] * 4 and result.keys() == {"a", "b"}
 
 
 def test_flops_are_those_that_torch_counts():
@@ -387,45 +354,10 @@ def test_bench_time_to_races_both_by_the_same_loop(tiny, monkeypatch, capfd):
     monkeypatch.setattr(bench, "time_to", lambda cfg, target, minutes, images, model, device: {
         "seconds": None if cfg.epochs == 2 else 3.0, "epochs": len(images.train), "best": cfg.lr, "stopped": "?",
     })  # fmt: skip
-    (result,) = bench.main(config(*flags, program=bench)).values()
+    (result,) = bench.main(config(bench, *flags)).values()
     output, _ = capfd.readouterr()
     assert result.keys() == {"ours", "resnet18"}
     assert (result["ours"]["best"], result["resnet18"]["best"]) == (train.Config.lr, 0.05)
     assert result["ours"]["epochs"] == 24, "as many training images as --images says, of every class alike"
     assert result["resnet18"]["params"] == count_parameters(small(3))
     assert output.endswith("resnet18 takes more than 10.0 x as long\n")
-
-
-# ---------------------------------------------------------------- repeat
-
-
-def test_repeat_reports_mean_and_spread_of_several_seeds(tmp_path, tiny, capfd):
-    flags = ("--preset", "smoke", "--data", tiny, "--batch-size", 8, "--seeds", 2, "--out", tmp_path / "out")
-    summary = repeat.main(config(*flags, program=repeat))
-    output, errors = capfd.readouterr()
-    assert errors == ""
-    saved = read_json(tmp_path / "out" / "repeat.json")
-    assert [run["seed"] for run in saved["runs"]] == [0, 1]
-    assert summary.keys() == {"this network", "week 1's kind of network", "logistic regression"}
-    for name, of in (
-        ("this network", lambda run: run["metrics"]),
-        ("week 1's kind of network", lambda run: run["baseline"]["mlp"]),
-        ("logistic regression", lambda run: run["baseline"]),
-    ):
-        for metric in ("val_accuracy", "test_accuracy"):
-            values = [of(run)[metric] for run in saved["runs"]]
-            assert summary[name][metric] == (statistics.mean(values), statistics.stdev(values))
-        val, test = (f"{mean:.2%} ± {100 * std:.2f}" for mean, std in list(summary[name].values())[:2])
-        assert f"| {name} | {val} | {test} |" in output
-    for seed in (0, 1):
-        one = read_json(tmp_path / "out" / f"seed{seed}" / "result.json")
-        assert one["seed"] == seed and one["metrics"] == saved["runs"][seed]["metrics"]
-
-
-def test_progress_of_a_comparison_is_json_that_any_program_reads(compared):
-    rows = json.loads((compared[1] / "trainings.json").read_text(encoding="utf-8"))
-    assert len({json.dumps(row["recipe"], sort_keys=True) for row in rows}) == len(rows)
-    assert all(len(row["val_curve"]) == 1 and row["threads"] == 1 and row["device"] == "cpu" for row in rows)
-    assert all(a["recipe"] != b["recipe"] for a, b in pairwise(rows))
-    write_json(compared[1] / "copy.json", rows)
-    assert compare.load_rows(compared[1] / "copy.json") == compare.load_rows(compared[1] / "trainings.json")

@@ -178,8 +178,10 @@ def test_max_pool_equals_torch(size, stride, rng):
 def test_of_equal_values_the_first_gets_the_gradient():
     """After a ReLU whole windows are 0. An average of the gradient over all equal ones would not be what torch does."""
     x = torch.zeros(1, 1, 4, 4, requires_grad=True)
-    model.max_pool2d(x, 2).sum().backward()
-    expected = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).repeat(2, 2)[None, None]
+    upstream = torch.tensor([[[[1.5, -2.0], [0.5, 3.0]]]])
+    model.max_pool2d(x, 2).backward(upstream)
+    expected = torch.zeros(1, 1, 4, 4)
+    expected[..., ::2, ::2] = upstream  # each window's first value, none of the other three
     close(x.grad, expected, "the gradient of x, where all values of a window are equal,")
 
 

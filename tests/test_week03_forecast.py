@@ -5,8 +5,8 @@ import itertools
 import json
 import math
 import os
+import shlex
 import signal
-import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,24 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from programs import assert_picture, config, refused, refused_flags
 
-from shared import checkpoint, cli
-from shared.errors import CourseError, Stopped
+from shared import checkpoint, cli, runs
+from shared.errors import Stopped
 from shared.files import read_json
-from week03_lstm import forecast, forecast_pictures, forecast_scores, series
-from week03_lstm.forecast import Config, Forecaster
-from week03_lstm.series import Prices, Scaler
+from week03_lstm import price_drawing, price_forecast, price_scores, price_series, train
+from week03_lstm.price_forecast import Config, Forecaster
+from week03_lstm.price_series import Prices, Scaler
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")  # they would print on stderr
-
-
-def refused(call, *arguments, **options) -> str:
-    """The one line that a call is refused with."""
-    with pytest.raises(CourseError) as caught:
-        call(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def write(path: Path, text: str, encoding="utf-8") -> str:
@@ -57,7 +49,7 @@ def save(prices: Prices, path: Path) -> str:
 def small(data: str, *flags) -> Config:
     """A config that trains in a second."""
     usual = ["--data", data, "--window", 5, "--hidden", 6, "--folds", 2, "--epochs", 3]
-    return cli.parse(Config, forecast.PRESETS, list(map(str, [*usual, *flags])))
+    return config(price_forecast, *usual, *flags)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +62,14 @@ def own(tmp_path_factory):
 def run(own, tmp_path_factory):
     """The folder of a small finished run on it, two seeds. Tests read it."""
     out = tmp_path_factory.mktemp("run") / "run"
-    forecast.main(small(own, "--seeds", 2, "--out", out))
+    price_forecast.main(small(own, "--seeds", 2, "--out", out))
     return out
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For tests that look at the numbers alone."""
+    monkeypatch.setattr(price_drawing, "draw", lambda *_: [])
 
 
 # ---------------------------------------------------------------- reading prices
@@ -79,7 +77,7 @@ def run(own, tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "first", "last"), [("sp500", 1228.099976, 2506.850098), ("nasdaq", 2208.05, 6635.28)])
 def test_bundled_prices(name, first, last):
-    prices = series.load_prices(name)
+    prices = price_series.load_prices(name)
     assert (prices.name, len(prices), prices.notes) == (name, 5031, ())
     assert (str(prices.dates[0]), str(prices.dates[-1])) == ("1999-01-04", "2018-12-31")
     assert prices.close[[0, -1]] == pytest.approx([first, last], abs=1e-2)
@@ -87,7 +85,7 @@ def test_bundled_prices(name, first, last):
 
 
 def test_the_sample_is_the_sp500():
-    assert series.load_prices("sample").name == "sp500"
+    assert price_series.load_prices("sample").name == "sp500"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +102,7 @@ def test_the_sample_is_the_sp500():
     ],
 )
 def test_a_csv_of_ones_own(tmp_path, text):
-    prices = series.load_prices(write(tmp_path / "own.csv", text))
+    prices = price_series.load_prices(write(tmp_path / "own.csv", text))
     assert [str(day) for day in prices.dates] == ["2020-01-30", "2020-01-31", "2020-02-03"]
     assert prices.close.tolist() == [1, 2.5, 3] and prices.notes == ()
 
@@ -149,27 +147,27 @@ def test_a_csv_of_ones_own(tmp_path, text):
 )
 def test_a_csv_with_something_wrong(tmp_path, text, line):
     path = write(tmp_path / "own.csv", text)
-    assert refused(series.load_prices, path) == f"{path}: {line}"
+    assert refused(price_series.load_prices, path) == f"{path}: {line}"
 
 
 def test_ten_days_are_no_gap(tmp_path):
-    assert len(series.load_prices(write(tmp_path / "own.csv", "date,close\n2020-01-30,1\n2020-02-09,2\n"))) == 2
+    assert len(price_series.load_prices(write(tmp_path / "own.csv", "date,close\n2020-01-30,1\n2020-02-09,2\n"))) == 2
 
 
 def test_what_is_no_file_or_no_text(tmp_path):
-    assert refused(series.load_prices, "dax") == "--data dax: no such file, nor one of sp500, nasdaq."
-    assert "no such file" in refused(series.load_prices, str(tmp_path))
+    assert refused(price_series.load_prices, "dax") == "--data dax: no such file, nor one of sp500, nasdaq."
+    assert "no such file" in refused(price_series.load_prices, str(tmp_path))
     path = tmp_path / "own.csv"
     path.write_bytes(b"date,close\n\xff\xfe,1\n")
-    assert refused(series.load_prices, str(path)).startswith(f"{path}: not a readable text file in UTF-8")
-    assert refused(series.load_prices, "sp500", "fill") == "--gaps fill: choose refuse or drop."
+    assert refused(price_series.load_prices, str(path)).startswith(f"{path}: not a readable text file in UTF-8")
+    assert refused(price_series.load_prices, "sp500", "fill") == "--gaps fill: choose refuse or drop."
 
 
 @pytest.mark.parametrize("empty", ["", " ", "NaN", "null", "N/A", "0", "-3", "-"])
 def test_rows_without_a_price_are_dropped_if_asked(tmp_path, empty):
     path = write(tmp_path / "own.csv", f"date,close\n2020-01-30,1\n2020-01-31,{empty}\n2020-02-01,3\n")
-    assert "1 row without a price above 0, the first is line 3" in refused(series.load_prices, path)
-    prices = series.load_prices(path, gaps="drop")
+    assert "1 row without a price above 0, the first is line 3" in refused(price_series.load_prices, path)
+    prices = price_series.load_prices(path, gaps="drop")
     assert prices.close.tolist() == [1, 3]
     assert prices.notes == ("left out 1 of 3 rows: they have no price above 0",)
 
@@ -181,7 +179,7 @@ def test_the_order_of_time(tmp_path):
         ((3, 2, 1, 0), ("the newest price came first: turned round",)),
         ((1, 0, 3, 2), ("dates out of order: sorted",)),
     ):
-        prices = series.load_prices(write(tmp_path / "own.csv", "date,close\n" + "".join(rows[i] for i in order)))
+        prices = price_series.load_prices(write(tmp_path / "own.csv", "date,close\n" + "".join(rows[i] for i in order)))
         assert prices.close.tolist() == [10, 11, 12, 13] and prices.notes == notes
 
 
@@ -191,20 +189,20 @@ def test_the_order_of_time(tmp_path):
 def test_windows_by_hand():
     dates = np.datetime64("2020-01-01") + np.arange(6)
     prices = Prices("six", dates, np.array([1.0, 2, 3, 6, 3, 12]))
-    levels, returns = (series.windows(prices, 2, target) for target in ("levels", "returns"))
+    levels, returns = (price_series.windows(prices, 2, target) for target in ("levels", "returns"))
     assert levels.features[:, :, 0].tolist() == [[2, 3], [3, 6], [6, 3]]
     assert returns.features[:, :, 0].tolist() == [[1, 0.5], [0.5, 1], [1, -0.5]]
     assert levels.targets.tolist() == [6, 3, 12] and returns.targets.tolist() == [1, -0.5, 3]
     for rows in (levels, returns):
         assert rows.last.tolist() == [3, 6, 3] and rows.close.tolist() == [6, 3, 12]
         assert (rows.dates == dates[3:]).all()
-    assert len(series.windows(prices, 5, "levels")) == len(series.windows(prices, 50, "returns")) == 0
+    assert len(price_series.windows(prices, 5, "levels")) == len(price_series.windows(prices, 50, "returns")) == 0
 
 
 def test_no_window_reaches_across_a_pause():
     prices = walk(60)
     dates = prices.dates + np.where(np.arange(60) >= 30, 20, 0)  # 21 days between prices 29 and 30
-    whole, broken = (series.windows(replace(prices, dates=d), 5, "returns") for d in (prices.dates, dates))
+    whole, broken = (price_series.windows(replace(prices, dates=d), 5, "returns") for d in (prices.dates, dates))
     assert len(whole) == 54 and len(broken) == 54 - 6
     kept = [row for row, day in enumerate(range(6, 60)) if not day - 6 < 30 <= day]
     assert (broken.features == whole.features[kept]).all() and (broken.close == whole.close[kept]).all()
@@ -212,8 +210,8 @@ def test_no_window_reaches_across_a_pause():
 
 def test_folds_walk_forward():
     prices = walk(500)
-    rows = series.windows(prices, 9, "returns")  # 490
-    folds = series.folds(prices, rows, 4)
+    rows = price_series.windows(prices, 9, "returns")  # 490
+    folds = price_series.folds(prices, rows, 4)
     assert [fold.test for fold in folds] == [slice(246 + 61 * k, 246 + 61 * (k + 1)) for k in range(4)]
     assert folds[-1].test.stop == len(rows)
     for fold in folds:
@@ -223,29 +221,31 @@ def test_folds_walk_forward():
 
 
 def test_too_few_prices_says_how_many_are_needed():
-    line = refused(lambda n: series.folds(walk(n), series.windows(walk(n), 20, "levels"), 5), 100)
+    line = refused(lambda n: price_series.folds(walk(n), price_series.windows(walk(n), 20, "levels"), 5), 100)
     assert line == (
         "walk: 100 prices give 79 windows of 20 days and the day after; 5 folds need 200, from 221 prices. "
         "Give more prices, or a smaller --window or --folds."
     )
     for n, right in ((220, False), (221, True)):
         prices = walk(n)
-        rows = series.windows(prices, 20, "levels")
-        assert len(series.folds(prices, rows, 5)) == 5 if right else refused(series.folds, prices, rows, 5)
-    assert "8 prices give 0 windows" in refused(series.folds, walk(8), series.windows(walk(8), 20, "levels"), 1)
+        rows = price_series.windows(prices, 20, "levels")
+        assert len(price_series.folds(prices, rows, 5)) == 5 if right else refused(price_series.folds, prices, rows, 5)
+    assert "8 prices give 0 windows" in refused(
+        price_series.folds, walk(8), price_series.windows(walk(8), 20, "levels"), 1
+    )
 
 
 def test_a_price_that_never_moves():
     prices = walk(300)
     prices.close[226:] = 7.0  # the second test block begins with day 227
-    rows = series.windows(prices, 5, "returns")
-    assert refused(series.folds, prices, rows, 2) == (
+    rows = price_series.windows(prices, 5, "returns")
+    assert refused(price_series.folds, prices, rows, 2) == (
         "walk: the price never moves from 2010-08-16 to 2010-10-27: no errors to compare."
     )
 
 
 def test_scaler_knows_the_training_windows_alone():
-    rows = series.windows(walk(), 5, "levels")
+    rows = price_series.windows(walk(), 5, "levels")
     scaler = Scaler.fit(rows.features[:100])
     scaled = scaler.scale(rows.features[:100])
     assert scaled.mean() == pytest.approx(0) and scaled.std() == pytest.approx(1)
@@ -260,11 +260,11 @@ def test_the_future_changes_nothing_in_the_past(target):
     cfg = small("walk")
 
     def everything(prices):
-        rows, returns = series.windows(prices, 5, target), series.windows(prices, 5, "returns")
-        fold = series.folds(prices, rows, 2)[0]
-        with forecast.StopRequest() as stop:
-            done, log = forecast.train_once(cfg, rows, fold, target, 0, "cpu", stop)
-        free = forecast_scores.baselines(returns, fold)
+        rows, returns = price_series.windows(prices, 5, target), price_series.windows(prices, 5, "returns")
+        fold = price_series.folds(prices, rows, 2)[0]
+        with price_forecast.StopRequest() as stop:
+            done, log = price_forecast.train_once(cfg, rows, fold, target, 0, "cpu", stop)
+        free = price_scores.baselines(returns, fold)
         return rows, fold, Scaler.fit(rows.features[fold.train]), free, done["forecast"], log
 
     rows, fold, scaler, free, ours, log = everything(prices)
@@ -288,7 +288,7 @@ def test_the_future_changes_nothing_in_the_past(target):
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (5, 10), (10, 10), (520, 1000), (1355, 2505)])
 def test_wilson_by_its_definition(right, n):
     """Each end is a share p from which what was seen is just 1.96 standard deviations away."""
-    low, high = forecast_scores.wilson(right / n, n)
+    low, high = price_scores.wilson(right / n, n)
     for end, sign in ((low, 1), (high, -1)):
         assert right / n - end == pytest.approx(sign * 1.96 * np.sqrt(end * (1 - end) / n))
     assert 0 <= low < high <= 1
@@ -304,10 +304,10 @@ def test_diebold_mariano_by_its_definition():
         for i, j in itertools.product(range(250), repeat=2)
     )
     expected = d.mean() / np.sqrt(covariance / 250**2)
-    statistic, p = forecast_scores.diebold_mariano(ours, theirs)
+    statistic, p = price_scores.diebold_mariano(ours, theirs)
     assert statistic == pytest.approx(expected) and p == pytest.approx(math.erfc(abs(expected) / math.sqrt(2)))
-    assert forecast_scores.diebold_mariano(theirs, ours) == pytest.approx((-statistic, p))
-    assert forecast_scores.diebold_mariano(ours, ours) == (0.0, 1.0)
+    assert price_scores.diebold_mariano(theirs, ours) == pytest.approx((-statistic, p))
+    assert price_scores.diebold_mariano(ours, ours) == (0.0, 1.0)
 
 
 def test_diebold_mariano_keeps_its_promise():
@@ -315,35 +315,35 @@ def test_diebold_mariano_keeps_its_promise():
     rng, called = np.random.default_rng(0), 0
     for _ in range(400):
         noise = rng.normal(size=501)
-        called += forecast_scores.diebold_mariano(noise[1:] + 0.5 * noise[:-1], np.zeros(500))[1] < 0.05
+        called += price_scores.diebold_mariano(noise[1:] + 0.5 * noise[:-1], np.zeros(500))[1] < 0.05
     assert 0.03 < called / 400 < 0.10
 
 
 def test_score_of_forecasts_that_can_be_checked_by_hand():
     last, close = np.array([10.0, 10, 10, 10]), np.array([11.0, 9, 10, 13])
-    row = forecast_scores.score(np.array([11.0, 11, 11, 11]), last, close, last)
+    row = price_scores.score(np.array([11.0, 11, 11, 11]), last, close, last)
     assert row["mae"] == pytest.approx((0 + 2 + 1 + 2) / 4) and row["mae_ratio"] == pytest.approx(5 / 5)
     assert row["rmse"] == pytest.approx(1.5) and row["rmse_ratio"] == pytest.approx(1.5 / np.sqrt(11 / 4))
     assert row["direction"] == pytest.approx(2 / 3), "the day without a move does not count"
-    assert forecast_scores.score(close, last, close, last)["direction"] == 1
-    still = forecast_scores.score(last, last, close, last)
+    assert price_scores.score(close, last, close, last)["direction"] == 1
+    still = price_scores.score(last, last, close, last)
     assert (still["direction"], still["mae_ratio"], still["dm_last_p"]) == (None, 1, 1)
 
 
 def test_shifted_finds_the_day():
     close = walk(300).close
     for late in (-1, 0, 1, 3):
-        correlations = forecast_scores.shifted(np.roll(close, late)[5:-5], close[5:-5])
+        correlations = price_scores.shifted(np.roll(close, late)[5:-5], close[5:-5])
         assert len(correlations) == 11 and int(np.argmax(correlations)) - 5 == late
         assert max(correlations) == pytest.approx(1)
-    assert forecast_scores.shifted(np.full(300, 7.0), close) == [0.0] * 11
+    assert price_scores.shifted(np.full(300, 7.0), close) == [0.0] * 11
 
 
 def test_baselines_are_what_they_say():
     prices = walk(400, phi=0.5)
-    rows = series.windows(prices, 5, "returns")
-    fold = series.folds(prices, rows, 2)[1]
-    found = forecast_scores.baselines(rows, fold)
+    rows = price_series.windows(prices, 5, "returns")
+    fold = price_series.folds(prices, rows, 2)[1]
+    found = price_scores.baselines(rows, fold)
     assert (found["last price"] == rows.last[fold.test]).all()
     assert found["drift"] == pytest.approx(rows.last[fold.test] * (1 + rows.targets[fold.train].mean()))
     today = rows.features[:, -1, 0]
@@ -357,7 +357,7 @@ def rows_of(dm=0.0, p=0.5, ratio=1.0, right=0.5, drift=(0.0, 0.5), seeds=2):
         "mae": 1.0, "rmse": 1.0, "mae_ratio": ratio, "rmse_ratio": 1.0, "direction": right,
         "dm_last": dm, "dm_last_p": p, "dm_drift": drift[0], "dm_drift_p": drift[1],
     }  # fmt: skip
-    return forecast_scores.summary([one] * seeds)
+    return price_scores.summary([one] * seeds)
 
 
 def said(returns=None, levels=None, drift=None, up=0.5, shift=0):
@@ -366,11 +366,11 @@ def said(returns=None, levels=None, drift=None, up=0.5, shift=0):
         "days_with_a_move": 1000, "up_days": up, "shift": {}, "new_prices": {"share": 0.0, "mae_ratio_elsewhere": 1.1},
     }  # fmt: skip
     if returns:
-        found["all"] |= {"returns": returns, forecast_scores.BLINDFOLD: rows_of()}
+        found["all"] |= {"returns": returns, price_scores.BLINDFOLD: rows_of()}
     if levels:
         found["all"]["levels"] = levels
         found["shift"]["levels"] = np.eye(11)[5 + shift].tolist()
-    return " ".join(forecast_scores.verdict(found, "LSTM"))
+    return " ".join(price_scores.verdict(found, "LSTM"))
 
 
 def test_the_verdict_says_what_came_out():
@@ -383,7 +383,7 @@ def test_the_verdict_says_what_came_out():
     assert "better than drift" in text
     assert "right on 60.0% of the days (56.9% to 63.0%): better than a coin, better than always saying up" in text
     assert "beats" not in said(rows_of(dm=-3, p=0.2, ratio=0.9)), "better by chance is not better"
-    one_of_two = forecast_scores.summary([better["seeds"][0], rows_of()["seeds"][0]])
+    one_of_two = price_scores.summary([better["seeds"][0], rows_of()["seeds"][0]])
     assert "does NOT beat the last price:" in said(one_of_two), "nor is one lucky seed"
     assert "it is worse: its mean error is 9.0 times as large" in said(levels=rows_of(dm=9, p=0.0, ratio=9.0))
     assert "no different from a coin, worse than always saying up" in said(rows_of(), up=0.55)
@@ -400,35 +400,35 @@ def test_the_network_sees_its_window(kind):
     torch.manual_seed(0)
     model = Forecaster(kind, 8)
     x = torch.randn(3, 7, 1, requires_grad=True)
-    model(x)[1].backward()
+    model(x)[1].backward(torch.tensor(-1.7))
     assert (x.grad[1] != 0).all() and (x.grad[[0, 2]] == 0).all()
 
 
 def test_the_weights_of_the_best_epoch_are_kept():
-    rows = series.windows(walk(), 5, "returns")
-    fold = series.folds(walk(), rows, 1)[0]
+    rows = price_series.windows(walk(), 5, "returns")
+    fold = price_series.folds(walk(), rows, 1)[0]
     scaler = Scaler.fit(rows.features[fold.train])
     cfg = small("walk", "--epochs", 30, "--patience", 3, "--lr", 0.05)
     torch.manual_seed(0)
     model = Forecaster("gru", 8)
-    log = list(forecast.fit(cfg, model, rows, fold, scaler, seed=0))
+    log = list(price_forecast.fit(cfg, model, rows, fold, scaler, seed=0))
     losses = [row["val_loss"] for row in log]
     best = int(np.argmin(losses))
     assert len(log) == best + 1 + 3 < 30, "stopped three epochs after the best one"
-    inputs, targets = forecast.tensors(rows, fold.val, scaler, torch.device("cpu"))
+    inputs, targets = price_forecast.tensors(rows, fold.val, scaler, torch.device("cpu"))
     with torch.no_grad():
         assert float(torch.nn.functional.mse_loss(model(inputs), targets)) == losses[best]
 
 
-def test_it_learns_where_there_is_something_to_learn(tmp_path, capsys, device):
+def test_it_learns_where_there_is_something_to_learn(tmp_path, capsys, device, no_pictures):
     """Returns that follow the day before's (no market has such): far better than the last price, and it says so."""
     data = save(walk(600, phi=0.8), tmp_path / "follow.csv")
     cfg = small(data, "--target", "returns", "--folds", 1, "--seeds", 2, "--epochs", 15, "--lr", 0.02)
-    result = forecast.main(replace(cfg, device=device, out=str(tmp_path / "run")))
+    result = price_forecast.main(replace(cfg, device=device, out=str(tmp_path / "run")))
     scores = result["all"]
     assert result["metrics"]["test_mae_ratio"] == scores["returns"]["mae_ratio"] < 0.8
     assert scores["returns"]["mae_ratio"] == pytest.approx(scores["AR(1)"]["mae_ratio"], abs=0.1)
-    assert scores["returns"]["direction"] > 0.65 and scores[forecast_scores.BLINDFOLD]["mae_ratio"] > 0.95
+    assert scores["returns"]["direction"] > 0.65 and scores[price_scores.BLINDFOLD]["mae_ratio"] > 0.95
     printed = capsys.readouterr().out
     assert "LSTM on returns beats the last price" in printed and "better than a coin" in printed
     assert f"device: {device}, float32" in printed
@@ -436,11 +436,11 @@ def test_it_learns_where_there_is_something_to_learn(tmp_path, capsys, device):
 
 def test_a_random_walk_is_not_beaten(run):
     for target in ("returns", "levels"):
-        assert forecast_scores.judged(read_json(run / "result.json")["all"][target], "last") >= 0
+        assert price_scores.judged(read_json(run / "result.json")["all"][target], "last") >= 0
 
 
 def test_too_large_steps_get_one_line(own, tmp_path):
-    line = refused(forecast.main, small(own, "--lr", "1e30", "--out", tmp_path / "run"))
+    line = refused(price_forecast.main, small(own, "--lr", "1e30", "--out", tmp_path / "run"))
     assert line == "the loss became inf in epoch 1. Try --lr 0.01."
 
 
@@ -449,28 +449,28 @@ def test_too_large_steps_get_one_line(own, tmp_path):
 
 def test_a_run_leaves_everything_it_should(run, own):
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "metrics.jsonl", "result.json", "forecasts.safetensors", "forecasts.csv", "shifted_price.png",
-        "error_over_folds.png",
+        "config.json", "metrics.jsonl", "result.json", "price_forecast.safetensors", "forecasts.csv",
+        "shifted_price.png", "error_over_folds.png",
     }  # fmt: skip
     result = read_json(run / "result.json")
     assert (result["week"], result["data"], result["device"], result["dtype"]) == (3, own, "cpu", "float32")
-    assert result["params"] == 4 * 6 * (1 + 6 + 2) + 6 + 1
-    assert result["baseline"]["name"] == "last price" and result["baseline"]["test_mae_ratio"] == 1
+    assert result["params"] == 4 * 6 * (1 + 6 + 2) + 6 + 1 and result["versions"]["torch"]
+    *_, last = result["baselines"]
+    assert [row["name"] for row in result["baselines"]] == ["AR(1)", "drift", "last price"]
+    assert last["params"] == 0 and last["test_mae_ratio"] == 1
     assert set(result["all"]) == {"last price", "drift", "AR(1)", "returns", "levels", "its mean return"}
     assert len(result["fits"]) == 2 * 2 * 2 and len(result["all"]["levels"]["seeds"]) == 2
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 1 + sum(fit["epochs"] for fit in result["fits"].values())))
     for name in ("shifted_price.png", "error_over_folds.png"):
-        with Image.open(run / name) as image:
-            image.load()
-            assert image.format == "PNG" and min(image.size) > 200
+        assert_picture(run / name)
         assert (run / name).stat().st_size < 150_000
 
 
 def test_the_scores_are_those_of_the_csv(run, own):
     """forecasts.csv, read by itself, gives the numbers of result.json; its prices are those of the file."""
-    result, table = read_json(run / "result.json"), forecast_pictures.read_forecasts(run / "forecasts.csv")
-    prices = series.load_prices(own)
+    result, table = read_json(run / "result.json"), price_drawing.read_forecasts(run / "forecasts.csv")
+    prices = price_series.load_prices(own)
     days = np.searchsorted(prices.dates, table["date"])
     assert table["close"] == pytest.approx(prices.close[days])
     assert table["last price"] == pytest.approx(prices.close[days - 1])
@@ -487,9 +487,8 @@ def test_the_scores_are_those_of_the_csv(run, own):
             assert not np.array_equal(*columns), "two seeds are two networks"
 
 
-def test_the_bundled_prices_at_smoke_size(tmp_path, capsys):
-    cfg = cli.parse(Config, forecast.PRESETS, ["--preset", "smoke", "--out", str(tmp_path / "run")])
-    result = forecast.main(cfg)
+def test_the_bundled_prices_at_smoke_size(tmp_path, capsys, no_pictures):
+    result = price_forecast.main(config(price_forecast, "--preset", "smoke", "--out", tmp_path / "run"))
     printed = capsys.readouterr().out
     assert printed.startswith("sp500: 5,031 closing prices, 1999-01-04 to 2018-12-31\n")
     assert "The price rose on 54.5% of the days." in printed
@@ -498,16 +497,16 @@ def test_the_bundled_prices_at_smoke_size(tmp_path, capsys):
     assert 0.5 < result["new_prices"]["share"] < 0.65, "the index went where it had never been"
 
 
-def test_what_was_done_to_the_file_is_said(tmp_path, capsys):
+def test_what_was_done_to_the_file_is_said(tmp_path, capsys, no_pictures):
     prices = walk(300)
     rows = [f"{day},{price:.4f}" for day, price in zip(prices.dates, prices.close, strict=True)]
     rows[200] = rows[200].partition(",")[0] + ",NaN"
     later = [f"{date.fromisoformat(row[:10]) + timedelta(days=30)}{row[10:]}" for row in rows[250:]]
     path = write(tmp_path / "own.csv", "\n".join(["date,close", *(rows[:250] + later)[::-1]]) + "\n")
-    assert "without a price" in refused(forecast.main, small(path, "--out", tmp_path / "refused"))
+    assert "without a price" in refused(price_forecast.main, small(path, "--out", tmp_path / "refused"))
     assert not (tmp_path / "refused").exists(), "nothing is left of a run that was refused"
     flags = ("--gaps", "drop", "--target", "levels", "--seeds", 1, "--out", tmp_path / "run")
-    forecast.main(small(path, *flags))
+    price_forecast.main(small(path, *flags))
     printed = capsys.readouterr().out
     assert "left out 1 of 300 rows: they have no price above 0" in printed
     assert "the newest price came first: turned round" in printed
@@ -516,7 +515,7 @@ def test_what_was_done_to_the_file_is_said(tmp_path, capsys):
 
 def interrupt_in(monkeypatch, call):
     """Ctrl-C in the middle of the training number `call`, counted from 1."""
-    real, calls = forecast.fit, itertools.count(1)
+    real, calls = price_forecast.fit, itertools.count(1)
 
     def fit(*arguments, **options):
         rows = real(*arguments, **options)
@@ -525,24 +524,28 @@ def interrupt_in(monkeypatch, call):
             os.kill(os.getpid(), signal.SIGINT)
         yield from rows
 
-    monkeypatch.setattr(forecast, "fit", fit)
+    monkeypatch.setattr(price_forecast, "fit", fit)
 
 
-def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(own, run, tmp_path, monkeypatch):
+def kept(folder):
+    """The trainings that a run has done."""
+    return checkpoint.load(folder / "price_forecast.safetensors")["fits"]
+
+
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(own, run, tmp_path, monkeypatch, no_pictures):
     out = tmp_path / "it's here"
     with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
         interrupt_in(patch, call=4)
-        forecast.main(small(own, "--seeds", 2, "--out", out))
+        price_forecast.main(small(own, "--seeds", 2, "--out", out))
     assert str(stopped.value) == (
         "stopped after 3 of 8 trainings; saved. "
-        f"`./course run 3 forecast --out '{str(out).replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}'"
-        " --resume` goes on."
+        f"`./course run 3 price_forecast --out {shlex.quote(str(out))} --resume` goes on."
     )
-    assert not (out / "result.json").exists() and len(checkpoint.load(out / forecast.SAVED)["fits"]) == 3
+    assert not (out / "result.json").exists() and len(kept(out)) == 3
     trained = []
-    real = forecast.train_once
-    monkeypatch.setattr(forecast, "train_once", lambda *a: trained.append(a[3:5]) or real(*a))
-    forecast.main(cli.parse(Config, forecast.PRESETS, ["--out", str(out), "--resume"]))
+    real = price_forecast.train_once
+    monkeypatch.setattr(price_forecast, "train_once", lambda *a: trained.append(a[3:5]) or real(*a))
+    price_forecast.main(config(price_forecast, "--out", out, "--resume"))
     assert len(trained) == 5, "what was done is not done again"
     for file in ("forecasts.csv", "metrics.jsonl"):
         assert (out / file).read_bytes() == (run / file).read_bytes()
@@ -550,64 +553,82 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(own, run, tmp_path, mo
     assert ours["all"] == theirs["all"] and ours["folds"] == theirs["folds"] and ours["shift"] == theirs["shift"]
 
 
-def test_what_resume_refuses(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(forecast.runs, "RUNS", tmp_path)
-    cfg = cli.parse(Config, forecast.PRESETS, ["--resume"])
-    assert refused(forecast.main, cfg) == "no forecast to resume yet: `./course run 3 forecast` starts one."
-    cfg = cli.parse(Config, forecast.PRESETS, ["--resume", "--out", str(run), "--hidden", "9"])
-    assert refused(forecast.main, cfg) == f"{run} was started with --hidden 6: leave it out, or start anew."
-    cfg = cli.parse(Config, forecast.PRESETS, ["--out", str(run)])
-    assert "already holds a run" in refused(forecast.main, cfg)
+def resuming(program, *flags):
+    """The config that `--resume` of a program of this week runs with."""
+    name = program.__name__.rpartition(".")[2]
+    return cli.parse(program.Config, program.PRESETS, ["--resume", *map(str, flags)], "", 3, name)
+
+
+def test_what_resume_refuses(run, tmp_path, monkeypatch, no_pictures):
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    assert refused(resuming, price_forecast) == (
+        "no run of week 3 with a price_forecast.safetensors yet: `./course run 3 price_forecast` makes one."
+    )
+    assert refused(price_forecast.main, resuming(price_forecast, "--out", run, "--hidden", 9)) == (
+        f"{run} was started with --hidden 6: leave --hidden out, or start a new run."
+    )
+    assert "already holds a run" in refused(price_forecast.main, config(price_forecast, "--out", run))
     other = tmp_path / "run"
     data = save(walk(300), tmp_path / "own.csv")
-    forecast.main(small(data, "--target", "levels", "--seeds", 1, "--epochs", 1, "--out", other))
+    price_forecast.main(small(data, "--target", "levels", "--seeds", 1, "--epochs", 1, "--out", other))
     save(walk(301), tmp_path / "own.csv")
-    cfg = cli.parse(Config, forecast.PRESETS, ["--resume", "--out", str(other)])
-    assert refused(forecast.main, cfg) == (
+    assert refused(price_forecast.main, resuming(price_forecast, "--out", other)) == (
         f"{other} was started with other prices than {data} holds now: start a new run."
     )
+
+
+def test_the_weeks_two_programs_do_not_go_on_with_each_others_runs(run, tmp_path, monkeypatch):
+    """The newest run of each is its own, and a folder of the other's is refused by its flags."""
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    own, forecast = (tmp_path / "week03" / name for name in ("001-quick", "002-quick"))
+    for folder, program in ((own, train), (forecast, price_forecast)):
+        folder.mkdir(parents=True)
+        runs.write_json(folder / "config.json", vars(program.Config()))
+        checkpoint.save(folder / runs.checkpoint_of(program.__name__.rpartition(".")[2]), {"week": 3, "step": 0})
+    assert resuming(train).out == str(own) and resuming(price_forecast).out == str(forecast)
+    assert "is not of this program (gaps, target," in refused(resuming, train, "--out", forecast)
+    assert "is not of this program (text, label," in refused(resuming, price_forecast, "--out", own)
 
 
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (("--target", "price"), "--target price: choose one of returns, levels, both."),
-        (("--kind", "cnn"), "--kind cnn: choose one of lstm, gru, rnn."),
+        (("--target", "price"), "--target price: must be one of returns, levels, both."),
+        (("--kind", "cnn"), "--kind cnn: must be one of lstm, gru, rnn."),
         (("--window", 0), "--window 0: must be at least 1."),
         (("--batch-size", 0), "--batch-size 0: must be at least 1."),
         (("--folds", -1), "--folds -1: must be at least 1."),
         (("--seeds", 0), "--seeds 0: must be at least 1."),
-        (("--lr", "nan"), "--lr nan: must be a number above 0."),
-        (("--clip", 0), "--clip 0.0: must be a number above 0."),
-        (("--seed", -1), "--seed -1: must be 0 or more."),
-        (("--gaps", "fill"), "--gaps fill: choose refuse or drop."),
-        (("--device", "tpu"), "unknown device 'tpu': choose auto, cpu, cuda or mps."),
-        (("--window", 290), "own.csv: 300 prices give 9 windows of 290 days and the day after; 2 folds need "),
+        (("--lr", "nan"), "--lr nan: must be a finite number."),
+        (("--clip", 0), "--clip 0: must be above 0."),
+        (("--seed", -1), "--seed -1: must be from 0 to 4294967295."),
+        (("--gaps", "fill"), "--gaps fill: must be one of refuse, drop."),
+        (("--device", "tpu"), "--device tpu: must be one of auto, cpu, cuda, mps."),
     ],
 )
-def test_flags_that_cannot_work(own, tmp_path, flags, line):
-    assert line in refused(forecast.main, small(own, *flags, "--out", tmp_path / "run"))
+def test_flags_that_cannot_work(flags, line):
+    assert refused_flags(price_forecast, *flags) == line
+
+
+def test_prices_that_cannot_work_leave_no_folder(own, tmp_path):
+    line = "own.csv: 300 prices give 9 windows of 290 days and the day after; 2 folds need "
+    assert line in refused(price_forecast.main, small(own, "--window", 290, "--out", tmp_path / "run"))
+    path = tmp_path / "none.csv"
+    assert refused(price_forecast.main, small(path, "--out", tmp_path / "run")) == (
+        f"--data {path}: no such file, nor one of sp500, nasdaq."
+    )
     assert not (tmp_path / "run").exists()
-
-
-def test_the_command_line(own, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["forecast", "--data", str(tmp_path / "none.csv")])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(forecast.main, Config, forecast.PRESETS)
-    assert stop.value.code == 2
-    out, err = capsys.readouterr()
-    assert err == f"error: --data {tmp_path / 'none.csv'}: no such file, nor one of sp500, nasdaq.\n" and out == ""
 
 
 # ---------------------------------------------------------------- pictures
 
 
 def test_pictures_can_be_drawn_again(run, tmp_path):
-    paths = forecast_pictures.draw(run, tmp_path)
+    paths = price_drawing.draw(run, tmp_path)
     assert [path.name for path in paths] == ["shifted_price.png", "error_over_folds.png"]
     for path in paths:
         assert path.read_bytes() == (run / path.name).read_bytes()
-    assert "forecast` makes it" in refused(forecast_pictures.read_forecasts, tmp_path / "forecasts.csv")
+    assert "price_forecast` makes it" in refused(price_drawing.read_forecasts, tmp_path / "forecasts.csv")
 
 
 def test_the_plotted_fold_is_chosen_without_its_test_days(run, tmp_path, monkeypatch):
@@ -616,9 +637,9 @@ def test_the_plotted_fold_is_chosen_without_its_test_days(run, tmp_path, monkeyp
     for fold, error in ((1, 5.0), (2, 1.5)):
         result["fits"][f"levels, fold {fold}, seed 0"]["val_mae_ratio"] = error
     drawn = []
-    monkeypatch.setattr(forecast_pictures, "read_json", lambda path: result)
-    monkeypatch.setattr(forecast_pictures, "shifted_price", lambda path, name, dates, *_: drawn.append(str(dates[0])))
-    forecast_pictures.draw(run, tmp_path)
+    monkeypatch.setattr(price_drawing, "read_json", lambda path: result)
+    monkeypatch.setattr(price_drawing, "shifted_price", lambda path, name, dates, *_: drawn.append(str(dates[0])))
+    price_drawing.draw(run, tmp_path)
     assert drawn == [result["folds"][1]["from"]]
 
 

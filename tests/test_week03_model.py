@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from week03_lstm import classifiers
-from week03_lstm.classifiers import ConvClassifier, SentimentClassifier, SentimentConfig, body_params, build
+from week03_lstm import sentiment_model
 from week03_lstm.model import CELLS, GRUCell, LSTMCell, Recurrent, RNNCell, TorchRecurrent, pool, turned
+from week03_lstm.sentiment_model import ConvClassifier, SentimentClassifier, SentimentConfig, body_params, build
 
 KINDS = ("rnn", "gru", "lstm")
 LAYERS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -332,15 +332,22 @@ def test_gates_are_those_that_made_the_outputs():
 # ---------------------------------------------------------------- torch's layers on padded batches
 
 
+def dropping_alike(layer, x, lengths):
+    """What a layer returns, with the same numbers dropped each time."""
+    torch.manual_seed(5)
+    return layer(x, lengths)
+
+
 @pytest.mark.parametrize(("kind", "layers", "bidirectional"), [*itertools.product(KINDS, (1, 2), (False, True))])
 def test_torch_recurrent_equals_ours(kind, layers, bidirectional):
-    """Outputs, final states and gradients, with lengths and without; the state dict goes over by its names."""
-    config = SentimentConfig(50, kind, embed=INPUT, hidden=HIDDEN, layers=layers, bidirectional=bidirectional)
-    model = SentimentClassifier(config).double()
-    ours, theirs = classifiers.scratch(model).double().recurrent, model.recurrent
+    """Outputs, final states and gradients, with and without lengths, dropout and in evaluation; the state dict goes
+    over by its names."""
+    shape = {"embed": INPUT, "hidden": HIDDEN, "layers": layers, "bidirectional": bidirectional, "dropout": 0.3}
+    model = SentimentClassifier(SentimentConfig(50, kind, **shape)).double()
+    ours, theirs = sentiment_model.scratch(model).double().recurrent, model.recurrent
     x = batch()
-    for lengths in (LENGTHS, None):
-        found, expected = theirs(x, lengths), ours(x, lengths)[:2]
+    for lengths, training in itertools.product((LENGTHS, None), (True, False)):
+        found, expected = (dropping_alike(layer.train(training), x, lengths)[:2] for layer in (theirs, ours))
         for name, a, b in zip(("outputs", "final"), found, expected, strict=True):
             close(a, b, name)
         close(*(gradients(some, [x])[0] for some in (found, expected)), "the gradient of x")
@@ -385,7 +392,7 @@ def test_last_is_the_final_state_of_both_directions():
 
 
 @pytest.mark.exercise(5)
-@pytest.mark.parametrize("how", classifiers.POOLS)
+@pytest.mark.parametrize("how", sentiment_model.POOLS)
 def test_pooling_does_not_look_at_padding(how):
     other = OUTPUTS.clone()
     other[1, 1:] = -1e4
@@ -450,7 +457,7 @@ def test_the_convolution_is_as_large_as_the_recurrent_net(hidden, layers, bidire
 
 
 def test_word_dropout_hides_words_and_never_padding():
-    words = classifiers.Words(SentimentConfig(50, embed=8, word_dropout=0.5))
+    words = sentiment_model.Words(SentimentConfig(50, embed=8, word_dropout=0.5))
     tokens = torch.tensor([[7] * 400 + [0] * 100])
     torch.manual_seed(0)
     vectors = words(tokens)[0]

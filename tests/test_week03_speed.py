@@ -8,34 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from programs import assert_picture, config, refused, refused_flags
 from torch import nn
 
-from shared import cli
-from shared.errors import CourseError
-from shared.plots import figure
-from week03_lstm import bench, classify, data, figures, speed, train
+from shared import race, results
+from shared.device import Device
+from week03_lstm import bench, data, figures, sentiment_classify, speed, train
 from week03_lstm import eval as evaluation
-from week03_lstm.classifiers import SentimentClassifier, SentimentConfig, body_params
+from week03_lstm.sentiment_model import SentimentClassifier, SentimentConfig, body_params
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")  # they would print on stderr
-
-
-def config(program, *flags):
-    return cli.parse(program.Config, program.PRESETS, list(map(str, flags)))
-
-
-def refused(program, *flags) -> str:
-    with pytest.raises(CourseError) as caught:
-        program.main(config(program, *flags))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def assert_picture(path):
-    with Image.open(path) as image:
-        image.load()
-        assert image.format == "PNG" and min(image.size) > 200
-        assert len(image.convert("RGB").getcolors(256)) > 10, f"{path} is next to empty"
 
 
 # ---------------------------------------------------------------- speed
@@ -45,36 +27,64 @@ def assert_picture(path):
 def test_the_contestants_are_equally_large(shape):
     models = speed.equals(SentimentConfig(vocab=50, embed=shape[0], hidden=shape[1]))
     sizes = {name: body_params(model) for name, model in models.items()}
-    assert list(sizes) == list(speed.KINDS)
+    assert list(sizes) == list(speed.NETS)
     assert all(abs(size / sizes["LSTM"] - 1) <= 0.03 for size in sizes.values()), sizes
     assert len({sum(p.numel() for p in model.words.parameters()) for model in models.values()}) == 1
 
 
 def test_nets_too_small_to_be_equal():
-    assert refused(speed, "--hidden", 2, "--embed", 100) == (
+    assert refused(speed.main, config(speed, "--hidden", 2, "--embed", 100)) == (
         "the GRU has 953 parameters and the LSTM 838: more than 3 % apart. Give a larger --hidden."
     )
 
 
-def test_speed_from_end_to_end(tmp_path, capfd):
+def test_speed_from_end_to_end(tmp_path, capfd, monkeypatch):
+    published = []
+    monkeypatch.setattr(results, "publish", lambda *arguments: published.append(arguments))
     before = torch.get_num_threads()
-    result = speed.main(config(speed, "--preset", "smoke", "--device", "cpu", "--out", tmp_path))
+    flags = ("--preset", "smoke", "--device", "cpu", "--publish", "--out", tmp_path)
+    result = speed.main(config(speed, *flags))
     output, errors = capfd.readouterr()
     assert errors == "" and torch.get_num_threads() == before
     assert "random words (synthetic), 4 texts a step" in output
-    (rows,) = result["tables"].values()
-    assert [(row["length"], row["net"]) for row in rows] == [(n, net) for n in (5, 10) for net in speed.KINDS]
-    for row in rows:
-        assert row["examples_per_second"] > 0 and row["spread"] >= 0
-        minutes = speed.EPOCH / row["examples_per_second"] / 60
-        assert row["epoch_minutes"] == pytest.approx(minutes)
-        assert f"| {row['length']} | {row['net']} | {row['body_params']:,} | " in output
+    assert list(result["tables"]) == ["CPU, 1 thread"]
+    for title, found in result["tables"].items():
+        assert [(row["length"], row["net"]) for row in found] == [(n, net) for n in (5, 10) for net in speed.NETS]
+        for row in found:
+            assert row["per_second"] > 0 and row["median"] >= row["best"] > 0
+            assert row["epoch_minutes"] == pytest.approx(speed.EPOCH / row["per_second"] / 60)
+            assert (row["ratio"] == 1) == (row["net"] == "1-D CNN")
+        speeds = " | ".join(f"{row['per_second']:,.0f}" for row in found[4:])
+        assert f"| 10 | {title} | {speeds} | " in output, "a line for each length and number of threads"
+    ((week, name, text),) = published
+    assert (week, name) == (3, "speed") and text in output
     assert json.loads((tmp_path / "speed.json").read_text(encoding="utf-8")) == json.loads(json.dumps(result))
     assert_picture(tmp_path / "speed.png")
 
 
-def test_speed_where_there_is_a_gpu(device, tmp_path):
-    flags = ("--preset", "smoke", "--device", device, "--lengths", 6, "--out", tmp_path)
+def test_a_round_lasts_about_as_long_as_it_is_asked_to():
+    done = []
+    work, count = speed.some_steps(lambda: done.append(1) or sum(range(20_000)), at_least=0.02)
+    assert len(done) == 2 and count > 3, "one to warm up, and one that is timed"
+    work()
+    assert len(done) == 2 + count
+
+
+def test_the_table_has_a_line_for_each_length_and_place():
+    rows = [
+        {"net": net, "length": length, "per_second": 1000 * number, "ratio": number / 4}
+        for length in (5, 10) for number, net in enumerate(speed.NETS, 1)
+    ]  # fmt: skip
+    lines = speed.table({"CPU, 1 thread": rows, "cuda": rows}).splitlines()
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| 5", "CPU, 1 thread"], ["| 5", "cuda"], ["| 10", "CPU, 1 thread"], ["| 10", "cuda"]
+    ]  # fmt: skip
+    assert lines[2] == "| 5 | CPU, 1 thread | 1,000 | 2,000 | 3,000 | 4,000 | 4.0 | 2.0 | 1.3 |"
+
+
+def test_speed_where_there_is_a_gpu(device, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "draw", lambda *_: None)
+    flags = ("--preset", "smoke", "--device", device, "--lengths", 6, "--threads", 1, "--out", tmp_path)
     tables = speed.main(config(speed, *flags))["tables"]
     assert len(tables) == 1 + (device == "cuda")
 
@@ -83,22 +93,26 @@ def test_a_training_step_trains():
     torch.manual_seed(0)
     model = speed.equals(SentimentConfig(vocab=20, embed=16, hidden=24))["GRU"]
     before = {name: value.clone() for name, value in model.named_parameters()}
-    speed.training_step(model, 7, 5, speed.Device("cpu", "float32", ""))()
+    speed.training_step(model, 7, 5, Device("cpu", "float32", ""))()
     assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters())
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--lengths", 0), "--lengths (0,): must be numbers of at least 1."),
+        (("--lengths", 0), "--lengths 0: must be at least 1."),
         (("--rounds", 0), "--rounds 0: must be at least 1."),
-        (("--vocab", 2), "--vocab 2: must be at least 3 (two stand for padding and unknown words)."),
-        (("--seconds", -1), "--seconds -1.0: must be from 0 to below 60."),
-        (("--threads", 0), "--threads (0,): must be numbers of at least 1."),
+        (("--vocab", 2), "--vocab 2: must be at least 3."),
+        (("--seconds", -1), "--seconds -1: must be from 0 to below 60."),
+        (("--threads", 0), "--threads 0: must be at least 1."),
     ],
 )
 def test_speed_flags_that_cannot_work(flags, message):
-    assert refused(speed, *flags) == message
+    assert refused_flags(speed, *flags) == message
+
+
+def test_speed_needs_a_length():
+    assert refused(speed.main, config(speed, "--lengths")) == "--lengths: give at least one."
 
 
 # ---------------------------------------------------------------- bench: layers
@@ -143,9 +157,9 @@ def test_backward_by_hand_equals_finite_differences(used):
 
 
 def test_backward_by_hand_where_the_input_needs_no_gradient():
-    layers, x = bench.contestants(3, 4), torch.randn(2, 5, 3)
+    layers, x, dy = bench.contestants(3, 4), torch.randn(2, 5, 3), torch.randn(2, 5, 4)
     for layer in layers.values():
-        layer(x)[0].sum().backward()
+        layer(x)[0].backward(dy)
     expected = layers["nn.LSTM"].weight_hh_l0.grad
     torch.testing.assert_close(layers["by hand"].weight_hh_l0.grad, expected, rtol=0, atol=1e-5)
 
@@ -168,8 +182,9 @@ def test_packed_computes_what_padding_computes(some_reviews):
     tokens, lengths = map(torch.from_numpy, data.padded(some_reviews[0], 12))
     logits = [model(tokens, lengths) for model in (padding, packing)]
     torch.testing.assert_close(*logits, rtol=0, atol=1e-5)
+    upstream = torch.randn(logits[0].shape)
     for one in logits:
-        one.square().sum().backward()
+        one.backward(upstream)
     for (name, ours), theirs in zip(padding.named_parameters(), packing.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-5, msg=name)
 
@@ -199,62 +214,64 @@ def test_everybody_reads_the_same_reviews(bucketed, full, some_reviews):
     assert all(width == (12 if full else longest) for width, longest in widths)
 
 
-def test_report_prints_what_was_measured(capsys):
-    times = {"ours": [(1.0, 2.0), (1.5, 1.8)], "theirs": [(3.0, 9.0), (6.0, 7.2)]}
-    rows = bench.report(times, 900, "words/s", [("ours", "theirs")], threads=1)
-    assert rows["ours"] == {
-        "process": 1.0, "clock": 1.8, "per_second": 900.0,
-        "x theirs": 3.0, "x theirs, low": 3.0, "x theirs, high": 4.0,
-    }  # fmt: skip
-    assert "ours is 3.00 x theirs (by round 3.00 to 4.00)" in capsys.readouterr().out
-    rows = bench.report(times, 900, "words/s", [("ours", "theirs")], threads=2)
-    assert rows["ours"]["per_second"] == 500 and rows["ours"]["x theirs"] == 4.0, "by the clock on more threads"
+def test_who_is_given_less_to_do_is_compared_by_what_was_done():
+    """As packed is, which reads fewer reviews a round: three times as long for a third of the words is a ninth."""
+    laps = {"packed": race.Laps([3.0, 3.3], [3.0, 3.0]), "random": race.Laps([1.0, 1.1], [1.0, 1.5])}
+    for threads in (1, 2):
+        _, numbers = race.table(laps, {"packed": 100, "random": 300}, "words", "random", threads)
+        assert numbers["packed"]["ratio"] == pytest.approx(1 / 9) and numbers["random"]["ratio"] == 1
+        assert numbers["packed"]["per_second"] == pytest.approx(100 / 3)
+    assert numbers["packed"]["low"] == pytest.approx(numbers["packed"]["high"]) == pytest.approx(1 / 9)
 
 
-def test_turns_are_taken_and_the_first_round_does_not_count():
-    order = []
-    times = bench.take_turns({name: lambda name=name: order.append(name) for name in "abc"}, rounds=2)
-    assert order == list("abc" * 3)
-    assert {name: len(spent) for name, spent in times.items()} == {"a": 2, "b": 2, "c": 2}
-
-
-def test_bench_from_end_to_end(capfd):
+def test_bench_from_end_to_end(capfd, monkeypatch, tmp_path):
+    published = []
+    monkeypatch.setattr(results, "publish", lambda *arguments: published.append(arguments))
     before = torch.get_num_threads()
-    result = bench.main(config(bench, "--preset", "smoke"))
+    path = tmp_path / "own.jsonl"
+    lines = [json.dumps({"text": f"review {number} " * (2 + number % 7), "label": number % 2}) for number in range(60)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    result = bench.main(config(bench, "--preset", "smoke", "--data", path, "--publish"))
     output, errors = capfd.readouterr()
     assert errors == "" and torch.get_num_threads() == before
-    assert list(result) == ["batches", "layers"]
-    assert list(result["batches"]) == ["bucketed", "random", "to max_len", "packed"]
-    assert list(result["layers"]) == ["nn.LSTM", "without oneDNN", "model.py", "by hand", "four gates"]
-    for part in result.values():
-        assert all(row["process"] > 0 and row["clock"] > 0 for row in part.values())
-    assert "24 reviews of sample" in output and "model.py is " in output
+    assert list(result) == ["batches, 1 threads", "layers, 1 threads"]
+    for part, found in result.items():
+        batches = part.startswith("batches")
+        assert list(found) == (
+            ["bucketed", "random", "to max_len", "packed"] if batches
+            else ["nn.LSTM", "without oneDNN", "model.py", "by hand", "four gates"]
+        )  # fmt: skip
+        peer = found["random" if batches else "nn.LSTM"]
+        assert all(row["process"] > 0 and row["best"] > 0 for row in found.values()) and peer["ratio"] == 1
+    assert f"24 reviews of {path}" in output and "8 sequences of 10 steps" in output
+    assert [(week, name) for week, name, _ in published] == [(3, "bench batches"), (3, "bench layers")]
+    assert all(text.count("(by round)") == 1 and text.split("\n\n")[0] in output for *_, text in published)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("gpu",), "unknown part 'gpu': choose from batches, layers."),
+        (("gpu",), "gpu: must be one of batches, layers."),
         (("--rounds", 0), "--rounds 0: must be at least 1."),
         (("--max-len", 0), "--max-len 0: must be at least 1."),
     ],
 )
 def test_bench_flags_that_cannot_work(flags, message):
-    assert refused(bench, *flags) == message
+    assert refused_flags(bench, *flags) == message
 
 
 # ---------------------------------------------------------------- figures
 
 
 def drawing(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        with figure(folder / f"{name}.png", size=(3.0, 2.0)) as (_, axis):
-            axis.plot([1, 2, 4], label=name)
-            axis.legend()
+        pixels = np.random.default_rng(len(name)).integers(0, 255, (240, 240), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
 
 
 def test_figures_keeps_the_pictures_of_the_programs(tmp_path, capfd, monkeypatch):
-    """speed is run; train, eval and classify, which have tests of their own, are only asked for the right things."""
+    """speed is run; the programs on reviews, which have tests of their own, are only asked for the right things."""
     asked = []
 
     def trained(cfg):
@@ -270,7 +287,7 @@ def test_figures_keeps_the_pictures_of_the_programs(tmp_path, capfd, monkeypatch
         asked.append(("classify", *cfg.review))
         drawing(Path(cfg.out), "word_by_word", "gates")
 
-    for program, main in ((train, trained), (evaluation, evaluated), (classify, classified)):
+    for program, main in ((train, trained), (evaluation, evaluated), (sentiment_classify, classified)):
         monkeypatch.setattr(program, "main", main)
     flags = ("speed", "reviews", "--preset", "smoke", "--seed", 7, "--out", tmp_path / "figures")
     kept = figures.main(config(figures, *flags))
@@ -294,7 +311,7 @@ def test_figures_of_runs_that_are_there(tmp_path, monkeypatch):
         read.append(Path(cfg.run).name)
         drawing(Path(cfg.out), "word_by_word", "gates")
 
-    monkeypatch.setattr(classify, "main", classified)
+    monkeypatch.setattr(sentiment_classify, "main", classified)
     before = (tmp_path / "run" / "gates.png").read_bytes()
     flags = ("--run", tmp_path / "run", "--imdb-run", tmp_path / "imdb", "--out", tmp_path / "figures")
     kept = figures.main(config(figures, "reviews", *flags))
@@ -305,6 +322,5 @@ def test_figures_of_runs_that_are_there(tmp_path, monkeypatch):
 
 def test_every_experiment_has_its_figures():
     assert list(figures.PARTS) == ["vanish", "seq2seq", "speed", "reviews", "prices"]
-    assert refused(figures, "nothing") == (
-        "unknown part 'nothing': choose from vanish, seq2seq, speed, reviews, prices."
-    )
+    assert refused_flags(figures, "nothing") == "nothing: must be one of vanish, seq2seq, speed, reviews, prices."
+    assert refused_flags(figures, "--preset", "huge") == "--preset huge: must be one of smoke, quick, full."

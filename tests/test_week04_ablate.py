@@ -8,34 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from programs import assert_picture, config, refused, refused_flags
 
-from shared import cli
-from shared.errors import CourseError, Stopped
 from shared.files import read_json
-from week04_lightning import ablate, figures, pictures, train
+from week04_lightning import ablate, drawing, figures, train
 from week04_lightning.optim import schedule
 
 
-def config(*flags, program=ablate):
+def typed(*flags):
     """What `./course run 4 ablate FLAGS` runs with."""
-    return cli.parse(program.Config, program.PRESETS, list(map(str, flags)))
-
-
-def refused(call, *arguments) -> str:
-    """The one line that call(*arguments) is refused with."""
-    with pytest.raises(CourseError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def assert_picture(path: Path):
-    with Image.open(path) as image:
-        image.load()
-        assert image.format == "PNG" and min(image.size) > 200
-        assert len(image.convert("RGB").getcolors(256)) > 10, f"{path} is next to empty"
-    assert path.stat().st_size < 150_000
+    return config(ablate, *flags)
 
 
 def photos(path: Path, count=120, classes=3) -> Path:
@@ -47,70 +29,11 @@ def photos(path: Path, count=120, classes=3) -> Path:
     return path
 
 
-# ---------------------------------------------------------------- trainings, each of them kept
-
-
-def test_a_training_is_known_by_its_flags_in_any_order():
-    assert ablate.key({"lr": 0.1, "net": "resnet"}) == ablate.key({"net": "resnet", "lr": 0.1})
-    assert ablate.key({"lr": 0.1}) != ablate.key({"lr": 0.2}) != ablate.key({"lr": 0.2, "seed": 1})
-
-
-def made_up(flags, threads):
-    return {"val_accuracy": flags["lr"], "seconds": 1.0, "threads": threads}
-
-
-def test_what_is_kept_is_not_trained_again(tmp_path):
-    trained = []
-
-    def one(flags, threads):
-        trained.append(flags["lr"])
-        return made_up(flags, threads)
-
-    first = {"a": {"lr": 0.1}, "b": {"lr": 0.2}, "again a": {"lr": 0.1}}
-    rows = ablate.train_all(first, tmp_path, 1, 3, one)
-    assert trained == [0.1, 0.2] and list(rows) == ["a", "b", "again a"]
-    assert rows["a"] == rows["again a"] == {"flags": {"lr": 0.1}, "val_accuracy": 0.1, "seconds": 1.0, "threads": 3}
-    assert ablate.train_all(first | {"c": {"lr": 0.3}}, tmp_path, 1, 1, one)["b"] == rows["b"]
-    assert trained == [0.1, 0.2, 0.3]
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_ctrl_c_loses_one_training_and_the_same_call_goes_on(tmp_path):
-    todo = {str(lr): {"lr": lr} for lr in (1, 2, 3)}
-
-    def interrupted(flags, threads):
-        if flags["lr"] == 2:
-            raise KeyboardInterrupt
-        return made_up(flags, threads)
-
-    with pytest.raises(Stopped, match=r"^stopped with 2 trainings to go; the same command goes on\.$"):
-        ablate.train_all(todo, tmp_path, 1, 1, interrupted)
-    assert len(list(tmp_path.iterdir())) == 1
-    assert [row["val_accuracy"] for row in ablate.train_all(todo, tmp_path, 1, 1, made_up).values()] == [1, 2, 3]
-
-
-def test_a_row_of_something_else_is_refused(tmp_path):
-    flags = {"lr": 0.1}
-    path = tmp_path / f"{ablate.key(flags)}.json"
-    path.write_text(json.dumps({"flags": {"lr": 0.2}}), encoding="utf-8")
-    message = f"{path} is not a row of ablate. Delete it, or choose another --out."
-    assert refused(ablate.train_all, {"a": flags}, tmp_path, 1, 1, made_up) == message
-
-
-def test_several_processes(tmp_path):
-    # dict.fromkeys(flags, threads): a "training" that a new process knows without importing this file
-    todo = {name: {"seconds": number, "lr": 0.1} for number, name in enumerate("abc")}
-    rows = ablate.train_all(todo, tmp_path, 2, 7, dict.fromkeys)
-    assert [row["flags"] for row in rows.values()] == list(todo.values())
-    assert all((row["seconds"], row["lr"]) == (7, 7) for row in rows.values())
-    assert len(list(tmp_path.iterdir())) == 3
-
-
 # ---------------------------------------------------------------- what is compared with what
 
 
 def test_every_row_changes_what_it_says_and_no_more():
-    rows = ablate.recipes(config("--data", "x", "--epochs", 5), tuple(ablate.PARTS))
+    rows = ablate.recipes(typed("--data", "x", "--epochs", 5), tuple(ablate.PARTS))
     assert list(rows) == ["", *ablate.PARTS] == ["", *ablate.TITLES]
     for part, group in ablate.PARTS.items():
         base = rows[""][ablate.REFINED_ROW if part == "refined" else ablate.PLAIN_ROW]
@@ -127,20 +50,20 @@ def test_every_row_changes_what_it_says_and_no_more():
 
 
 def test_plain_is_week_2s_recipe_with_a_smaller_network():
-    plain = ablate.recipes(config(), ())[""][ablate.PLAIN_ROW]
+    plain = ablate.recipes(typed(), ())[""][ablate.PLAIN_ROW]
     theirs = vars(train.Config(**train.PRESETS["plain"]))
     assert {name for name in plain if plain[name] != theirs[name]} <= {"width", "epochs", "lr", "device"}
     assert theirs["lr"] in plain["lr"]
 
 
 def test_width_scales_every_network():
-    rows = ablate.recipes(config("--width", 32), ("net",))
+    rows = ablate.recipes(typed("--width", 32), ("net",))
     assert rows[""][ablate.PLAIN_ROW]["width"] == 32
     assert [flags["width"] for flags in rows["net"].values()] == [20, 32]
 
 
 def test_rates_of_their_own_keep_their_proportion():
-    flags = ablate.recipes(config(), ("refined",))[""][ablate.REFINED_ROW]
+    flags = ablate.recipes(typed(), ("refined",))[""][ablate.REFINED_ROW]
     half = ablate.at_rate(flags, ablate.QUICK["lr"] / 2)
     assert half["lr"] == ablate.QUICK["lr"] / 2
     for name in ablate.OWN_RATES:
@@ -158,7 +81,7 @@ def test_the_rate_is_chosen_on_val_and_passed_on(capsys):
             for name, flags in todo.items()
         }
 
-    rows = ablate.search(ablate.recipes(config("--seed", 7), ("schedules", "augmentation")), 7, do)
+    rows = ablate.search(ablate.recipes(typed("--seed", 7), ("schedules", "augmentation")), 7, do)
     assert rows[""][ablate.PLAIN_ROW]["lr"] == rows["augmentation"]["no flip"]["lr"] == 0.2
     assert rows["schedules"]["constant"]["lr"] == 0.33, "the grid went on where 0.1 was best"
     assert asked[:4] == [(0.05, 7), (0.1, 7), (0.2, 7), (0.4, 7)]
@@ -176,20 +99,12 @@ def test_where_a_grid_goes_on():
 
 
 def test_a_grid_does_not_go_on_for_ever(capsys):
-    rows = ablate.recipes(config(), ())
+    rows = ablate.recipes(typed(), ())
     found = ablate.search(
         rows, 0, lambda todo: {name: {"val_accuracy": 1 - 1 / (1 + flags["lr"])} for name, flags in todo.items()}
     )
     assert found[""][ablate.PLAIN_ROW]["lr"] == max(rows[""][ablate.PLAIN_ROW]["lr"]) * 2**ablate.BEYOND
     assert "(at the edge of the grid)" in capsys.readouterr().out
-
-
-def test_difference_and_its_standard_error():
-    ours, theirs = [0.70, 0.72, 0.74], [0.60, 0.61, 0.59]
-    gain, error = ablate.difference(ours, theirs)
-    assert gain == pytest.approx(0.12)
-    assert error == pytest.approx(math.sqrt(np.var(ours, ddof=1) / 3 + np.var(theirs, ddof=1) / 3))
-    assert ablate.difference([0.5], [0.25]) == (0.25, 0.0), "from one seed nothing is known of the spread"
 
 
 def row(val, test, tta=None, **more):
@@ -200,8 +115,9 @@ def row(val, test, tta=None, **more):
 def test_table_and_bars(tmp_path, monkeypatch):
     plain = ablate.summary({"lr": 0.1, "tta": 0}, [row(0.5, 0.52, 0.9), row(0.6, 0.58, 0.9)])
     mirrored = ablate.summary({"lr": 0.1, "tta": 1}, [row(0.5, 0.52, 0.62), row(0.6, 0.58, 0.68)])
-    broken = ablate.summary({"lr": 9.0, "tta": 0}, [{"seconds": 0.0}, row(0.1, 0.1)])
-    lost = ablate.summary({"lr": 9.0, "tta": 0}, [{"seconds": 0.0}, {"seconds": 0.0}])
+    diverged = {"diverged": True, "seconds": 0.0}
+    broken = ablate.summary({"lr": 9.0, "tta": 0}, [diverged, row(0.1, 0.1)])
+    lost = ablate.summary({"lr": 9.0, "tta": 0}, [diverged, diverged])
     trivial = ablate.summary({"baseline": ablate.LOGISTIC}, [row(0.3, 0.3), row(0.3, 0.3)])
     summed = {
         "": {ablate.LOGISTIC: trivial, ablate.PLAIN_ROW: plain},
@@ -211,14 +127,14 @@ def test_table_and_bars(tmp_path, monkeypatch):
     assert len({len(line) for line in lines}) == 1, "as many cells in every row"
     cells = {line[0]: line[1:] for line in lines}
     spread = statistics.stdev([0.52, 0.58])
-    assert cells[ablate.PLAIN_ROW] == ["0.1", "55.00% ± 7.07%", f"55.00% ± {spread:.2%}", "", "1,234", "10"]
-    assert cells["mirrored"][1:4] == ["65.00% ± 4.24%", "65.00% ± 4.24%", "+10.0 ± 4.2"]
-    assert cells["broken (1 of 2 diverged)"][1:4] == ["10.00%", "10.00%", "-45.0"]
+    assert cells[ablate.PLAIN_ROW] == ["0.1", "55.00 ± 7.07 %", f"55.00 ± {100 * spread:.2f} %", "", "1,234", "10"]
+    assert cells["mirrored"][1:4] == ["65.00 ± 4.24 %", "65.00 ± 4.24 %", "+10.0 ± 4.2"]
+    assert cells["broken (1 of 2 diverged)"][1:4] == ["10.00 ± 0.00 %", "10.00 ± 0.00 %", "-45.0"]
     assert cells["lost (2 of 2 diverged)"] == ["9", "", "", "", "0", "0"]
     assert cells[ablate.LOGISTIC][0] == "" and cells[ablate.LOGISTIC][3] == "-25.0 ± 3.0"
 
     drawn = {}
-    monkeypatch.setattr(pictures, "ablation", lambda path, bars, title: drawn.update(bars))
+    monkeypatch.setattr(drawing, "ablation", lambda path, bars, title: drawn.update(bars))
     ablate.draw(summed, tmp_path / "a.png")
     ((title, bars),) = drawn.items()
     assert title == ablate.TITLES["regularisation"]
@@ -239,7 +155,7 @@ def test_the_networks_that_are_compared_cost_the_same():
 
     from week04_lightning.model import make_net
 
-    rows, cost = ablate.recipes(config(), ("net", "refined")), {}
+    rows, cost = ablate.recipes(typed(), ("net", "refined")), {}
     recipes = {"plain": rows[""][ablate.PLAIN_ROW], "refined": rows[""][ablate.REFINED_ROW], **rows["net"]}
     for label, flags in recipes.items():
         net = make_net(train.Config(**ablate.at_rate(flags, 0.1)), 10, 32)
@@ -252,7 +168,7 @@ def test_the_networks_that_are_compared_cost_the_same():
 
 def test_ablate_from_end_to_end_and_again(tiny, tmp_path, monkeypatch, capsys):
     flags = ("--preset", "smoke", "--data", tiny, "--width", 2, "--seeds", 2, "--out", tmp_path / "out")
-    first = ablate.main(config(*flags))
+    first = ablate.main(typed(*flags))
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {"rows", "ablate.md", "ablate.json", "ablation.png"}
     assert_picture(out / "ablation.png")
@@ -274,25 +190,25 @@ def test_ablate_from_end_to_end_and_again(tiny, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(ablate, "train_once", never)
     capsys.readouterr()
-    again = ablate.main(config(*flags))
+    again = ablate.main(typed(*flags))
     assert json.dumps(again) == json.dumps(first)
     assert (out / "ablate.md").read_text(encoding="utf-8") in capsys.readouterr().out
 
 
 def test_a_diverged_training_is_a_row_and_no_end(tiny):
-    plain = ablate.recipes(config("--data", tiny, "--width", 2, "--epochs", 1), ())[""][ablate.PLAIN_ROW]
+    plain = ablate.recipes(typed("--data", tiny, "--width", 2, "--epochs", 1), ())[""][ablate.PLAIN_ROW]
     flags = ablate.at_rate(plain, 1e30) | {"norm": False, "schedule": "constant", "batch_size": 8}
-    assert ablate.train_once(flags, 1) == {"seconds": 0.0}
+    assert ablate.train_once(flags, 1) == {"diverged": True, "seconds": 0.0}
 
 
 # ---------------------------------------------------------------- pictures
 
 
 def test_pictures(tmp_path):
-    pictures.ablation(tmp_path / "a.png", {"one": [("x", 1.0, 0.2), ("y", -1.0, 0.0)], "two": [("z", 0.1, 0.3)]}, "T")
+    drawing.ablation(tmp_path / "a.png", {"one": [("x", 1.0, 0.2), ("y", -1.0, 0.0)], "two": [("z", 0.1, 0.3)]}, "T")
     histories = [[{"epoch": e, "train_loss": 1 / e, "val_accuracy": 0.1 * e} for e in (1, 2, 3)] for _ in range(2)]
-    pictures.versus(tmp_path / "v.png", {"plain": histories, "refined": histories})
-    pictures.schedules(tmp_path / "s.png", {"step": [schedule("step", 9)(i) for i in range(9)]}, 0.1)
+    drawing.versus(tmp_path / "v.png", {"plain": histories, "refined": histories})
+    drawing.schedules(tmp_path / "s.png", {"step": [schedule("step", 9)(i) for i in range(9)]}, 0.1)
     photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     figures.augmentations(tmp_path / "g.png", photo, photo[::-1].copy(), seed=0)
     for name in "avsg":
@@ -307,19 +223,38 @@ def test_pictures(tmp_path):
     [
         (
             ["colours"],
-            "unknown part 'colours': "
-            "choose from optimizers, schedules, augmentation, regularisation, net, refined, all.",
+            "colours: must be one of optimizers, schedules, augmentation, regularisation, net, refined, all.",
         ),
         (["--seeds", 0], "--seeds 0: must be at least 1."),
-        (["--jobs", -1], "--jobs -1: must be at least 0."),
-        (["--data", "nowhere"], "--data nowhere: no such file or folder, nor one of sample, cifar10."),
+        (["--jobs", -1], "--jobs -1: must be 0 or more."),
+        (["--resume"], "--resume: no such flag; did you mean --preset?"),
     ],
 )
-def test_bad_input(flags, message, tmp_path):
-    assert refused(ablate.main, config(*flags, "--out", tmp_path / "out")) == message
+def test_bad_flags(flags, message):
+    assert refused_flags(ablate, *flags) == message
+
+
+def test_data_that_is_not_there(tmp_path):
+    cfg = typed("--data", "nowhere", "--out", tmp_path / "out")
+    assert refused(ablate.main, cfg) == "--data nowhere: no such file or folder, nor one of sample, cifar10."
     assert not (tmp_path / "out").exists()
 
 
-def test_all_means_all():
-    assert ablate.check(config()) == ablate.check(config("all")) == tuple(ablate.PARTS)
-    assert ablate.check(config("net", "net")) == ("net",)
+@pytest.mark.parametrize(
+    ("parts", "done", "name"),
+    [
+        ([], tuple(ablate.PARTS), "ablate"),
+        (["all", "net"], tuple(ablate.PARTS), "ablate"),
+        (["net", "net"], ("net",), "ablate net"),
+    ],
+)
+def test_all_means_all_and_the_table_is_published_under_its_parts(parts, done, name, tiny, tmp_path, monkeypatch):
+    made, published = row(0.5, 0.52, 0.9), {}
+    monkeypatch.setattr(ablate, "run_all", lambda todo, *_: dict.fromkeys(todo, made))
+    monkeypatch.setattr(ablate, "draw", lambda *_: None)
+    monkeypatch.setattr(ablate, "publish", lambda week, name, table: published.update({(week, name): table}))
+    found = ablate.main(typed(*parts, "--data", tiny, "--out", tmp_path, "--publish"))
+    assert tuple(part for part in found if part) == done
+    ((key, text),) = published.items()
+    assert key == (4, name) and f": {tiny}, 8 epochs, 3 seeds, " in text.splitlines()[0]
+    assert text.endswith((tmp_path / "ablate.md").read_text(encoding="utf-8").strip())

@@ -6,29 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from programs import assert_picture, config, refused, refused_flags
 from torch import nn
 
-from shared import cli
 from shared.device import Device
-from shared.errors import CourseError
 from shared.files import read_json
+from shared.race import Lap
 from week04_lightning import bench, lr_finder, train
 
 CPU = Device("cpu", "float32", "a test")
-
-
-def config(program, *flags):
-    """What `./course run 4 PROGRAM FLAGS` runs with."""
-    return cli.parse(program.Config, program.PRESETS, list(map(str, flags)))
-
-
-def refused(call, *arguments) -> str:
-    """The one line that call(*arguments) is refused with."""
-    with pytest.raises(CourseError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture(autouse=True)
@@ -53,16 +39,17 @@ def tiny(tmp_path_factory):
 
 
 def test_step_times_both(capsys):
+    before = torch.get_num_threads()
     result = bench.main(config(bench, "--preset", "smoke", "--widths", 2, 3))
-    assert list(result["step"]) == [2, 3]
-    for row in result["step"].values():
-        assert row["plain"] > 0 and row["lightning"] > 0 and row["processor"] > 0
-        assert row["ratio"] == row["lightning"] / row["plain"]
+    assert torch.get_num_threads() == before
+    assert list(result["step"]) == [1] and list(result["step"][1]) == [2, 3]
+    for row in result["step"][1].values():
+        assert row["plain"] > 0 and row["lightning"] > 0 and row["process"] > 0
+        assert row["low"] <= row["ratio"] <= row["high"]
     lines = capsys.readouterr().out.splitlines()
-    assert (
-        lines[0] == "device: cpu, float32 (no GPU found); threads: 1; batch 64, 3 steps a round" or "cuda" in lines[0]
-    )
-    assert [line.split()[0] for line in lines if line[:5].strip().isdecimal()] == ["2", "3"]
+    assert lines[0] == "device: cpu, float32 (no GPU found); batch 64, 3 steps a round" or "cuda" in lines[0]
+    assert "best of 1 rounds, 1 thread," in lines[2]
+    assert [line.split()[1] for line in lines if line.startswith(("| 2 ", "| 3 "))] == ["2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -70,19 +57,32 @@ def test_step_times_both(capsys):
     [(0.0312, "at most 4.0% more: as demanded"), (0.033, "at most 10.0% more: more than the 5% demanded")],
 )
 def test_the_verdict_is_on_long_steps_alone(monkeypatch, capsys, lightning, verdict):
-    wall = {2: (0.001, 0.002), 3: (0.030, lightning)}  # of a short step it may be the double
-    monkeypatch.setattr(bench, "by_plain_loop", lambda width, *_: lambda: bench.Lap(wall[width][0], 1.0))
-    monkeypatch.setattr(bench, "by_lightning", lambda width, *_: lambda: bench.Lap(wall[width][1], 1.0))
+    took = {2: (0.001, 0.002), 3: (0.030, lightning)}  # of a short step it may be the double
+    monkeypatch.setattr(bench, "by_plain_loop", lambda width, *_: lambda: Lap(took[width][0], took[width][0]))
+    monkeypatch.setattr(bench, "by_lightning", lambda width, *_: lambda: Lap(took[width][1], took[width][1]))
     bench.main(config(bench, "--preset", "smoke", "--widths", 2, 3))
     assert f"once a step takes 20 ms, Lightning costs {verdict}" in capsys.readouterr().out
 
 
 def test_the_best_round_counts_and_the_first_does_not(monkeypatch):
+    """What the contestants say of themselves counts: a round holds more than training."""
     laps = iter([0.001, 0.009, 0.004, 0.007])
-    monkeypatch.setattr(bench, "by_plain_loop", lambda *_: lambda: bench.Lap(next(laps), 1.0))
-    monkeypatch.setattr(bench, "by_lightning", lambda *_: lambda: bench.Lap(0.008, 3.0))
-    result = bench.main(config(bench, "--preset", "smoke", "--rounds", 3))
-    assert result["step"][2] == {"plain": 0.004, "lightning": 0.008, "ratio": 2.0, "processor": 3.0}
+    monkeypatch.setattr(bench, "by_plain_loop", lambda *_: lambda: Lap(next(laps), 1.0))
+    monkeypatch.setattr(bench, "by_lightning", lambda *_: lambda: Lap(0.008, 3.0))
+    published = {}
+    monkeypatch.setattr(bench, "publish", lambda week, name, table: published.update({(week, name): table}))
+    result = bench.main(config(bench, "--preset", "smoke", "--rounds", 3, "--threads", 2, "--publish"))
+    assert result["step"][2][2] == {
+        "plain": 0.004, "lightning": 0.008, "process": 3.0, "ratio": 2.0, "low": 0.008 / 0.009, "high": 2.0,
+    }  # fmt: skip
+    table = published[4, "bench step"]
+    assert table.splitlines()[-1] == "| 2 | 4.00 ms | 8.00 ms | 4.00 ms | 100.0% (-11.1% to 100.0%) | 200.0% |"
+
+
+def test_on_one_thread_the_processors_time_decides(monkeypatch):
+    monkeypatch.setattr(bench, "by_plain_loop", lambda *_: lambda: Lap(0.004, 1.0))
+    monkeypatch.setattr(bench, "by_lightning", lambda *_: lambda: Lap(0.008, 3.0))
+    assert bench.main(config(bench, "--preset", "smoke"))["step"][1][2]["ratio"] == 3.0
 
 
 # ---------------------------------------------------------------- how soon it gets there
@@ -101,7 +101,8 @@ def small(monkeypatch):
 
 
 def test_time_to_a_target(small, tiny, capsys):
-    result = bench.main(config(bench, "time_to", "--data", tiny, "--target", 0.6, "--epochs", 6, "--peer-epochs", 30))
+    flags = ("--data", tiny, "--target", 0.6, "--epochs", 6, "--peer-epochs", 30, "--threads", 1)
+    result = bench.main(config(bench, "time_to", *flags))
     ours, peer = result["time_to"]
     assert ours["reached"] and peer["reached"]
     assert ours["accuracy"] >= 0.6 and peer["accuracy"] >= 0.6
@@ -115,7 +116,7 @@ def test_a_peer_that_does_not_get_there_gives_a_lower_bound(small, tiny, monkeyp
     monkeypatch.setattr(bench, "fast_way", lambda *_: bench.Way("speed", 1, 1e-6, 0.9, True))
     colour = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))  # does not see what there is to see
     monkeypatch.setattr(bench, "resnet18", lambda classes: colour)
-    flags = ("--data", tiny, "--target", 0.99, "--limit", 1e-7, "--peer-epochs", 1)
+    flags = ("--data", tiny, "--target", 0.99, "--limit", 1e-7, "--peer-epochs", 1, "--threads", 1)
     result = bench.main(config(bench, "time_to", *flags))
     assert not result["time_to"][1]["reached"] and result["ratio"] > 0
     told = capsys.readouterr().out
@@ -124,7 +125,7 @@ def test_a_peer_that_does_not_get_there_gives_a_lower_bound(small, tiny, monkeyp
 
 def test_a_fast_recipe_that_does_not_get_there_has_no_ratio(small, tiny, monkeypatch, capsys):
     monkeypatch.setattr(bench, "fast_way", lambda *_: bench.Way("speed", 1, 1.0, 0.5, False))
-    result = bench.main(config(bench, "time_to", "--data", tiny, "--target", 0.9, "--limit", 0))
+    result = bench.main(config(bench, "time_to", "--data", tiny, "--target", 0.9, "--limit", 0, "--threads", 1))
     assert "ratio" not in result and len(result["time_to"]) == 1
     assert "the fast recipe did not reach 90%: give it more --epochs" in capsys.readouterr().out
 
@@ -205,12 +206,11 @@ def test_it_ends_where_the_loss_is_no_number():
 
 
 def test_finder_from_end_to_end(tiny, tmp_path, capsys):
-    flags = ("--preset", "smoke", "--data", tiny, "--width", 4, "--batch-size", 16, "--steps", 60, "--tta", 0)
+    flags = ("--preset", "smoke", "--data", tiny, "--side", 17, "--width", 4, "--batch-size", 16, "--steps", 60)
     result = lr_finder.main(config(lr_finder, *flags, "--out", tmp_path / "out"))
     out = Path(result["out"])
     assert {path.name for path in out.iterdir()} == {"config.json", "lr_finder.json", "lr_finder.png"}
-    with Image.open(out / "lr_finder.png") as image:
-        image.load()
+    assert_picture(out / "lr_finder.png")
     saved = read_json(out / "lr_finder.json")
     assert saved["suggestion"] == result["suggestion"] and len(saved["rates"]) == len(saved["losses"])
     assert [row["lr"] / saved["suggestion"] for row in saved["checks"]] == pytest.approx([0.1, 1, 10])
@@ -221,23 +221,40 @@ def test_finder_from_end_to_end(tiny, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("program", "flags", "message"),
     [
-        (bench, ["jump"], "unknown bench 'jump': choose step or time_to."),
-        (bench, ["--target", 85], "--target 85: must be above 0 and at most 1, as 0.85."),
-        (
-            bench,
-            ["--widths", 0],
-            "--widths, --batch-size, --steps, --rounds, --epochs, --peer-epochs and --looks must be at least 1, "
-            "--threads and --limit at least 0.",
-        ),
+        (bench, ["jump"], "jump: must be one of step, time_to."),
+        (bench, ["--target", 85], "--target 85: must be above 0, at most 1."),
+        (bench, ["--widths", 0], "--widths 0: must be at least 1."),
+        (bench, ["--limit", -1], "--limit -1: must be 0 or more."),
+        (lr_finder, ["--low", 0], "--low 0: must be above 0."),
+        (lr_finder, ["--steps", 5], "--steps 5: must be at least 21."),
+        (lr_finder, ["--check-epochs", -1], "--check-epochs -1: must be 0 or more."),
+        (lr_finder, ["--lr", 0], "--lr 0: must be above 0."),
+        (lr_finder, ["--resume"], "--resume: no such flag; did you mean --preset?"),
+    ],
+)
+def test_bad_flags(program, flags, message):
+    assert refused_flags(program, *flags) == message
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "message"),
+    [
         (
             bench,
             ["time_to", "--data", "nowhere"],
             "--data nowhere: no such file or folder, nor one of sample, cifar10.",
         ),
-        (lr_finder, ["--low", 0], "--low 0 --high 10: must be above 0, and the second above the first."),
-        (lr_finder, ["--steps", 5], "--steps must be at least 21, and --check-epochs 0 (no check) or more."),
-        (lr_finder, ["--lr", 0], "--lr 0.0: must be a number above 0."),
+        (lr_finder, ["--low", 10, "--high", 1], "--low 10 --high 1: the second must be above the first."),
+        (lr_finder, ["--crop", 32], "--crop 32: must be below --side, 32."),
     ],
 )
 def test_bad_input(program, flags, message):
     assert refused(program.main, config(program, *flags)) == message
+
+
+def test_the_finder_takes_the_recipes_of_train():
+    for name, preset in train.PRESETS.items():
+        found = vars(config(lr_finder, "--preset", name))
+        assert {flag: found[flag] for flag in preset if flag != "plain_epochs"} == {
+            flag: value for flag, value in preset.items() if flag != "plain_epochs"
+        }

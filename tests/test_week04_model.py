@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from programs import gradients
 from torch import nn
 
 from shared.errors import CourseError
@@ -44,11 +45,16 @@ def test_resnet18_is_torchvisions_with_a_small_stem():
     assert count_parameters(ours) == count_parameters(theirs) == 11_173_962
     weights = theirs.state_dict().values()
     ours.load_state_dict(dict(zip(ours.state_dict(), weights, strict=True)))
-    for network in (ours, theirs):
-        network.eval()
-    x = noise(2, 16)
-    with torch.no_grad():
-        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+    for training, side in ((False, 16), (True, 13)):
+        found = []
+        for network in (ours, theirs):
+            network.train(training)
+            params = list(network.parameters())
+            found.append(gradients(lambda x, *_, network=network: network(x), noise(2, side).requires_grad_(), *params))
+        (logits, slopes), (expected, should) = found
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+        for slope, right in zip(slopes, should, strict=True):
+            torch.testing.assert_close(slope, right, rtol=1e-3, atol=1e-4)
 
 
 def test_resnet9_has_pages_shape():

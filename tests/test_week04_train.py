@@ -1,10 +1,9 @@
 """Week 4's programs from end to end: the same numbers as week 2's loop, resume, several processes, averages, eval."""
 
-import json
+import importlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,35 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from programs import config, refused, refused_flags, rows
 
-from shared import checkpoint, cli
-from shared.errors import CourseError, Stopped
-from shared.files import ROOT, read_json
+from shared import checkpoint, plots, repeat, runs
+from shared.device import choose
+from shared.errors import CourseError, Diverged, Stopped
+from shared.files import read_json
 from shared.progress import read_metrics
 from week02_cnn import data as photographs
-from week02_cnn import pictures
 from week02_cnn import train as plain_loop
-from week04_lightning import callbacks, repeat, train
+from week04_lightning import callbacks, train
 from week04_lightning import data as batches
 from week04_lightning import eval as evaluation
 from week04_lightning.model import Classifier
+from week04_lightning.trained import load
 
-CPU = train.choose("cpu")
+CPU = choose("cpu")
 TINY = {"side": 8, "depth": 3, "width": 4, "batch_size": 32, "epochs": 3, "logger": "none"}
-
-
-def config(*flags):
-    """What `./course train 4 FLAGS` runs with."""
-    return cli.parse(train.Config, train.PRESETS, list(map(str, flags)), week=4)
-
-
-def refused(main, cfg) -> str:
-    """The one line that main(cfg) is refused with."""
-    with pytest.raises(CourseError) as caught:
-        main(cfg)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def patterns(count, seed=0, classes=3, side=8):
@@ -67,7 +54,7 @@ def photos(tiny):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """For tests that look at the numbers alone."""
-    monkeypatch.setattr(pictures, "curves", lambda *_: None)
+    monkeypatch.setattr(plots, "curves", lambda *_: None)
 
 
 def weights(module):
@@ -75,15 +62,12 @@ def weights(module):
     return torch.cat([value.flatten().float() for value in module.state_dict().values()])
 
 
-def trained(cfg, photos, run=None, resume=False):
-    """A Classifier after training, and its rows."""
+def trained(cfg, photos, folder=None, resume=False):
+    """A Classifier after training, and its rows; what is kept of it goes to the folder."""
+    cfg = replace(cfg, out=str(folder or ""), resume=resume)
+    run = runs.begin(4, cfg, train.FREE) if folder else None
     module = train.build(cfg, photos)
-    rows = train.fit(cfg, photos, module, CPU, run, resume)
-    return module, rows
-
-
-def without_seconds(rows):
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return module, train.fit(cfg, photos, module, CPU, run)
 
 
 # ---------------------------------------------------------------- the same as week 2's loop
@@ -98,17 +82,17 @@ def test_lightning_trains_the_very_network_that_the_plain_loop_trains(photos, fl
     cfg = plain_loop.Config(**common)
     plain = plain_loop.build(cfg, 3, 8)
     expected = list(plain_loop.fit(cfg, photos, plain, CPU))
-    module, rows = trained(train.Config(**common, logger="none"), photos)
-    assert [(row["epoch"], row["step"]) for row in rows] == [(row["epoch"], row["step"]) for row in expected]
-    for ours, theirs in zip(rows, expected, strict=True):
+    module, found = trained(train.Config(**common, logger="none"), photos)
+    assert [(row["epoch"], row["step"]) for row in found] == [(row["epoch"], row["step"]) for row in expected]
+    for ours, theirs in zip(found, expected, strict=True):
         for name in ("train_loss", "val_loss", "val_accuracy"):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-6), f"{name} of epoch {ours['epoch']}"
     assert torch.equal(weights(module.net), weights(plain))
 
 
 def test_the_plain_preset_is_week_2s_recipe():
-    ours, theirs = asdict(config("--preset", "plain")), asdict(plain_loop.Config())
-    same = ours.keys() & theirs.keys() - {"preset", "schedule", "flip"}
+    ours, theirs = asdict(config(train, "--preset", "plain")), asdict(plain_loop.Config())
+    same = ours.keys() & theirs.keys() - {"preset", "flip"}
     assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
     assert (ours["net"], ours["flip"], ours["schedule"], ours["warmup"]) == ("convnet", "random", "linear", 0.25)
     assert not any(ours[name] for name in ("crop", "cutout", "mixup", "randaugment", "label_smoothing", "tta"))
@@ -198,8 +182,8 @@ def interrupted_at(call, monkeypatch):
     ids=["sgd", "swa", "muon-ema"],
 )
 def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(tmp_path, photos, monkeypatch, stop, flags):
-    cfg = train.Config(**TINY | {"crop": 1, "early_stop": 3} | flags, out=str(tmp_path / "half"))
-    whole, rows = trained(cfg, photos, tmp_path / "whole")
+    cfg = train.Config(**TINY | {"crop": 1, "early_stop": 3} | flags)
+    whole, expected = trained(cfg, photos, tmp_path / "whole")
     with monkeypatch.context() as patch:
         interrupted_at(stop, patch)
         with pytest.raises(Stopped) as stopped:
@@ -209,19 +193,64 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(tmp_path
     )
     torch.manual_seed(1234)  # what happens in between must not matter
     half, again = trained(cfg, photos, tmp_path / "half", resume=True)
-    assert without_seconds(again) == without_seconds(rows) and len(rows) == 3
+    assert runs.without_seconds(again) == runs.without_seconds(expected) and len(expected) == 3
     assert torch.equal(weights(half.net), weights(whole.net))
     for file in ("checkpoint", "best"):
-        ours, theirs = (checkpoint.load(tmp_path / run / f"{file}.safetensors", "pt") for run in ("half", "whole"))
+        ours, theirs = (checkpoint.load(tmp_path / run / f"{file}.safetensors") for run in ("half", "whole"))
         assert ours["global_step"] == theirs["global_step"] and ours["epoch"] == theirs["epoch"]
-        for state in ("state_dict", "optimizer_states"):
+        for state in (ours, theirs):
+            assert state["callbacks"]["Journal"].pop("seconds") > 0
+            state["callbacks"]["Journal"]["rng"].pop("python")  # beartype, which checks the tests' types, draws from it
+        for state in ("state_dict", "optimizer_states", "callbacks"):
             assert flat(ours[state]) == flat(theirs[state])
+
+
+def test_a_run_whose_folder_was_moved_remembers_which_epoch_was_best(tmp_path, photos, monkeypatch):
+    seen = fixed_accuracies(monkeypatch, [0.9, 0.5, 0.7])
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        interrupted_at(5, patch)
+        trained(train.Config(**TINY), photos, tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    trained(train.Config(**TINY), photos, tmp_path / "b", resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"] and len(seen) == 3
+    best = checkpoint.load(tmp_path / "b" / "best.safetensors")
+    net = {name.removeprefix("net."): value for name, value in best["state_dict"].items() if name.startswith("net.")}
+    assert torch.equal(torch.cat([value.flatten().float() for value in net.values()]), seen[0])
+
+
+@pytest.mark.parametrize("moment", ["baselines", "first step"])
+def test_a_run_that_was_stopped_before_its_first_state_begins_anew(tmp_path, tiny, monkeypatch, no_pictures, moment):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in (TINY | {"epochs": 1}).items()]
+    cfg = config(train, "--preset", "plain", *flags, "--data", tiny, "--out", tmp_path / "run")
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises((Stopped, KeyboardInterrupt)):
+        patch.setattr(plain_loop if moment == "baselines" else train, "fit", stop)
+        train.main(cfg)
+    train.main(config(train, "--resume", "--out", tmp_path / "run"))
+    train.main(replace(cfg, out=str(tmp_path / "whole")))
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_what_a_resume_may_change(tmp_path, photos, monkeypatch):
+    cfg = train.Config(**TINY)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        interrupted_at(2, patch)
+        trained(cfg, photos, tmp_path / "run")
+    changed = {"device": "cpu", "strategy": "auto", "devices": 1, "logger": "csv", "threads": 1}
+    assert changed.keys() == set(train.FREE)
+    _, found = trained(replace(cfg, **changed), photos, tmp_path / "run", resume=True)
+    assert len(found) == 3 and read_json(tmp_path / "run" / "config.json").items() >= changed.items()
+    with pytest.raises(CourseError, match=r" was started with --epochs 3: leave --epochs out, or start a new run\.$"):
+        trained(replace(cfg, epochs=9), photos, tmp_path / "run", resume=True)
 
 
 def flat(state):
     """A nested state as something that can be compared."""
-    if isinstance(state, torch.Tensor):
-        return state.numpy().tobytes()
+    if isinstance(state, torch.Tensor | np.ndarray):
+        return np.asarray(state).tobytes()
     if isinstance(state, dict):
         return {key: flat(value) for key, value in state.items()}
     return [flat(value) for value in state] if isinstance(state, list | tuple) else state
@@ -237,7 +266,7 @@ def test_ctrl_c_without_a_folder_is_a_keyboard_interrupt(photos, monkeypatch):
 def test_nothing_on_the_disk_is_a_pickle(tmp_path, photos):
     trained(train.Config(**TINY | {"epochs": 1, "logger": "csv"}), photos, tmp_path)
     kinds = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
-    assert kinds == {".safetensors", ".jsonl", ".csv"}
+    assert kinds == {".safetensors", ".json", ".jsonl", ".csv"}
 
 
 # ---------------------------------------------------------------- several processes
@@ -251,12 +280,12 @@ def test_two_processes_take_the_steps_of_one(tmp_path, photos, monkeypatch):
     those of a process's own images.
     """
     cfg = train.Config(**TINY | {"norm": False, "lr": 0.02, "crop": 1, "flip": "alternating", "epochs": 2})
-    one, rows = trained(cfg, photos, tmp_path / "one")
+    one, expected = trained(cfg, photos, tmp_path / "one")
     monkeypatch.setattr(train, "SPAWN", "ddp_fork")
     two, shared = trained(replace(cfg, devices=2, strategy="ddp"), photos, tmp_path / "two")
     torch.testing.assert_close(weights(two.net), weights(one.net), rtol=1e-5, atol=1e-6)
-    assert [row["step"] for row in shared] == [row["step"] for row in rows] == [3, 6]
-    for ours, theirs in zip(shared, rows, strict=True):
+    assert [row["step"] for row in shared] == [row["step"] for row in expected] == [3, 6]
+    for ours, theirs in zip(shared, expected, strict=True):
         for name in ("train_loss", "val_loss"):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-5)
     started = train.build(cfg, photos)
@@ -267,7 +296,7 @@ def test_what_another_process_ended_with_is_told_in_one_line():
     sent = "\n\n-- Process 1 terminated with the following error:\nTraceback (most recent call last):\n  File …\n"
     stopped = train.told_by(RuntimeError(f"{sent}shared.errors.Stopped: stopped at step 3 of 9; saved.\n"))
     assert isinstance(stopped, Stopped) and str(stopped) == "stopped at step 3 of 9; saved."
-    diverged = train.told_by(RuntimeError(f"{sent}week04_lightning.callbacks.Diverged: the loss became nan: too large"))
+    diverged = train.told_by(RuntimeError(f"{sent}shared.errors.Diverged: the loss became nan: too large"))
     assert isinstance(diverged, CourseError) and str(diverged) == "the loss became nan: too large"
     other = RuntimeError(f"{sent}ValueError: a bug")
     assert train.told_by(other) is other
@@ -293,13 +322,13 @@ def test_the_network_that_was_best_on_val_is_kept(tmp_path, tiny, monkeypatch, n
     """Also with an average: the one that was validated, not the weights it is made of."""
     seen = fixed_accuracies(monkeypatch, [0.5, 0.9, 0.7])
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    cfg = config(
-        "--preset", "plain", *flags, "--data", tiny, "--out", tmp_path, "--average", average, "--swa-share", 0.7
-    )
+    about = ("--preset", "plain", "--data", tiny, "--out", tmp_path, "--average", average, "--swa-share", 0.7)
+    cfg = config(train, *about, *flags)
     result = train.main(cfg)
     assert (result["metrics"]["val_accuracy"], result["metrics"]["last_val_accuracy"]) == pytest.approx((0.9, 0.7))
-    assert torch.equal(weights(train.load_model(tmp_path).model.net), seen[1])
-    last = checkpoint.load(tmp_path / "checkpoint.safetensors", "pt")
+    assert torch.equal(weights(load(tmp_path).model.net), seen[1])
+    assert not (tmp_path / "best.safetensors").exists()
+    last = checkpoint.load(tmp_path / "checkpoint.safetensors")
     raw = last.get("current_model_state", last["state_dict"])
     raw = torch.cat([value.flatten().float() for name, value in raw.items() if name.startswith("net.")])
     assert torch.equal(raw, seen[2]) == (average == "none"), "the training goes on beside the average"
@@ -309,8 +338,8 @@ def test_the_network_that_was_best_on_val_is_kept(tmp_path, tiny, monkeypatch, n
 
 def test_early_stopping_waits_so_many_epochs(photos, monkeypatch):
     fixed_accuracies(monkeypatch, [0.5, 0.6, 0.6, 0.55, 0.9, 0.9])
-    _, rows = trained(train.Config(**TINY | {"epochs": 6, "early_stop": 2}), photos)
-    assert [round(row["val_accuracy"], 2) for row in rows] == [0.5, 0.6, 0.6, 0.55]
+    _, found = trained(train.Config(**TINY | {"epochs": 6, "early_stop": 2}), photos)
+    assert [round(row["val_accuracy"], 2) for row in found] == [0.5, 0.6, 0.6, 0.55]
 
 
 def test_swa_is_the_mean_of_the_last_epochs_weights(photos, monkeypatch):
@@ -328,11 +357,11 @@ def test_swa_is_the_mean_of_the_last_epochs_weights(photos, monkeypatch):
 
 
 def test_loggers_write_into_the_run_folder(tmp_path, photos):
-    trained(train.Config(**TINY | {"epochs": 4, "logger": "csv"}), photos, tmp_path)
-    text = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text(encoding="utf-8")
+    trained(train.Config(**TINY | {"epochs": 4, "logger": "csv"}), photos, tmp_path / "csv only")
+    text = (tmp_path / "csv only" / "csv" / "version_0" / "metrics.csv").read_text(encoding="utf-8")
     columns = {"epoch", "step", "train_loss", "val_loss", "val_accuracy", "lr-SGD/filters", "lr-SGD/head"}
     assert columns <= set(text.splitlines()[0].split(","))
-    assert [row["epoch"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in read_metrics(tmp_path / "csv only" / "metrics.jsonl")] == [1, 2, 3, 4]
     pytest.importorskip("tensorboard")
     trained(train.Config(**TINY | {"epochs": 1, "logger": "tensorboard"}), photos, tmp_path / "board")
     assert list((tmp_path / "board" / "tensorboard").rglob("events.out.tfevents*"))
@@ -340,8 +369,8 @@ def test_loggers_write_into_the_run_folder(tmp_path, photos):
 
 def test_without_a_folder_nothing_is_written(tmp_path, photos, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, rows = trained(train.Config(**TINY | {"logger": "csv"}), photos)
-    assert len(rows) == 3 and list(tmp_path.iterdir()) == []
+    _, found = trained(train.Config(**TINY | {"logger": "csv"}), photos)
+    assert len(found) == 3 and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -361,11 +390,11 @@ def test_recipes_learn(tiny, flags, device):
     images = photographs.load(str(tiny), cfg.side)
     module = train.build(cfg, images)
     chosen = train.choose_device(cfg)
-    rows = train.fit(cfg, images, module, chosen)
+    found = train.fit(cfg, images, module, chosen)
     scores, logits = train.test(cfg, images, images.test, module, chosen)
     right = logits.argmax(dim=1) == torch.from_numpy(images.test.labels)
     assert scores["accuracy"] == pytest.approx(right.float().mean().item())
-    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert found[-1]["train_loss"] < found[0]["train_loss"]
     if cfg.net == "speednet":
         assert not module.net.whiten.bias.requires_grad, "after its epochs nobody computes its gradient any more"
 
@@ -374,9 +403,9 @@ def test_bf16_trains(photos):
     """On any CPU, if slowly; choose_device asks for it only where it is fast."""
     cfg = train.Config(**TINY | {"epochs": 2, "precision": "bf16"})
     module = train.build(cfg, photos)
-    rows = train.fit(cfg, photos, module, replace(CPU, dtype="bfloat16"))
+    found = train.fit(cfg, photos, module, replace(CPU, dtype="bfloat16"))
     exact, _ = trained(cfg, photos)
-    assert np.isfinite(rows[-1]["val_loss"]) and weights(module.net).dtype == torch.float32
+    assert np.isfinite(found[-1]["val_loss"]) and weights(module.net).dtype == torch.float32
     assert not torch.equal(weights(module.net), weights(exact.net)), "it was computed in another number format"
 
 
@@ -385,65 +414,76 @@ def test_bf16_trains(photos):
 
 @pytest.fixture(scope="module")
 def sample_run(tmp_path_factory):
-    """The folder of a smoke run on the bundled photographs, and what it printed nowhere."""
+    """The folder of a smoke run on the bundled photographs. Tests read it, or change a copy."""
     run = tmp_path_factory.mktemp("sample") / "run"
-    train.main(config("--preset", "smoke", "--out", run))
+    train.main(config(train, "--preset", "smoke", "--out", run))
     return run
 
 
-def test_a_smoke_run_beats_its_baselines_and_leaves_everything_it_should(sample_run):
-    assert {path.name for path in sample_run.iterdir()} == {
-        "config.json", "metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors",
-        "baselines.safetensors", "curves.png", "csv",
-    }  # fmt: skip
-    with Image.open(sample_run / "curves.png") as image:
-        assert image.format == "PNG" and min(image.size) > 200
-    result, rows = read_json(sample_run / "result.json"), read_metrics(sample_run / "metrics.jsonl")
-    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 31), (2, 62)]
-    assert all(row.keys() == {"epoch", "step", "train_loss", "val_loss", "val_accuracy", "seconds"} for row in rows)
-    assert (result["week"], result["data"], result["device"], result["dtype"]) == (4, "sample", "cpu", "float32")
+def test_a_smoke_run_beats_its_baselines(sample_run):
+    result, found = read_json(sample_run / "result.json"), rows(sample_run)
+    assert [(row["epoch"], row["step"]) for row in found] == [(1, 31), (2, 62)]
+    assert all(isinstance(value, int | float) for row in found for value in row.values())
+    assert (result["data"], result["device"], result["dtype"]) == ("sample", "cpu", "float32")
     assert result["metrics"].keys() == {"val_accuracy", "last_val_accuracy", "last_val_loss"}
-    baseline = result["baseline"]
-    assert (baseline["name"], baseline["plain"]["name"]) == ("logistic regression", "week 2's plain loop")
-    assert baseline["params"] == 3072 * 10 + 10
     assert result["versions"].keys() >= {"numpy", "torch", "lightning"}
-    assert result["metrics"]["val_accuracy"] > max(baseline["val_accuracy"], baseline["plain"]["val_accuracy"]) + 0.05
-    assert baseline["val_accuracy"] > 0.25, "a baseline that is badly trained proves nothing"
+    assert (sample_run / "csv").is_dir(), "Lightning's logger"
+    plain, logistic, constant = result["baselines"]
+    assert [row["name"] for row in result["baselines"]] == [
+        "week 2's plain loop", "logistic regression", "always the same answer",
+    ]  # fmt: skip
+    assert logistic["params"] == 3072 * 10 + 10 and constant["val_accuracy"] == 0.1
+    assert result["metrics"]["val_accuracy"] > plain["val_accuracy"] + 0.05
+    assert plain["val_accuracy"] > logistic["val_accuracy"] > 0.35, "a baseline that is badly trained proves nothing"
 
 
-def test_eval_adds_the_test_figures_and_agrees_with_an_independent_count(sample_run, tmp_path, capfd):
+def test_the_plain_loop_beside_it_is_week_2s(tiny, photos):
+    cfg = train.Config(**TINY, seed=3, plain_epochs=2)
+    kept = train.train_baselines(cfg, photos, CPU)
+    theirs = plain_loop.Config(seed=3, side=8, epochs=2)
+    net = plain_loop.build(theirs, 3, 8)
+    best, states = 0.0, []
+    for row in plain_loop.fit(theirs, photos, net, CPU):
+        states.append((row["val_accuracy"], weights(net)))
+    best = max(states, key=lambda state: state[0])
+    assert kept["rows"][0]["val_accuracy"] == best[0]
+    model = train.baseline_net(train.PLAIN, kept["models"][train.PLAIN]["config"], 3, 8)
+    model.load_state_dict(kept["models"][train.PLAIN]["model"])
+    assert torch.equal(weights(model), best[1]), "the best epoch on val"
+
+
+def test_eval_agrees_with_an_independent_count(sample_run, tmp_path, monkeypatch, capfd):
     run = Path(shutil.copytree(sample_run, tmp_path / "copy"))
     scores = evaluation.main(evaluation.Config(run=str(run)))
     out, err = capfd.readouterr()
     assert err == "" and "week 2's plain loop" in out
     saved = read_json(run / "result.json")
     assert saved["metrics"] == scores["metrics"]
-    trained_one, test = train.load_model(run), photographs.load("sample").test
+    model, test = load(run).model, photographs.load("sample").test
     images, labels = photographs.tensors(test)
     with torch.no_grad():
-        right = (trained_one.model.predict(images).argmax(dim=1) == labels).float().mean().item()
-    assert saved["metrics"]["test_accuracy"] == pytest.approx(right)
-    assert saved["metrics"]["test_accuracy"] > saved["baseline"]["test_accuracy"] + 0.05
-    assert saved["metrics"]["test_accuracy"] > saved["baseline"]["plain"]["test_accuracy"] + 0.05
+        mirrored, plain = (
+            (outputs.argmax(dim=1) == labels).float().mean().item()
+            for outputs in (model.predict(images), model(images))
+        )
+    assert saved["metrics"]["test_accuracy"] == pytest.approx(mirrored)
+    for row in saved["baselines"]:
+        assert saved["metrics"]["test_accuracy"] > row["test_accuracy"] + 0.05, row["name"]
     assert sum(map(sum, scores["confusion"])) == len(test)
     assert (run / "confusion.png").is_file() and (run / "mistakes.png").is_file()
 
+    for name in ("confusion", "mistakes"):
+        monkeypatch.setattr(evaluation.drawing, name, lambda *_: None)
     before = (run / "result.json").read_bytes()
     other = evaluation.main(evaluation.Config(run=str(run), tta=0, out=str(tmp_path / "other")))
-    assert other["metrics"]["test_loss"] != saved["metrics"]["test_loss"]
+    assert other["metrics"]["test_accuracy"] == pytest.approx(plain) != pytest.approx(mirrored)
     assert (run / "result.json").read_bytes() == before and not (tmp_path / "other" / "result.json").exists()
 
 
 def test_eval_refuses_what_it_cannot_score(sample_run, tmp_path):
-    assert refused(evaluation.main, evaluation.Config(run=str(sample_run), tta=3)) == (
-        "--tta 3: must be 0, 1 or 2, or -1 for the run's own."
-    )
+    assert refused_flags(evaluation, "--tta", 3) == "--tta 3: must be one of -1, 0, 1, 2."
     run = Path(shutil.copytree(sample_run, tmp_path / "copy"))
-    (run / "result.json").unlink()
-    assert refused(evaluation.main, evaluation.Config(run=str(run))) == (
-        f"{run} has not been trained to its end: `./course train 4 --out {run} --resume` goes on."
-    )
-    saved = checkpoint.load(run / "model.safetensors", "pt")
+    saved = checkpoint.load(run / "model.safetensors")
     checkpoint.save(run / "model.safetensors", saved | {"week": 2})
     assert refused(evaluation.main, evaluation.Config(run=str(run))) == (
         f"{run / 'model.safetensors'} is not a network of week 4. Give --run a folder of runs/week04."
@@ -455,27 +495,25 @@ def test_eval_refuses_what_it_cannot_score(sample_run, tmp_path):
 
 def test_repeat_trains_and_scores_every_seed(tmp_path, tiny, no_pictures, capfd):
     flags = {**TINY, "plain_epochs": 0, "epochs": 1, "data": str(tiny), "out": str(tmp_path / "out")}
-    summary = repeat.main(repeat.Config(**flags, seed=5, seeds=2))
+    summary = repeat.several(train, evaluation, repeat.config_of(train)(**flags, seed=5, seeds=2))
     assert capfd.readouterr().err == ""
-    assert list(summary) == ["this network", "logistic regression"]
+    assert list(summary) == ["this network", "logistic regression", "always the same answer", "run"]
     for seed in (5, 6):
         result = read_json(tmp_path / "out" / f"seed{seed}" / "result.json")
         assert result["seed"] == seed and result["metrics"]["test_accuracy"] >= 0
 
 
-def test_resume_refuses_what_does_not_fit(sample_run, tmp_path):
-    main = lambda cfg: train.main(cfg)  # noqa: E731
-    assert refused(main, config("--resume", "--out", sample_run)) == (
+def test_resume_refuses_what_has_finished_and_the_state_of_another_week(sample_run, tmp_path):
+    before = (sample_run / "config.json").read_bytes()
+    assert refused(train.main, config(train, "--resume", "--out", sample_run, "--threads", 1)) == (
         f"{sample_run} has already finished: start a new run."
     )
-    assert refused(main, config("--resume", "--out", sample_run, "--lr", "0.3")) == (
-        f"{sample_run} was started with --lr {train.PRESETS['smoke']['lr']}: leave --lr out, or start a new run."
-    )
+    assert (sample_run / "config.json").read_bytes() == before
     run = Path(shutil.copytree(sample_run, tmp_path / "copy"))
     (run / "result.json").unlink()
-    saved = checkpoint.load(run / "checkpoint.safetensors", "pt")
+    saved = checkpoint.load(run / "checkpoint.safetensors")
     checkpoint.save(run / "checkpoint.safetensors", saved | {"week": 2})
-    assert refused(main, config("--resume", "--out", run)) == (
+    assert refused(train.main, config(train, "--resume", "--out", run)) == (
         f"{run / 'checkpoint.safetensors'} is not of week 4. Give --out a folder of runs/week04."
     )
 
@@ -483,33 +521,46 @@ def test_resume_refuses_what_does_not_fit(sample_run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        ({"net": "vgg"}, "--net vgg: choose one of convnet, resnet, speednet."),
-        ({"optimizer": "lion"}, "--optimizer lion: choose one of sgd, adam, adamw, muon."),
-        ({"schedule": "poly"}, "--schedule poly: choose one of constant, step, cosine, onecycle, linear."),
-        ({"flip": "yes"}, "--flip yes: choose one of random, alternating, none."),
-        ({"average": "mean"}, "--average mean: choose one of none, ema, swa."),
-        ({"precision": "int8"}, "--precision int8: choose one of auto, fp32, bf16, fp16."),
-        ({"strategy": "fsdp"}, "--strategy fsdp: choose one of auto, ddp."),
-        ({"logger": "wandb"}, "--logger wandb: choose one of csv, tensorboard, both, none."),
-        ({"lr": 0.0}, "--lr 0.0: must be a number above 0."),
-        ({"lr": float("nan")}, "--lr nan: must be a number above 0."),
-        ({"batch_size": 0}, "--batch-size 0: must be at least 1."),
-        ({"epochs": 0}, "--epochs 0: must be at least 1."),
-        ({"warmup": 1.0}, "--warmup 1.0: must be from 0 to below 1."),
-        ({"crop": 32}, "--crop 32: must be from 0 to below --side."),
-        ({"cutout": 33}, "--cutout 33: must be from 0 to --side."),
-        ({"mixup": -1.0}, "--mixup -1.0: must be 0 or more."),
-        ({"randaugment": 15}, "--randaugment 15: must be from 0 to 14."),
-        ({"label_smoothing": 1.0}, "--label-smoothing 1.0: must be from 0 to below 1."),
-        ({"swa_share": 0.0}, "--swa-share 0.0: must be above 0, at most 1."),
-        ({"tta": 3}, "--tta 3: must be 0, 1 or 2."),
-        ({"devices": 0}, "--devices 0: must be at least 1."),
+        (["--net", "vgg"], "--net vgg: must be one of convnet, resnet, speednet."),
+        (["--optimizer", "lion"], "--optimizer lion: must be one of sgd, adam, adamw, muon."),
+        (["--schedule", "poly"], "--schedule poly: must be one of constant, step, cosine, onecycle, linear."),
+        (["--flip", "yes"], "--flip yes: must be one of random, alternating, none."),
+        (["--average", "mean"], "--average mean: must be one of none, ema, swa."),
+        (["--precision", "int8"], "--precision int8: must be one of auto, fp32, bf16, fp16."),
+        (["--strategy", "fsdp"], "--strategy fsdp: must be one of auto, ddp."),
+        (["--logger", "wandb"], "--logger wandb: must be one of csv, tensorboard, both, none."),
+        (["--depth", 2], "--depth 2: must be at least 3."),
+        (["--head-lr", -1], "--head-lr -1: must be 0 or more."),
+        (["--warmup", 1], "--warmup 1: must be from 0 to below 1."),
+        (["--mixup", -1], "--mixup -1: must be 0 or more."),
+        (["--muon-steps", 21], "--muon-steps 21: must be from 1 to 20."),
+        (["--randaugment", 15], "--randaugment 15: must be from 0 to 14."),
+        (["--label-smoothing", 1], "--label-smoothing 1: must be from 0 to below 1."),
+        (["--swa-share", 0], "--swa-share 0: must be above 0, at most 1."),
+        (["--tta", 3], "--tta 3: must be one of 0, 1, 2."),
+        (["--devices", 0], "--devices 0: must be at least 1."),
+    ],
+)
+def test_bad_flags(flags, line):
+    assert refused_flags(train, *flags) == line
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"crop": 32}, "--crop 32: must be below --side, 32."),
+        ({"cutout": 33}, "--cutout 33: must be at most --side, 32."),
         ({"devices": 3}, "--batch-size 64: cannot be shared equally by 3 devices."),
         ({"precision": "fp16", "device": "cpu"}, "--precision fp16: is for GPUs; here it is cpu. Leave it at auto."),
         ({"net": "resnet"}, "--depth 6: a residual network has 9 or 18 layers."),
+        (
+            {"head_lr": 84.0},
+            "--net convnet: the preset's --head-lr 84 is for a speednet, whose logits are divided. "
+            "Add --preset plain and choose from there, or --head-lr 0 --bias-lr 0 and another --lr.",
+        ),
     ],
-)  # fmt: skip
-def test_values_that_cannot_work(flags, line):
+)
+def test_flags_that_cannot_go_together(flags, line):
     assert refused(train.main, train.Config(**flags)) == line
 
 
@@ -521,7 +572,7 @@ def test_tensorboard_that_is_not_installed(monkeypatch):
 
 def test_presets_are_valid():
     for name in train.PRESETS:
-        train.check(config("--preset", name))
+        train.check(config(train, "--preset", name))
 
 
 @pytest.mark.parametrize(("fast", "dtype"), [(True, "bfloat16"), (False, "float32")])
@@ -535,7 +586,7 @@ def test_bf16_on_a_cpu_only_where_the_hardware_multiplies_it(monkeypatch, fast, 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_one_line(tmp_path, photos):
     cfg = train.Config(**TINY | {"lr": 1e30, "norm": False})
-    with pytest.raises(callbacks.Diverged) as caught:
+    with pytest.raises(Diverged) as caught:
         trained(cfg, photos, tmp_path)
     line = str(caught.value)
     assert line.startswith("the loss became nan at step ") and line.endswith("too large. Try --lr 1e+29.")
@@ -547,13 +598,22 @@ def test_a_training_step_that_returns_nothing_is_told(photos, monkeypatch):
         trained(train.Config(**TINY), photos)
 
 
-def test_help_does_not_wait_for_lightning():
-    code = "import sys; from week04_lightning import eval, train; print('lightning' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8")
-    assert (done.stdout, done.stderr) == ("False\n", "")
+def test_it_has_learned_nothing(tmp_path, tiny, monkeypatch, no_pictures, capfd):
+    fixed_accuracies(monkeypatch, [1 / 3, 0.3, 0.3])
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    train.main(config(train, "--preset", "plain", "--data", tiny, "--out", tmp_path, *flags))
+    told = capfd.readouterr().out
+    assert "it has learned nothing: val accuracy 33.33%, always the same answer has 33.33%. Try another --lr " in told
 
 
-def test_metrics_are_json_without_surprises(sample_run):
-    for line in (sample_run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        assert all(isinstance(value, int | float) for value in json.loads(line).values())
+def test_help_does_not_wait_for_lightning(monkeypatch, capfd):
+    """All programs are imported anew, where there is no Lightning."""
+    for name in [name for name in sys.modules if name.startswith("week04_lightning")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    for program in ("train", "eval", "ablate", "bench", "lr_finder", "figures"):
+        module = importlib.import_module(f"week04_lightning.{program}")
+        with pytest.raises(SystemExit) as ended:
+            config(module, "--help")
+        out, err = capfd.readouterr()
+        assert ended.value.code == 0 and "--device" in out and err == ""

@@ -11,21 +11,20 @@ One network (784-256-128-10, ReLU), one batch, one data set, plain SGD, for ever
     torch, sliced   the same without the DataLoader: batches by indexing one tensor
     per sample      a loop over single examples with column vectors, in the manner of Nielsen's first program
 
-The contestants take turns, and each one's best and middle round count: what else the machine does slows a round down
-and never speeds one up. One round is one epoch of `--images` random images (their content does not matter to the time).
+One round is one epoch of `--images` random images, whose content does not matter to the time (per sample: of fewer, and
+its time is scaled up). How the contestants take turns and what counts: shared/race.py.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import tyro
 
-from shared import cli
+from shared import cli, race, results
+from shared.config import Count
 from shared.errors import CourseError
 from week01_numpy_mlp import data
 from week01_numpy_mlp.fast import FastMLP
@@ -34,34 +33,23 @@ from week01_numpy_mlp.optim import SGD
 
 SIZES = (784, 256, 128, 10)
 LR = 0.05
+PEER = "torch"
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config(race.BenchConfig):
     """The flags of bench."""
 
-    images: int = 12_000
+    images: Count = 12_000
     """Images per round."""
-    rounds: int = 5
-    """How often each contestant runs."""
-    batch_sizes: tuple[int, ...] = (64, 128)
-    """Which batch sizes."""
-    threads: tuple[int, ...] = (1, 2)
-    """How many BLAS threads, one table each."""
+    batch_sizes: tuple[Count, ...] = (64, 128)
+    """Which batch sizes, one table each."""
     preset: str = "quick"
     """A set of defaults: `smoke` (one short round), `quick` (minutes), `full` (more images, rounds and batch sizes).
     A flag given by hand wins over the preset."""
-    seed: int = 0
-    """What the random images and weights follow from. The time does not depend on it."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    data: tyro.conf.Suppress[str] = "sample"
-    device: tyro.conf.Suppress[str] = "auto"
-    out: tyro.conf.Suppress[str] = ""
-    resume: tyro.conf.Suppress[bool] = False
 
 
-PRESETS: dict[str, dict] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"images": 512, "rounds": 1, "batch_sizes": (64,), "threads": (1,)},
     "quick": {},
     "full": {"images": 60_000, "rounds": 7, "batch_sizes": (64, 128, 256, 512)},
@@ -93,8 +81,8 @@ def ours(network: type[MLP], part: data.Part, batch: int, dtype: type = np.float
     optimizer, rng = SGD(model.params), np.random.default_rng(0)
 
     def epoch() -> None:
-        for images, labels in data.batches(part, rng.permutation(len(part)), batch):
-            model.loss_and_gradient(data.to_floats(images, dtype), labels)
+        for rows in data.batches(rng.permutation(len(part)), batch):
+            model.loss_and_gradient(data.to_floats(part.images[rows], dtype), part.labels[rows])
             optimizer.step(model.grads, LR)
 
     return epoch
@@ -172,68 +160,62 @@ def per_sample(part: data.Part, batch: int) -> Callable[[], None]:
     return epoch
 
 
-def contestants(part: data.Part, batch: int) -> dict[str, Callable[[], None]]:
-    """Everybody by name."""
+def contestants(part: data.Part, few: data.Part, batch: int) -> dict[str, Callable[[], None]]:
+    """Everybody by name; the loop over single examples gets few of them."""
     return {
         "floor": floor(part, batch),
         "fast.py": ours(FastMLP, part, batch),
         "model.py": ours(MLP, part, batch),
         "model.py, f64": ours(MLP, part, batch, np.float64),
         "scikit-learn": with_sklearn(part, batch),
-        "torch": with_torch(part, batch, loader=True),
+        PEER: with_torch(part, batch, loader=True),
         "torch, sliced": with_torch(part, batch, loader=False),
+        "per sample": per_sample(few, batch),
     }
+
+
+def bench_step(cfg: Config, batch: int, threads: int) -> tuple[str, dict[str, dict[str, float]]]:
+    """An epoch of everybody's training: a table, and its numbers."""
+    rng = np.random.default_rng(cfg.seed)
+    pixels = rng.integers(0, 256, (cfg.images, SIZES[0]), dtype=np.uint8)
+    part = data.Part(pixels, rng.integers(0, 10, cfg.images))
+    enough = min(cfg.images, max(256, cfg.images // 50, batch))
+    few = data.Part(part.images[:enough], part.labels[:enough])
+    # The other library's threads keep a core busy for a moment after their work.
+    laps = race.take_turns(contestants(part, few, batch), cfg.rounds, rest=0.1)
+    scale, slow = (len(part) // batch) / (len(few) // batch), laps["per sample"]
+    laps["per sample"] = race.Laps([scale * lap for lap in slow.clock], [scale * lap for lap in slow.process])
+    images = len(part) // batch * batch
+    table, found = race.table(laps, dict.fromkeys(laps, images), "images", PEER, threads)
+    best = {name: row["best"] for name, row in found.items()}
+    text = f"Batch {batch}; scikit-learn {version('scikit-learn')}.\n\n{table}\n\nfast.py runs at "
+    text += f"{best['floor'] / best['fast.py']:.0%} of the floor, model.py at {best['floor'] / best['model.py']:.0%}."
+    return text, found
 
 
 def main(cfg: Config) -> dict[str, Any]:
     """Times a training step against scikit-learn, torch, a per-sample loop and the bare matrix products."""
     try:
         import sklearn  # noqa: F401
-        import torch
-        from threadpoolctl import threadpool_limits
+        import threadpoolctl  # noqa: F401
+        import torch  # noqa: F401
     except ImportError as error:
         raise CourseError(f"{error.name} is not installed: `./course run 1 bench` installs it, and races it.") from None
-    if min(cfg.rounds, *cfg.batch_sizes, *cfg.threads) < 1 or cfg.images < max(cfg.batch_sizes, default=0):
-        raise CourseError("--rounds, --batch-sizes and --threads must be at least 1, and --images a batch or more.")
-    rng = np.random.default_rng(cfg.seed)
-    pixels = rng.integers(0, 256, (cfg.images, SIZES[0]), dtype=np.uint8)
-    part = data.Part(pixels, rng.integers(0, 10, cfg.images))
-    enough = max(256, cfg.images // 50, *cfg.batch_sizes)
-    few = data.Part(part.images[:enough], part.labels[:enough])
-    result: dict[str, Any] = {}
-    for threads in cfg.threads:
-        torch.set_num_threads(threads)
-        with threadpool_limits(threads):
-            for batch in cfg.batch_sizes:
-                seconds: dict[str, list[float]] = {}
-                racers = contestants(part, batch)
-                for round_number in range(cfg.rounds + 1):
-                    for name, epoch in racers.items():
-                        time.sleep(0.1)  # the other library's threads keep a core busy for a moment after their work
-                        began = time.perf_counter()
-                        epoch()
-                        if round_number:  # the first round only warms up
-                            seconds.setdefault(name, []).append(time.perf_counter() - began)
-                slow = per_sample(few, batch)
-                began = time.perf_counter()
-                slow()
-                seconds["per sample"] = [(time.perf_counter() - began) * (len(part) // batch) / (len(few) // batch)]
-                result[f"{threads} threads, batch {batch}"] = report(seconds, threads, batch, len(part))
+    if not cfg.batch_sizes or cfg.images < max(cfg.batch_sizes):
+        raise CourseError(f"--images {cfg.images}: must be at least a batch, and --batch-sizes one number or more.")
+    result, texts = {}, []
+    for threads in race.thread_counts(cfg.threads):
+        texts.append(race.circumstances(cfg.rounds, threads))
+        print(f"\n{texts[-1]}")
+        for batch in cfg.batch_sizes:
+            with race.on_threads(threads):
+                text, result[f"{threads} threads, batch {batch}"] = bench_step(cfg, batch, threads)
+            texts.append(text)
+            print(f"\n{text}")
+    if cfg.publish:
+        results.publish(1, "bench step", "\n\n".join(texts))
     return result
 
 
-def report(seconds: dict[str, list[float]], threads: int, batch: int, images: int) -> dict[str, dict[str, float]]:
-    """Prints one table: best round, middle round, and how many times the time of fast.py (best rounds)."""
-    reference = min(seconds["fast.py"])
-    print(f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}, {images:,} images   best s    median s   x fast.py")
-    rows = {}
-    for name, times in seconds.items():
-        rows[name] = {"best": min(times), "median": statistics.median(times), "ratio": min(times) / reference}
-        print(f"  {name:36s}{min(times):8.3f}{statistics.median(times):12.3f}{min(times) / reference:12.2f}")
-    print(f"  fast.py runs at {min(seconds['floor']) / reference:.0%} of the floor, model.py at ", end="")
-    print(f"{min(seconds['floor']) / min(seconds['model.py']):.0%}")
-    return rows
-
-
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

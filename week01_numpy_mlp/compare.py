@@ -1,23 +1,28 @@
 """What each choice is worth, measured: loss, initialisation, learning rate, optimiser, regularisation.
 
 `./course run 1 compare` trains every variant from three seeds on the bundled digits and prints a table with mean and
-spread of the validation accuracy; `./course run 1 compare loss` does one part.
+spread of the validation accuracy; `./course run 1 compare loss` does one part. Every finished training is kept, so a
+second call goes on where the first one stopped, and trains nothing twice.
 """
 
-import statistics
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 
-from shared import cli
-from shared.errors import CourseError
+from shared import cli, race, results, trials
+from shared.config import Natural
+from shared.errors import Diverged
 from shared.files import write_json
+from shared.parallel import cores
 from shared.plots import BLUE, GREEN, ORANGE, band, figure
-from shared.progress import bar
-from shared.runs import RUNS
+from shared.runs import RUNS, Row
+from shared.terminal import command
 from week01_numpy_mlp import data, train
 
 PLAIN = train.Config(
@@ -65,33 +70,71 @@ PARTS: dict[str, dict[str, train.Config]] = {
         "shifts of 2, weight decay 0.0005, dropout 0.1": replace(LONGER, shift=2, weight_decay=5e-4, dropout=0.1),
     },
 }
+TITLES = {
+    "loss": "Loss",
+    "saturated": "Loss, started saturated",
+    "init": "Initialisation",
+    "lr": "Learning rate",
+    "optimizer": "Optimiser",
+    "regularisation": "Regularisation",
+}
+METRICS = ("val_accuracy", "first_epoch_accuracy")
+Curves = Mapping[str, Sequence[Sequence[float]]]
+"""The validation accuracy after every epoch, of every seed that came to an end, by variant."""
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config(trials.StudyConfig):
     """The flags of compare."""
 
-    parts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which parts: loss, saturated, init, lr, optimizer, regularisation. Default: all of them, four minutes."""
-    seeds: int = 3
-    """How often each variant is trained, each time from another seed."""
-    epochs: int = 0
+    parts: tyro.conf.Positional[
+        tuple[Literal["loss", "saturated", "init", "lr", "optimizer", "regularisation", "all"], ...]
+    ] = ()
+    """Which parts (default: all)."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto or cpu: this week is NumPy alone."""
+    epochs: Natural = 0
     """Epochs of every variant (0: as each part says)."""
-    out: str = str(RUNS / "week01" / "compare")
-    """The folder for the tables and pictures."""
+    out: str = ""
+    """The folder for trainings, tables and pictures. What it holds already is not trained again.
+    Default: runs/week01/compare-DATA."""
 
 
-PRESETS: dict[str, dict] = {"smoke": {"parts": ("lr",), "seeds": 2, "epochs": 1}, "quick": {}, "full": {"seeds": 10}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"parts": ("lr",), "seeds": 2, "epochs": 2, "jobs": 1},
+    "quick": {},
+    "full": {"seeds": 10},
+}
 
 
-def train_once(cfg: train.Config, digits: data.Data) -> list[float] | None:
-    """The validation accuracy after every epoch, or None when the loss became NaN."""
+def recipe(cfg: train.Config) -> trials.Flags:
+    """What a result follows from: the flags of train.py without those that only say where and how to compute."""
+    left_out = ("out", "resume", "preset", "device", "seed")
+    return {name: value for name, value in asdict(cfg).items() if name not in left_out}
+
+
+load = cache(data.load)  # once in each process
+
+
+def train_once(flags: trials.Flags, threads: int) -> Row:
+    """Trains one network: its validation accuracy after the last epoch, after the first, and after each.
+
+    Args:
+        flags: from `recipe`, with a seed.
+        threads: of NumPy, where threadpoolctl is installed to set it.
+    """
+    cfg, digits = train.Config(**flags), load(flags["data"])
     model = train.build(cfg, digits.train.images.shape[1], len(digits.classes))
+    with suppress(ImportError):
+        import threadpoolctl  # noqa: F401 (on_threads sets what is imported)
     try:
-        with np.errstate(all="ignore"):  # a rate that is too large overflows; that is what this variant is to show
-            return [row["val_accuracy"] for row in train.fit(cfg, digits, model)]
-    except train.Diverged:
-        return None
+        # A rate that is too large overflows; that is what its variant is to show.
+        with race.on_threads(threads), np.errstate(all="ignore"):
+            rows = list(train.fit(cfg, digits, model))
+    except Diverged:
+        return {"diverged": True}
+    curve = [row["val_accuracy"] for row in rows]
+    return {"val_accuracy": curve[-1], "first_epoch_accuracy": curve[0], "curve": curve, "seconds": rows[-1]["seconds"]}
 
 
 def one_neuron(loss: str, steps: int = 300, w: float = 2.0, b: float = 2.0, lr: float = 0.15) -> list[float]:
@@ -109,76 +152,71 @@ def one_neuron(loss: str, steps: int = 300, w: float = 2.0, b: float = 2.0, lr: 
     return outputs
 
 
-def picture(part: str, curves: dict[str, list[list[float]]], path: Path) -> None:
+def picture(part: str, curves: Curves, path: Path) -> None:
     """The validation accuracy over the epochs, mean and range over the seeds, of every variant that survived."""
     with figure(path, size=(7.2, 3.8)) as (_, axis):
-        for label, runs in curves.items():
-            if len(runs) > 0:
-                band(axis, range(1, len(runs[0]) + 1), [[100 * v for v in run] for run in runs], label)
-        axis.set(title=f"{part.capitalize()}: validation accuracy (%)", xlabel="epoch")
+        for label, seeds in curves.items():
+            if seeds:
+                band(axis, range(1, len(seeds[0]) + 1), [[100 * v for v in curve] for curve in seeds], label)
+        axis.set(title=f"{TITLES[part]}: validation accuracy (%)", xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if any(curves.values()):
             axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
 
 
-def slow_down(curves: dict[str, list[list[float]]], path: Path) -> None:
+def slow_down(curves: Curves, path: Path) -> None:
     """The learning slow-down: in one neuron, and in a network whose neurons start saturated."""
     with figure(path, columns=2, size=(9.0, 3.4)) as (_, (left, right)):
         left.plot(one_neuron("mse"), label="squared error", color=ORANGE)
         left.plot(one_neuron("cross_entropy"), label="cross-entropy", color=BLUE)
         left.set(title="One neuron unlearns a 1", xlabel="step", ylabel="output (should be 0)", ylim=(0, 1.02))
         left.legend()
-        for (label, runs), colour in zip(curves.items(), (ORANGE, BLUE, GREEN), strict=True):
-            if runs:
-                band(right, range(1, len(runs[0]) + 1), [[100 * v for v in r] for r in runs], label, color=colour)
+        for (label, seeds), colour in zip(curves.items(), (ORANGE, BLUE, GREEN), strict=True):
+            if seeds:
+                percent = [[100 * v for v in curve] for curve in seeds]
+                band(right, range(1, len(seeds[0]) + 1), percent, label, color=colour)
         right.set(title="A network that starts saturated", xlabel="epoch", ylabel="validation accuracy (%)")
         right.xaxis.get_major_locator().set_params(integer=True)
         if any(curves.values()):
             right.legend(fontsize=8)
 
 
-def main(cfg: Config) -> dict[str, Any]:
-    """Trains all variants from several seeds; prints a table and draws the curves."""
-    chosen = cfg.parts or tuple(PARTS)
-    for part in chosen:
-        if part not in PARTS:
-            raise CourseError(f"unknown part '{part}': choose from {', '.join(PARTS)}.")
-    if cfg.seeds < 1 or cfg.epochs < 0:
-        raise CourseError("--seeds must be at least 1, and --epochs 0 (as each part says) or more.")
-    train.check_device(cfg)
-    digits = data.load(cfg.data)
-    out, result = Path(cfg.out), {}
-    with bar(sum(len(PARTS[part]) for part in chosen) * cfg.seeds, label="comparing") as progress:
-        for part in chosen:
-            curves: dict[str, list[list[float]]] = {}
-            print(f"\n{part:48s}{'val accuracy, last epoch':>26s}{'after epoch 1':>16s}   n = {cfg.seeds}")
-            result[part] = {}
-            for label, variant in PARTS[part].items():
-                if cfg.epochs:
-                    variant = replace(variant, epochs=cfg.epochs)
-                runs = []
-                for seed in range(cfg.seed, cfg.seed + cfg.seeds):
-                    runs.append(train_once(replace(variant, seed=seed), digits))
-                    progress.update()
-                curves[label] = [run for run in runs if run is not None]
-                lost = len(runs) - len(curves[label])
-                last, first = ([run[i] for run in curves[label]] for i in (-1, 0))
-                row: dict[str, Any] = {"seeds": cfg.seeds, "diverged": lost}
-                text = f"diverged in {lost} of {len(runs)}" if lost else ""
-                if last:
-                    mean, early = statistics.mean(last), statistics.mean(first)
-                    spread = statistics.stdev(last) if len(last) > 1 else 0.0
-                    row |= {"val_accuracy": mean, "std": spread, "after_epoch_1": early}
-                    print(f"{label:48s}{mean:>17.2%} ± {spread:.2%}{early:>16.1%}   {text}")
-                else:
-                    print(f"{label:48s}{text:>26s}")
-                result[part][label] = row
-            if part == "saturated":
-                slow_down(curves, out / "slow_down.png")
-            picture(part, curves, out / f"{part}.png")
-    write_json(out / "compare.json", result)
-    print(f"\ntables and pictures: {out}")
-    return result
+def about(part: str, cfg: Config) -> str:
+    """The line above a table: the command, the data, the seeds, and what it was computed on."""
+    many = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}"
+    jobs = f"{trials.side_by_side(cfg.jobs)} at a time, {race.processor()}, {cores()} cores; NumPy {np.__version__}"
+    return f"*`{command()} {part}`: {cfg.data}, {many}, mean ± standard deviation of the last epoch; {jobs}*"
+
+
+def main(cfg: Config) -> dict[str, dict[str, Row]]:
+    """Trains all variants of a part, or of all parts, from several seeds; prints tables and draws the curves.
+
+    Returns {part: {variant: {seeds, diverged, val_accuracy: (mean, standard deviation), …}}}.
+    """
+    out = Path(cfg.out) if cfg.out else RUNS / "week01" / f"compare-{Path(cfg.data).stem}"
+    load(cfg.data)  # what is wrong with it is said before anything is trained
+    found = {}
+    for part in PARTS if not cfg.parts or "all" in cfg.parts else dict.fromkeys(cfg.parts):
+        changes = {"data": cfg.data} | ({"epochs": cfg.epochs} if cfg.epochs else {})
+        variants = {label: recipe(replace(variant, **changes)) for label, variant in PARTS[part].items()}
+        todo = trials.over_seeds(variants, trials.seeds(cfg))
+        rows = trials.run_all(todo, train_once, out / "trainings", trials.side_by_side(cfg.jobs), cfg.threads)
+        found[part] = trials.summaries(rows, METRICS)
+        text = f"{about(part, cfg)}\n\n{trials.mean_table(found[part], METRICS)}"
+        print(f"\n### {TITLES[part]}\n\n{text}\n")
+        if cfg.publish:
+            results.publish(train.WEEK_NUMBER, f"compare {part}", text)
+        curves = {
+            label: [rows[label, seed]["curve"] for seed in trials.seeds(cfg) if "curve" in rows[label, seed]]
+            for label in variants
+        }
+        if part == "saturated":
+            slow_down(curves, out / "slow_down.png")
+        picture(part, curves, out / f"{part}.png")
+    write_json(out / "compare.json", found)
+    print(f"tables and pictures: {out}")
+    return found
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

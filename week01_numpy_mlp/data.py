@@ -7,13 +7,12 @@ Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL.Image import Resampling
+from PIL.Image import Image, Resampling
 
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
@@ -206,14 +205,14 @@ def load_npz(path: Path, name: str) -> Data:
 def load_folder(folder: Path, name: str) -> Data:
     """A folder of class folders with pictures of any size, read as grey and brought to 28 x 28."""
     groups = class_folders(folder)
-    size = (SIDE, SIDE)
-    images = [
-        np.asarray(read_picture(file).convert("L").resize(size, Resampling.BILINEAR))
-        for files in groups.values()
-        for file in files
-    ]
+    images = [in_small(read_picture(file)) for files in groups.values() for file in files]
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
     return _in_three(name, folder, Labelled(np.stack(images), labels, tuple(groups)))
+
+
+def in_small(picture: Image) -> UInt8[np.ndarray, "28 28"]:
+    """A picture in grey, brought to 28 x 28 as it is, without regard to its shape."""
+    return np.asarray(picture.convert("L").resize((SIDE, SIDE), Resampling.BILINEAR))
 
 
 def _in_three(name: str, path: Path, own: Labelled) -> Data:
@@ -250,13 +249,9 @@ def shifted(
     return moved.reshape(n, -1)
 
 
-def batches(
-    part: Part, order: Int[np.ndarray, " N"], size: int, first: int = 0
-) -> Iterator[tuple[UInt8[np.ndarray, "batch features"], Int[np.ndarray, " batch"]]]:
-    """The part's images and labels in this order, `size` at a time, from batch number `first` on.
+def batches(order: Int[np.ndarray, " N"], size: int) -> list[Int[np.ndarray, " batch"]]:
+    """The row numbers of an epoch's batches, `size` in each.
 
     What is left over at the end is dropped: the order changes with every epoch, so each image gets its turn.
     """
-    for start in range(first * size, len(order) - size + 1, size):
-        rows = order[start : start + size]
-        yield part.images[rows], part.labels[rows]
+    return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]

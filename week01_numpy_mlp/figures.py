@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import cli
+from shared.config import Seed
 from week01_numpy_mlp import compare, gates, train
 from week01_numpy_mlp import eval as evaluation
 
@@ -14,14 +15,13 @@ SHOWN = ("decision_boundary", "slow_down", "regularisation", "curves", "first_la
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of figures."""
 
+    seed: Seed = 0
+    """The seed of the training whose network is shown."""
     out: str = str(FIGURES)
     """Where the pictures go."""
-
-
-PRESETS: dict[str, dict] = {"smoke": {}, "quick": {}, "full": {}}
 
 
 def main(cfg: Config) -> None:
@@ -40,4 +40,4 @@ def main(cfg: Config) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shared import cli
-from shared.errors import CourseError
+from shared.config import Count, Positive, Seed
 from shared.plots import figure
 from shared.runs import RUNS
-from week01_numpy_mlp import pictures
+from week01_numpy_mlp import drawing
 from week01_numpy_mlp.model import MLP, Perceptron
 from week01_numpy_mlp.optim import SGD
 
@@ -18,20 +19,19 @@ GATES = {"AND": np.array([0, 0, 0, 1]), "OR": np.array([0, 1, 1, 1]), "XOR": np.
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of gates."""
 
+    seed: Seed = 0
+    """What the MLP's first weights are drawn from."""
     out: str = str(RUNS / "week01" / "gates")
     """The folder for decision_boundary.png."""
-    hidden: int = 4
+    hidden: Count = 4
     """Hidden neurons of the MLP. Two are enough in principle; with two, some seeds get stuck."""
-    steps: int = 500
+    steps: Count = 500
     """Steps of the MLP, all four examples in each."""
-    lr: float = 0.5
+    lr: Positive = 0.5
     """The size of a step."""
-
-
-PRESETS: dict[str, dict] = {"smoke": {}, "quick": {}, "full": {}}
 
 
 def cycle(x: np.ndarray, y: np.ndarray, limit: int = 1000) -> int | None:
@@ -64,10 +64,8 @@ def learn_xor(seed: int, hidden: int = 4, steps: int = 500, lr: float = 0.5) -> 
     return model, losses
 
 
-def main(cfg: Config) -> dict:
+def main(cfg: Config) -> dict[str, Any]:
     """Trains a perceptron on AND, OR and XOR and an MLP on XOR, and draws where each says 1."""
-    if min(cfg.hidden, cfg.steps) < 1 or not 0 < cfg.lr < np.inf:
-        raise CourseError("--hidden and --steps must be at least 1, and --lr a number above 0.")
     perceptrons, result = {}, {}
     for gate, y in GATES.items():
         perceptrons[gate] = Perceptron(2)
@@ -79,23 +77,24 @@ def main(cfg: Config) -> dict:
             line = f"w = {perceptrons[gate].w}, b = {perceptrons[gate].b:g}"
             print(f"perceptron  {gate:4s} learned in {epochs} epochs, {line}")
     model, losses = learn_xor(cfg.seed, cfg.hidden, cfg.steps, cfg.lr)
-    thought = model.forward(INPUTS).argmax(axis=1)
-    result["MLP"] = bool((thought == GATES["XOR"]).all())
+    preds = model.forward(INPUTS).argmax(axis=1)
+    result["MLP"] = bool((preds == GATES["XOR"]).all())
     print(f"MLP         XOR  {'learned' if result['MLP'] else 'not learned'}, loss {losses[0]:.3f} → {losses[-1]:.6f}")
 
     def mlp_says(points: np.ndarray) -> np.ndarray:
-        outputs = np.exp(model.forward(points))
-        return outputs[:, 1] / outputs.sum(axis=1)
+        logits = model.forward(points)
+        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exp[:, 1] / exp.sum(axis=1)
 
     path = Path(cfg.out) / "decision_boundary.png"
     with figure(path, columns=4, size=(10.0, 2.9)) as (_, axes):
         for axis, (gate, perceptron) in zip(axes[:3], perceptrons.items(), strict=True):
             title = f"Perceptron: {gate}" + ("" if result[gate] is not None else ", never")
-            pictures.boundary(axis, perceptron.predict, INPUTS, GATES[gate], title)
-        pictures.boundary(axes[3], mlp_says, INPUTS, GATES["XOR"], "MLP: XOR")
+            drawing.boundary(axis, perceptron.predict, INPUTS, GATES[gate], title)
+        drawing.boundary(axes[3], mlp_says, INPUTS, GATES["XOR"], "MLP: XOR")
     print(f"picture: {path}")
     return result
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

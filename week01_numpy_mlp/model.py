@@ -19,6 +19,7 @@ dz stands for ∂C/∂z, Nielsen's δ. The four equations of backpropagation sta
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -306,3 +307,14 @@ class MLP:
         loss = self.loss.forward(self.forward(x, train=True), labels)
         self.backward()
         return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold: the parameters, and where the generator of masks and shifts stands."""
+        return {"params": self.params, "rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what `state_dict` returned; ValueError where it is another network's."""
+        if len(state["params"]) != len(self.params):
+            raise ValueError(f"{len(state['params']):,} parameters, and this network has {len(self.params):,}")
+        self.params[:] = state["params"]
+        self.rng.bit_generator.state = state["rng"]

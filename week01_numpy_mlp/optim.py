@@ -10,6 +10,7 @@ It may use the gradient's memory as scratch paper: the next backward pass fills 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -37,11 +38,12 @@ class SGD:
             grads *= lr
         self.params -= grads
 
-    def state(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold for the next step to come out the same."""
         return {"velocity": self.velocity}
 
-    def restore(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what `state_dict` returned."""
         if self.velocity is not None:
             self.velocity[:] = state["velocity"]
 
@@ -76,11 +78,12 @@ class Adam:
         self.params -= lr * m_hat / (np.sqrt(v_hat) + self.eps)
         # end of exercise 6
 
-    def state(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold for the next step to come out the same."""
         return {"m": self.m, "v": self.v, "t": self.t}
 
-    def restore(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what `state_dict` returned."""
         self.m[:], self.v[:], self.t = state["m"], state["v"], state["t"]
 
 

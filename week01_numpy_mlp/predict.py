@@ -6,7 +6,6 @@ learning applied to document recognition", 1998, section III.A.
 """
 
 import sys
-import warnings
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -14,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import tyro
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter
 
-from shared import cli, runs
+from shared import cli
 from shared.errors import CourseError
 from shared.files import written_whole
-from week01_numpy_mlp import data, train
+from shared.own_images import read_picture
+from week01_numpy_mlp import data
 from week01_numpy_mlp.eval import probabilities
+from week01_numpy_mlp.trained import load
 
 Grey = Float[np.ndarray, "height width"]
 Mask = Bool[np.ndarray, "_ _"]  # of any size: each is cut out to its digit
@@ -33,8 +34,8 @@ SURE = 0.6
 
 
 @dataclass
-class Config(cli.CommonConfig):
-    """The flags of predict. Of the common flags only --out means something here."""
+class Config:
+    """The flags of predict."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]] = ()
     """Pictures of one digit each: png, jpg, … Dark on light or light on dark, of any size."""
@@ -45,16 +46,6 @@ class Config(cli.CommonConfig):
     For a network that was trained on something else than drawn strokes."""
     out: str = ""
     """A folder to save the 28 x 28 images in, as the network sees them."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    data: tyro.conf.Suppress[str] = "sample"
-    device: tyro.conf.Suppress[str] = "auto"
-    seed: tyro.conf.Suppress[int] = 0
-    resume: tyro.conf.Suppress[bool] = False
-    preset: tyro.conf.Suppress[str] = "quick"
-
-
-PRESETS = {name: {} for name in train.PRESETS}
 
 
 def normalise(picture: Image.Image) -> Digit:
@@ -77,13 +68,10 @@ def normalise(picture: Image.Image) -> Digit:
 
 
 def brightness(picture: Image.Image) -> Grey:
-    """Black 0 to white 1, the right way up, the longer side WORKING_SIDE long."""
-    picture = ImageOps.exif_transpose(picture)  # a phone stores its photos lying, with a note on how it was held
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut off what is above 255
-        values = np.asarray(picture, dtype=np.float32)
-        values = values - values.min()
-        picture = Image.fromarray(np.uint8(255 * values / max(values.max(), 1e-9)))
-    picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
+    """Black 0 to white 1, the longer side WORKING_SIDE long. Behind what is transparent lies the paper: white, or black
+    where the ink is white."""
+    if picture.mode != "RGBA":
+        picture = picture.convert("L")
     scale = WORKING_SIDE / max(picture.size)
     size = tuple(max(2, round(side * scale)) for side in picture.size)
     grey = np.asarray(picture.resize(size, Image.Resampling.BICUBIC).convert("L"), dtype=np.float32) / 255
@@ -242,27 +230,6 @@ def centred(box: UInt8[np.ndarray, "h w"]) -> Digit:
 # ---------------------------------------------------------------- the program
 
 
-def read(path: Path) -> Image.Image:
-    """Opens a picture file.
-
-    Raises:
-        CourseError: it is missing, a folder, not a picture, damaged, or of absurd size.
-    """
-    if path.is_dir():
-        raise CourseError(f"{path}: a folder; name the pictures in it, as in {path / '*.png'}.")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 108-megapixel phones are no attack
-            picture.load()
-            return picture.copy()
-    except FileNotFoundError:
-        raise CourseError(f"{path}: no such file.") from None
-    except UnidentifiedImageError:
-        raise CourseError(f"{path}: not an image that can be read here. Save it as png or jpg.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CourseError(f"{path}: not a readable image ({error}). Save it again as png or jpg.") from None
-
-
 def drawing(image: Digit, blocks: bool) -> list[str]:
     """The image as 14 lines of text: each character stands for two pixels, one above the other."""
     bright = (image > 80).reshape(14, 2, 28)
@@ -270,20 +237,20 @@ def drawing(image: Digit, blocks: bool) -> list[str]:
     return ["".join(row) for row in marks[bright[:, 0] + 2 * bright[:, 1]]]
 
 
-def chart(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...], blocks: bool) -> list[str]:
+def chart(probs: Float[np.ndarray, " classes"], classes: tuple[str, ...], blocks: bool) -> list[str]:
     """The probabilities as a bar chart, one line a class; of more than ten classes, the likeliest ten."""
-    shown = np.sort(np.argsort(-believed)[:10])
+    shown = np.sort(np.argsort(-probs)[:10])
     room = max(len(classes[label]) for label in shown)
     bar = "█" if blocks else "#"
-    return [f"{classes[label]:>{room}s} {believed[label]:6.1%} {bar * round(30 * believed[label])}" for label in shown]
+    return [f"{classes[label]:>{room}s} {probs[label]:6.1%} {bar * round(30 * probs[label])}" for label in shown]
 
 
-def verdict(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> str:
+def verdict(probs: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> str:
     """One sentence: what it is, or what it may be."""
-    first, second = np.argsort(-believed)[:2]
-    if believed[first] >= SURE:
-        return f"This is {classes[first]} ({believed[first]:.1%} sure)."
-    return f"Not sure: {classes[first]} ({believed[first]:.1%}), or {classes[second]} ({believed[second]:.1%})?"
+    first, second = np.argsort(-probs)[:2]
+    if probs[first] >= SURE:
+        return f"This is {classes[first]} ({probs[first]:.1%} sure)."
+    return f"Not sure: {classes[first]} ({probs[first]:.1%}), or {classes[second]} ({probs[second]:.1%})?"
 
 
 def main(cfg: Config) -> list[np.ndarray]:
@@ -293,11 +260,10 @@ def main(cfg: Config) -> list[np.ndarray]:
     """
     if not cfg.pictures:
         raise CourseError("which picture? For example: ./course run 1 predict my_digit.png")
-    run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
-    trained = train.load_model(run)
-    if tuple(trained.shape) != (28, 28):
+    trained = load(cfg.run)
+    if trained.shape != (28, 28):
         raise CourseError(
-            f"{run}: this network sees images of {tuple(trained.shape)}, predict makes grey ones of (28, 28)."
+            f"{trained.run.folder}: this network sees images of {trained.shape}, predict makes grey ones of (28, 28)."
         )
     try:
         "▀▄█".encode(sys.stdout.encoding or "ascii")
@@ -306,28 +272,25 @@ def main(cfg: Config) -> list[np.ndarray]:
         blocks = False
     answers = []
     for path in map(Path, cfg.pictures):
-        picture, count = read(path), 1
+        picture = read_picture(path, keep_alpha=not cfg.as_is)
         try:
-            if cfg.as_is:
-                image = np.asarray(picture.convert("L").resize((28, 28), Image.Resampling.BILINEAR))
-            else:
-                found = digits(ink(brightness(picture)))
-                count, image = len(found), centred(boxed(thickened(found[0])))
+            found = [] if cfg.as_is else digits(ink(brightness(picture)))
         except CourseError as error:
             raise CourseError(f"{path}: {error}") from None
-        [believed] = probabilities(trained.model, data.Part(image.reshape(1, -1), np.zeros(1, dtype=np.int64)))
+        image = centred(boxed(thickened(found[0]))) if found else data.in_small(picture)
+        [probs] = probabilities(trained.model, data.Part(image.reshape(1, -1), np.zeros(1, dtype=np.int64)))
         print(f"\n{path}")
-        for left, right in zip_longest(drawing(image, blocks), chart(believed, trained.classes, blocks), fillvalue=""):
+        for left, right in zip_longest(drawing(image, blocks), chart(probs, trained.classes, blocks), fillvalue=""):
             print(f"{left:28s}   {right}".rstrip())
-        if count > 1:
-            print(f"There seem to be {count} digits; this is the one with the most ink. Put one on a picture.")
-        print(verdict(believed, trained.classes))
+        if len(found) > 1:
+            print(f"There seem to be {len(found)} digits; this is the one with the most ink. Put one on a picture.")
+        print(verdict(probs, trained.classes))
         if cfg.out:
             with written_whole(Path(cfg.out) / f"{path.stem}_28x28.png") as temporary:
                 Image.fromarray(image).save(temporary, "PNG")
-        answers.append(believed)
+        answers.append(probs)
     return answers
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

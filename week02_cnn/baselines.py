@@ -11,9 +11,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+MLP_NAME, LOGISTIC = "week 1's kind of network", "logistic regression"
 RECIPES: dict[str, dict[str, Any]] = {
-    "logistic regression": {"lr": 0.001, "weight_decay": 0.1},
-    "mlp": {"lr": 0.01, "weight_decay": 0.02},
+    MLP_NAME: {"lr": 0.01, "weight_decay": 0.02},
+    LOGISTIC: {"lr": 0.001, "weight_decay": 0.1},
 }
 """What is different from the flags of train.py, by the name of the baseline."""
 
@@ -42,11 +43,15 @@ class MLP(nn.Module):
         return self.layers(x)
 
 
-def hidden_sizes(params: int, side: int, classes: int) -> tuple[int, int]:
-    """Two hidden layers, the second half as wide, as in week 1, with which an MLP has about `params` numbers.
+def hidden_sizes(name: str, params: int, side: int, classes: int) -> tuple[int, ...]:
+    """The hidden layers of a baseline: none of logistic regression, two of an MLP, the second half as wide.
 
-    With h and h / 2 neurons it has h² / 2 + (features + 1.5 + classes / 2) h + classes numbers: solved for h.
+    It gets about `params` numbers: with h and h / 2 neurons it has h² / 2 + (features + 1.5 + classes / 2) h + classes,
+    solved for h. Each neuron of the first layer costs as many numbers as an image has, so a small network leaves next
+    to none; below 32 and 16 an MLP is no rival, so it has those at least, and is the larger one.
     """
+    if name == LOGISTIC:
+        return ()
     b = 3 * side * side + 1.5 + classes / 2
-    h = sqrt(b * b + 2 * max(0, params - classes)) - b
-    return max(2, round(h)), max(1, round(h / 2))
+    h = max(32, round(sqrt(b * b + 2 * max(0, params - classes)) - b))
+    return h, round(h / 2)

@@ -6,74 +6,67 @@
     conv      one convolution: our loops, our im2col, torch's
     time_to   how long until --target accuracy on val, our network against resnet18, by the same training loop
 
-Without a word, step and conv; time_to takes long. The contestants take turns, and each one's best round counts: what
-else the machine does slows a round down and never speeds one up. Process time, summed over the threads, stands beside
-wall time: where it is far below wall time times threads, something else was running.
+Without a word, step and conv; time_to takes long. How the contestants take turns and what counts: shared/race.py.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 import tyro
+from annotated_types import Ge, Gt, Le
 from torch import nn
 
-from shared import cli
+from shared import cli, race, results
+from shared.config import Count, Natural, Positive
 from shared.device import Device, choose
-from shared.errors import CourseError
+from shared.errors import Diverged
 from shared.own_images import stratified
-from shared.parallel import cores
 from week02_cnn import data, train
 from week02_cnn.model import ConvNet, conv2d, conv2d_loops, count_parameters, flops
 
 PARTS = ("step", "conv", "time_to")
 GEMM = 2048  # rows and columns of the matrices by whose product a machine is measured
+NCHW = "ours, NCHW"
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config(race.BenchConfig):
     """The flags of bench."""
 
-    parts: tyro.conf.Positional[tuple[str, ...]] = ("step", "conv")
-    """Which parts: step, conv, time_to."""
-    depth: int = train.Config.depth
+    parts: tyro.conf.Positional[tuple[Literal["step", "conv", "time_to"], ...]] = ("step", "conv")
+    """Which parts."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
+    depth: Annotated[int, Ge(3)] = train.Config.depth
     """The depth of our network."""
-    width: int = train.Config.width
+    width: Count = train.Config.width
     """The width of our network."""
-    batch_size: int = train.Config.batch_size
+    batch_size: Count = train.Config.batch_size
     """Images per step."""
-    steps: int = 6
+    steps: Count = 6
     """Steps per round (resnet18: one)."""
-    rounds: int = 5
-    """How often each contestant runs."""
-    threads: tuple[int, ...] = ()
-    """How many CPU threads, one table each. Default: 1, and all cores."""
     peer: bool = True
     """Race torchvision's resnet18 too: some fourteen times the work an image."""
-    target: float = 0.7
+    target: Annotated[float, Gt(0), Le(1)] = 0.7
     """time_to: the accuracy on val to be reached."""
-    epochs: int = train.Config.epochs
+    epochs: Count = train.Config.epochs
     """time_to: epochs of our network's schedule. Too few: never reached; too many: reached late."""
-    lr: float = train.Config.lr
+    lr: Positive = train.Config.lr
     """time_to: our network's learning rate."""
-    peer_epochs: int = 12
+    peer_epochs: Count = 12
     """time_to: epochs of resnet18's schedule."""
-    peer_lr: float = 0.05
+    peer_lr: Positive = 0.05
     """time_to: resnet18's learning rate."""
-    limit: float = 30.0
+    limit: Positive = 30.0
     """time_to: minutes after which a contestant is stopped."""
-    images: int = 0
+    images: Natural = 0
     """time_to: train on so many images of the data set (0: on all)."""
     data: str = "sample"
     """time_to: which data set, as in train.py."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    out: tyro.conf.Suppress[str] = ""
-    resume: tyro.conf.Suppress[bool] = False
 
 
 SMOKE = {"depth": 3, "width": 8, "batch_size": 16, "steps": 1, "rounds": 1, "threads": (1,), "peer": False}
@@ -100,35 +93,17 @@ def counted_flops(model: nn.Module, side: int) -> int:
     return counter.get_total_flops()
 
 
-# ---------------------------------------------------------------- races
+# ---------------------------------------------------------------- step and conv
 
-Contestant = Callable[[], Any]
-"""One round of somebody's work. It returns a tensor, from which a number is read: then a GPU has really finished."""
-
-
-def race(contestants: dict[str, Contestant], rounds: int) -> dict[str, dict[str, float]]:
-    """Lets everybody take turns. Returns {best, median: wall seconds of a round, cpu: process seconds, the least}."""
-    wall: dict[str, list[float]] = {name: [] for name in contestants}
-    cpu: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(rounds + 1):
-        for name, work in contestants.items():
-            began, cpu_began = time.perf_counter(), time.process_time()
-            work().sum().item()
-            if number:  # the first round only warms up
-                wall[name].append(time.perf_counter() - began)
-                cpu[name].append(time.process_time() - cpu_began)
-    return {
-        name: {"best": min(times), "median": statistics.median(times), "cpu": min(cpu[name])}
-        for name, times in wall.items()
-    }
+Contestant = Callable[[], torch.Tensor]
 
 
-def training(model: nn.Module, batch: int, side: int, steps: int, device: Device, channels_last: bool) -> Contestant:
+def training(model: nn.Module, batch: int, steps: int, device: Device, channels_last: bool) -> Contestant:
     """Some steps of training on random images, as in train.py's loop."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(device.name, memory_format=layout).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3, nesterov=True)
-    inputs = torch.randn(batch, 3, side, side).to(device.name, memory_format=layout)
+    inputs = torch.randn(batch, 3, data.SIDE, data.SIDE).to(device.name, memory_format=layout)
     labels = torch.randint(0, 10, (batch,)).to(device.name)
 
     def work() -> torch.Tensor:
@@ -138,72 +113,62 @@ def training(model: nn.Module, batch: int, side: int, steps: int, device: Device
                 loss = F.cross_entropy(model(inputs), labels)
             loss.backward()
             optimizer.step()
-        return loss.detach()
+        return loss
 
     return work
 
 
-def bench_step(cfg: Config, device: Device, threads: int) -> dict[str, dict[str, float]]:
-    """Images a second of training, and the share of a plain matrix product's speed. Prints a table."""
-    side = data.SIDE
-    shape = train.shape(train.Config(depth=cfg.depth, width=cfg.width), 10, side)
+def bench_step(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str, Any]]:
+    """Images a second of training, and the share of a plain matrix product's speed: a table, and its numbers."""
+    shape = train.shape(train.Config(depth=cfg.depth, width=cfg.width), 10, data.SIDE)
     a = torch.randn(GEMM, GEMM, device=device.name, dtype=getattr(torch, device.dtype))
-    contestants: dict[str, Contestant] = {"matrix product": lambda: (a @ a)[0]}
-    work: dict[str, tuple[int, int]] = {}  # by name: images a round, FLOPs of an image forward
-    for name, channels_last in (("ours, channels_last", True), ("ours, NCHW", False)):
-        contestants[name] = training(ConvNet(shape), cfg.batch_size, side, cfg.steps, device, channels_last)
-        work[name] = cfg.steps * cfg.batch_size, flops(shape)
+    contestants: dict[str, Contestant] = {"matrix product": lambda: a @ a}
+    images, cost = {"matrix product": 1}, {"matrix product": 2 * GEMM**3 / 3}  # of a step: three times those forward
+    for name, channels_last in (("ours, channels_last", True), (NCHW, False)):
+        contestants[name] = training(ConvNet(shape), cfg.batch_size, cfg.steps, device, channels_last)
+        images[name], cost[name] = cfg.steps * cfg.batch_size, flops(shape)
     if cfg.peer:
-        peer = resnet18(10)
-        work["resnet18, channels_last"] = cfg.batch_size, counted_flops(peer, side)
-        contestants["resnet18, channels_last"] = training(peer, cfg.batch_size, side, 1, device, True)
-    seconds = race(contestants, cfg.rounds)
-    peak = 2 * GEMM**3 / seconds["matrix product"]["best"] / 1e9
-    reference = seconds["ours, NCHW"]
-    where = f"{threads} thread{'s' * (threads > 1)}" if device.name == "cpu" else str(device)
-    print(
-        f"\n{where}, batch {cfg.batch_size}, depth {cfg.depth}, width {cfg.width}. The product of two {GEMM} x {GEMM}"
+        name, peer = "resnet18, channels_last", resnet18(10)
+        images[name], cost[name] = cfg.batch_size, counted_flops(peer, data.SIDE)
+        contestants[name] = training(peer, cfg.batch_size, 1, device, True)
+    laps = race.take_turns(contestants, cfg.rounds)
+    _, found = race.table(laps, images, "images", NCHW, threads)
+    for name, row in found.items():
+        row["gflops"] = 3 * cost[name] * images[name] / row["best"] / 1e9
+        row["share_of_peak"] = row["gflops"] / found["matrix product"]["gflops"]
+    columns = ["", "images/s", "GFLOP/s", "of the product", "best s", "median s", "process s", "x NCHW (by round)"]
+    lines = [
+        [
+            name, f"{row['per_second']:.0f}", f"{row['gflops']:.1f}", f"{row['share_of_peak']:.0%}",
+            f"{row['best']:.3f}", f"{row['median']:.3f}", f"{row['process']:.3f}",
+            f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})" if name.startswith("ours") else "",
+        ]
+        for name, row in found.items() if name != "matrix product"
+    ]  # fmt: skip
+    about = (
+        f"Batch {cfg.batch_size}, depth {cfg.depth}, width {cfg.width}, {device}. The product of two {GEMM} x {GEMM} "
+        f"matrices runs at {found['matrix product']['gflops']:.0f} GFLOP/s; a training step counts as three times the "
+        "FLOPs forward."
     )
-    print(f"matrices runs at {peak:.0f} GFLOP/s; a training step counts as three times the FLOPs forward.")
-    columns = ["", "images/s", "median", "GFLOP/s", "of the product", "wall s", "process s", "x NCHW (process)"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    found = {"matrix product": seconds["matrix product"] | {"gflops": peak}}
-    for name, (images, cost) in work.items():
-        times = seconds[name]
-        gflops = 3 * cost * images / times["best"] / 1e9
-        times |= {"images_per_second": images / times["best"], "gflops": gflops, "share_of_peak": gflops / peak}
-        times |= {"ratio": reference["best"] / times["best"], "cpu_ratio": reference["cpu"] / times["cpu"]}
-        found[name] = times
-        ratio = f"{times['ratio']:.2f} ({times['cpu_ratio']:.2f})" if name.startswith("ours") else ""
-        cells = [name, f"{images / times['best']:.0f}", f"{images / times['median']:.0f}", f"{gflops:.1f}"]
-        cells += [f"{gflops / peak:.0%}", f"{times['best']:.3f}", f"{times['cpu']:.3f}", ratio]
-        print(f"| {' | '.join(cells)} |")
-    return found
+    return f"{about}\n\n{results.markdown(columns, lines)}", found
 
 
-def bench_conv(cfg: Config, device: Device, threads: int) -> dict[str, dict[str, float]]:
-    """One convolution forward, by our loops, our im2col and torch, on a tiny input and on a batch. Prints a table."""
-    found: dict[str, dict[str, float]] = {}
+def bench_conv(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str, Any]]:
+    """One convolution forward, by our loops, our im2col and torch, on a tiny input and on a batch."""
+    found, texts = {}, []
     for shape, channels in (((1, 8, 16, 16), 8), ((cfg.batch_size, 32, 32, 32), 32)):
         x = torch.randn(shape, device=device.name)
         weight = torch.randn(channels, shape[1], 3, 3, device=device.name)
-        contestants: dict[str, Contestant] = {
-            "im2col": lambda x=x, weight=weight: conv2d(x, weight, padding=1)[0, 0],
-            "torch": lambda x=x, weight=weight: F.conv2d(x, weight, padding=1)[0, 0],
-        }
-        if shape[0] == 1:
-            contestants["loops"] = lambda x=x, weight=weight: conv2d_loops(x, weight, padding=1)[0, 0]
+        ways = {"im2col": conv2d, "torch": F.conv2d} | ({"loops": conv2d_loops} if shape[0] == 1 else {})
         with torch.no_grad():
-            times = race(contestants, cfg.rounds)
+            laps = race.take_turns(
+                {name: lambda way=way, x=x, w=weight: way(x, w, padding=1) for name, way in ways.items()}, cfg.rounds
+            )
+        table, numbers = race.table(laps, dict.fromkeys(ways, shape[0]), "images", "torch", threads)
         size = " x ".join(map(str, shape))
-        cores = f"{threads} thread{'s' * (threads > 1)}"
-        print(f"\na 3 x 3 convolution of {size} into {channels} channels, forward, {cores}")
-        print("| | best ms | median ms | x torch |\n|---|---|---|---|")
-        for name, row in times.items():
-            ratio = row["best"] / times["torch"]["best"]
-            found[f"{name}, {size}"] = row | {"ratio": ratio}
-            print(f"| {name} | {1000 * row['best']:.3f} | {1000 * row['median']:.3f} | {ratio:.1f} |")
-    return found
+        texts.append(f"A 3 x 3 convolution of {size} into {channels} channels, forward.\n\n{table}")
+        found |= {f"{name}, {size}": row for name, row in numbers.items()}
+    return "\n\n".join(texts), found
 
 
 # ---------------------------------------------------------------- time to an accuracy
@@ -235,13 +200,13 @@ def time_to(
                 return {"seconds": row["seconds"], "epochs": epochs, "best": best, "stopped": "reached"}
     except OutOfTime:
         return {"seconds": None, "epochs": epochs, "best": best, "stopped": f"not reached within {minutes:g} minutes"}
-    except train.Diverged as error:
+    except Diverged as error:
         return {"seconds": None, "epochs": epochs, "best": best, "stopped": str(error)}
     return {"seconds": None, "epochs": epochs, "best": best, "stopped": f"not reached in {epochs} epochs"}
 
 
-def bench_time_to(cfg: Config, device: Device, threads: int) -> dict[str, dict[str, Any]]:
-    """Our network against resnet18: who is at --target sooner. Prints a table."""
+def bench_time_to(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str, Any]]:
+    """Our network against resnet18: who is at --target sooner."""
     images = data.load(cfg.data)
     if cfg.images:  # a data set's rows are shuffled or not, so draw them
         share = 1 - min(1.0, cfg.images / len(images.train))
@@ -256,57 +221,44 @@ def bench_time_to(cfg: Config, device: Device, threads: int) -> dict[str, dict[s
         theirs = replace(ours, epochs=cfg.peer_epochs, lr=cfg.peer_lr)
         torch.manual_seed(cfg.seed)
         contestants["resnet18"] = (theirs, resnet18(classes))
-    print(f"\n{cfg.data}, {len(images.train):,} images to train on, {threads} thread{'s' * (threads > 1)}, {device}")
-    print(f"until {cfg.target:.0%} on val ({len(images.val):,} images), the same loop for both")
-    print("| | lr | schedule | parameters | MFLOPs | training s | epochs | best val | |\n|---|" + "---|" * 8)
-    found = {}
+    found, lines = {}, []
     for name, (recipe, model) in contestants.items():
         cost = counted_flops(model, side)
         row = time_to(recipe, cfg.target, cfg.limit, images, model, device)
         found[name] = row | {"params": count_parameters(model), "flops": cost, "lr": recipe.lr}
         took = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
+        print(f"{name}: best val {row['best']:.1%} in {row['epochs']} epochs, {row['stopped']}", flush=True)
         cells = [name, f"{recipe.lr:g}", f"{recipe.epochs} epochs", f"{found[name]['params']:,}", f"{cost / 1e6:.0f}"]
-        cells += [took, row["epochs"], f"{row['best']:.1%}", row["stopped"]]
-        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+        lines.append([*cells, took, row["epochs"], f"{row['best']:.1%}", row["stopped"]])
+    columns = ["", "lr", "schedule", "parameters", "MFLOPs", "training s", "epochs", "best val", ""]
+    text = f"{cfg.data}, {len(images.train):,} images to train on, {device}; until {cfg.target:.0%} on val "
+    text += f"({len(images.val):,} images), the same loop for both.\n\n{results.markdown(columns, lines)}"
     mine = found["ours"]["seconds"]
     if mine and cfg.peer:
         other = found["resnet18"]["seconds"]
-        print(f"resnet18 takes {'more than ' * (other is None)}{(other or 60 * cfg.limit) / mine:.1f} x as long")
-    return found
+        text += f"\n\nresnet18 takes {'more than ' * (other is None)}{(other or 60 * cfg.limit) / mine:.1f} x as long"
+    return text, found
 
 
-def check(cfg: Config) -> None:
-    """Raises CourseError for flags that cannot work."""
-    for part in cfg.parts:
-        if part not in PARTS:
-            raise CourseError(f"unknown part '{part}': choose from {', '.join(PARTS)}.")
-    if min(cfg.rounds, cfg.steps, *cfg.threads) < 1:
-        raise CourseError("--rounds, --steps and --threads must be at least 1.")
-    if not 0 < cfg.target <= 1 or cfg.limit <= 0 or cfg.images < 0:
-        raise CourseError("--target must be a share of 1 such as 0.7, --limit above 0, and --images 0 (all) or more.")
-    for epochs, lr in ((cfg.epochs, cfg.lr), (cfg.peer_epochs, cfg.peer_lr)):
-        train.check(train.Config(depth=cfg.depth, width=cfg.width, batch_size=cfg.batch_size, epochs=epochs, lr=lr))
+BENCHES = {"step": bench_step, "conv": bench_conv, "time_to": bench_time_to}
 
 
 def main(cfg: Config) -> dict[str, Any]:
     """Times a training step, a convolution and the way to an accuracy, ours beside others'."""
-    check(cfg)
     device = choose(cfg.device)
-    counts = cfg.threads or tuple(sorted({1, cores()}))
-    if device.name != "cpu":
-        counts = counts[-1:]
+    counts = race.thread_counts(cfg.threads, device.name)
     result: dict[str, Any] = {}
-    before = torch.get_num_threads()
-    try:
-        for part, work in (("step", bench_step), ("conv", bench_conv), ("time_to", bench_time_to)):
-            if part in cfg.parts:
-                for threads in counts if part != "time_to" else counts[-1:]:
-                    torch.set_num_threads(threads)
-                    result[f"{part}, {threads} threads"] = work(cfg, device, threads)
-    finally:
-        torch.set_num_threads(before)
+    for part in (part for part in PARTS if part in cfg.parts):
+        texts = []
+        for threads in counts if part != "time_to" else counts[-1:]:
+            with race.on_threads(threads):
+                text, result[f"{part}, {threads} threads"] = BENCHES[part](cfg, device, threads)
+            texts.append(f"{race.circumstances(cfg.rounds, threads)}\n\n{text}")
+            print(f"\n{texts[-1]}")
+        if cfg.publish:
+            results.publish(2, f"bench {part}", "\n\n".join(texts))
     return result
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

@@ -3,26 +3,28 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from shared import cli, runs
+from shared import cli
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import written_whole
 from shared.own_images import read_picture
-from week02_cnn import data, train
+from week02_cnn import data
 from week02_cnn.eval import probabilities
+from week02_cnn.trained import load
 
 SURE = 0.6
 SHOWN = 320  # pixels: how large a picture is drawn
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of predict."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -31,15 +33,8 @@ class Config(cli.CommonConfig):
     """The run whose network is asked (default: week 2's newest)."""
     out: str = ""
     """A folder for the pictures of what the network saw (default: the run's folder)."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    data: tyro.conf.Suppress[str] = "sample"
-    seed: tyro.conf.Suppress[int] = 0
-    resume: tyro.conf.Suppress[bool] = False
-    preset: tyro.conf.Suppress[str] = "quick"
-
-
-PRESETS = {name: {} for name in train.PRESETS}
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
 
 
 def beside(picture: Image.Image, seen: Image.Image) -> Image.Image:
@@ -55,19 +50,19 @@ def beside(picture: Image.Image, seen: Image.Image) -> Image.Image:
     return page
 
 
-def chart(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...], bar: str) -> list[str]:
+def chart(probs: Float[np.ndarray, " classes"], classes: tuple[str, ...], bar: str) -> list[str]:
     """The three likeliest classes as a bar chart, the likeliest first."""
-    first = np.argsort(-believed, kind="stable")[:3]
+    first = np.argsort(-probs, kind="stable")[:3]
     room = max(len(classes[label]) for label in first)
-    return [f"{classes[label]:>{room}s} {believed[label]:6.1%} {bar * round(40 * believed[label])}" for label in first]
+    return [f"{classes[label]:>{room}s} {probs[label]:6.1%} {bar * round(40 * probs[label])}" for label in first]
 
 
-def verdict(believed: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> str:
+def verdict(probs: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> str:
     """One sentence: what it is, or what it may be."""
-    first, second = np.argsort(-believed, kind="stable")[:2]
-    if believed[first] >= SURE:
-        return f"This is: {classes[first]} ({believed[first]:.1%} sure)."
-    return f"Not sure: {classes[first]} ({believed[first]:.1%}), or {classes[second]} ({believed[second]:.1%})?"
+    first, second = np.argsort(-probs, kind="stable")[:2]
+    if probs[first] >= SURE:
+        return f"This is: {classes[first]} ({probs[first]:.1%} sure)."
+    return f"Not sure: {classes[first]} ({probs[first]:.1%}), or {classes[second]} ({probs[second]:.1%})?"
 
 
 def free_name(folder: Path, stem: str, taken: set[Path]) -> Path:
@@ -87,8 +82,7 @@ def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
     if not cfg.pictures:
         raise CourseError("which picture? For example: ./course run 2 predict my_cat.jpg")
     device = choose(cfg.device)
-    run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
-    trained = train.load_model(run)
+    trained = load(cfg.run)
     photos = [read_picture(Path(name)) for name in cfg.pictures]  # all of them, before anything is said of one
     try:
         bar = "█"
@@ -99,18 +93,18 @@ def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
     answers, taken = [], set()
     for name, photo in zip(cfg.pictures, photos, strict=True):
         seen = data.squared(photo, trained.side)
-        [believed] = probabilities(trained, data.Part(np.asarray(seen)[None], np.zeros(1, dtype=np.int64)), device)
+        [probs] = probabilities(trained, data.Part(np.asarray(seen)[None], np.zeros(1, dtype=np.int64)), device)
         left, top, right, bottom = data.middle(*photo.size)
-        where = free_name(Path(cfg.out) if cfg.out else run, Path(name).stem, taken)
+        where = free_name(Path(cfg.out) if cfg.out else trained.run.folder, Path(name).stem, taken)
         with written_whole(where) as temporary:
             beside(photo, seen).save(temporary, "PNG")
         part = "" if photo.width == photo.height else f"the middle {right - left} x {bottom - top} of them, "
         print(f"\n{name}: {photo.width} x {photo.height} pixels, {part}brought to {seen.width} x {seen.height}")
-        print("\n".join(chart(believed, trained.classes, bar)))
-        print(f"{verdict(believed, trained.classes)} What the network saw: {where}")
-        answers.append(believed)
+        print("\n".join(chart(probs, trained.classes, bar)))
+        print(f"{verdict(probs, trained.classes)} What the network saw: {where}")
+        answers.append(probs)
     return answers
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

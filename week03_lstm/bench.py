@@ -1,4 +1,4 @@
-"""What reading costs, and what saves it: `./course run 3 bench`. Two races, each on one thread.
+"""What reading costs, and what saves it: `./course run 3 bench [batches|layers]`. Two races.
 
 batches   The same reviews of the bundled sample, the same LSTM (torch.nn's), forward and backward; they differ in how
           reviews of unequal length are put into one tensor:
@@ -14,16 +14,14 @@ layers    One LSTM layer over random numbers, forward and backward:
               by hand          the same, and the way back written by hand (here, `ByHand`): no graph of small operations
               four gates       a loop as one first writes it: four gates, two products each, inputs by slicing
 
-The contestants take turns, and each one's best round counts: what else the machine does slows a round down and never
-speeds one up. On one thread ratios are of the processor's time, which is that of our own work alone; the time by the
-clock stands beside it.
+How the contestants take turns, and what counts: shared/race.py. With more than one thread the numbers are wild as soon
+as anything else runs.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,55 +31,44 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from shared import cli
-from shared.errors import CourseError
+from shared import cli, race, results
+from shared.config import Count
 from week03_lstm import data
-from week03_lstm.classifiers import SentimentClassifier, SentimentConfig
 from week03_lstm.model import Recurrent, pool
+from week03_lstm.sentiment_model import SentimentClassifier, SentimentConfig
 
 Inputs = Float[Tensor, "batch time features"]
 Outputs = Float[Tensor, "batch time hidden"]
-Times = dict[str, list[tuple[float, float]]]  # by name: seconds (by the processor, by the clock) of each round
 
 
 @dataclass
-class Config(cli.CommonConfig):
-    """The flags of bench. --data as for train."""
+class Config(race.BenchConfig):
+    """The flags of bench."""
 
-    parts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """batches, layers, or both (default)."""
-    rounds: int = 5
-    """How often each contestant runs."""
-    threads: int = 1
-    """On how many threads. With more than one the numbers are wild as soon as anything else runs."""
-    reviews: int = 640
+    parts: tyro.conf.Positional[tuple[Literal["batches", "layers"], ...]] = ("batches", "layers")
+    """Which races."""
+    data: str = "sample"
+    """The reviews, as in train.py (batches)."""
+    reviews: Count = 640
     """Reviews a round (batches)."""
-    max_len: int = 400
+    max_len: Count = 400
     """Words read of a review (batches)."""
-    length: int = 200
+    length: Count = 200
     """Steps of a sequence (layers)."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Sequences in a batch."""
-    embed: int = 100
+    embed: Count = 100
     """Numbers per word."""
-    hidden: int = 128
+    hidden: Count = 128
     """Units of the LSTM."""
-    preset: str = "quick"
-    """A set of defaults: `smoke` (one short round), `quick` (a minute or two), `full` (more reviews and rounds).
-    A flag given by hand wins over the preset."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    device: tyro.conf.Suppress[str] = "cpu"
-    out: tyro.conf.Suppress[str] = ""
-    resume: tyro.conf.Suppress[bool] = False
 
 
-PARTS = ("batches", "layers")
-PRESETS: dict[str, dict] = {
-    "smoke": {"rounds": 1, "reviews": 24, "max_len": 20, "length": 10, "batch_size": 8, "embed": 8, "hidden": 8},
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"rounds": 1, "threads": (1,), "reviews": 24, "max_len": 20, "length": 10, "batch_size": 8, "embed": 8,
+              "hidden": 8},
     "quick": {},
     "full": {"rounds": 9, "reviews": 1600},
-}
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- batches
@@ -121,34 +108,31 @@ def passes(
     return once
 
 
-def race_batches(cfg: Config) -> dict[str, dict[str, float]]:
-    """Times four ways of batching the same reviews, and prints real words per second."""
+def race_batches(cfg: Config, threads: int) -> tuple[str, dict[str, Any]]:
+    """Four ways of batching the same reviews, in real words per second: a table, and its numbers."""
     reviews = data.load(cfg.data).train
     vocabulary = data.Vocabulary.build(reviews.texts)
-    chosen = np.random.default_rng(cfg.seed).permutation(len(reviews))[: cfg.reviews]
-    ids, labels = [vocabulary.encode(reviews.texts[row]) for row in chosen], reviews.labels[chosen]
+    drawn = np.random.default_rng(cfg.seed).permutation(len(reviews))[: cfg.reviews]
+    ids, labels = [vocabulary.encode(reviews.texts[row]) for row in drawn], reviews.labels[drawn]
     few = ids[: 2 * cfg.batch_size]  # enough for the slow one
     config = SentimentConfig(vocab=len(vocabulary), embed=cfg.embed, hidden=cfg.hidden)
     padding, packing = SentimentClassifier(config), Packed(config)
     packing.load_state_dict(padding.state_dict())
-    times = take_turns(
-        {
-            "bucketed": passes(padding, ids, labels, cfg, bucketed=True),
-            "random": passes(padding, ids, labels, cfg, bucketed=False),
-            "to max_len": passes(padding, ids, labels, cfg, bucketed=False, full=True),
-            "packed": passes(packing, few, labels[: len(few)], cfg, bucketed=False),
-        },
-        cfg.rounds,
-    )
+    contestants = {
+        "bucketed": passes(padding, ids, labels, cfg, bucketed=True),
+        "random": passes(padding, ids, labels, cfg, bucketed=False),
+        "to max_len": passes(padding, ids, labels, cfg, bucketed=False, full=True),
+        "packed": passes(packing, few, labels[: len(few)], cfg, bucketed=False),
+    }
     words = words_in(ids, cfg)
-    share = words / words_in(few, cfg)
-    times["packed"] = [(process * share, clock * share) for process, clock in times["packed"]]
-    mean = words / len(ids)
-    print(f"\nbatches: {len(ids):,} reviews of {cfg.data}, {mean:.0f} words on average, at most {cfg.max_len};")
-    print(f"{cfg.batch_size} a batch, {cfg.embed} numbers a word, LSTM with {cfg.hidden} units, forward and backward;")
-    print(f"packed: timed on {len(few):,} of them, and multiplied")
-    pairs = [("bucketed", theirs) for theirs in ("random", "to max_len", "packed")]
-    return report(times, words, "words/s", pairs, cfg.threads)
+    work = dict.fromkeys(contestants, words) | {"packed": words_in(few, cfg)}
+    table, numbers = race.table(race.take_turns(contestants, cfg.rounds), work, "words", "random", threads)
+    about = (
+        f"{len(ids):,} reviews of {cfg.data}, {words / len(ids):.0f} words on average, at most {cfg.max_len}; "
+        f"{cfg.batch_size} a batch, {cfg.embed} numbers a word, an LSTM with {cfg.hidden} units, forward and backward. "
+        f"(A round of packed is {len(few):,} of them.)"
+    )
+    return f"{about}\n\n{table}", numbers
 
 
 # ---------------------------------------------------------------- layers
@@ -285,8 +269,8 @@ def contestants(input_size: int, hidden_size: int) -> dict[str, nn.Module]:
     return layers
 
 
-def race_layers(cfg: Config) -> dict[str, dict[str, float]]:
-    """Times the LSTM layers, and prints steps times sequences per second."""
+def race_layers(cfg: Config, threads: int) -> tuple[str, dict[str, Any]]:
+    """Five LSTM layers with the same weights, in steps times sequences per second: a table, and its numbers."""
     x = torch.randn(cfg.batch_size, cfg.length, cfg.embed, requires_grad=True)  # as if an embedding were below
     dy = torch.randn(cfg.batch_size, cfg.length, cfg.hidden)
 
@@ -296,72 +280,37 @@ def race_layers(cfg: Config) -> dict[str, dict[str, float]]:
         layer(x)[0].backward(dy)
 
     layers = contestants(cfg.embed, cfg.hidden)
-    times = take_turns({name: lambda layer=layer: once(layer) for name, layer in layers.items()}, cfg.rounds)
-    print(f"\nlayers: {cfg.batch_size} sequences of {cfg.length} steps, {cfg.embed} inputs, {cfg.hidden} units,")
-    print("forward and backward")
-    pairs = [
-        (ours, theirs) for theirs in ("four gates", "nn.LSTM", "without oneDNN") for ours in ("model.py", "by hand")
-    ]
-    return report(times, cfg.batch_size * cfg.length, "tokens/s", pairs, cfg.threads)
+    laps = race.take_turns({name: lambda layer=layer: once(layer) for name, layer in layers.items()}, cfg.rounds)
+    work = dict.fromkeys(layers, cfg.batch_size * cfg.length)
+    table, numbers = race.table(laps, work, "tokens", "nn.LSTM", threads)
+    about = (
+        f"{cfg.batch_size} sequences of {cfg.length} steps, {cfg.embed} inputs, {cfg.hidden} units, forward and "
+        "backward."
+    )
+    return f"{about}\n\n{table}", numbers
 
 
-# ---------------------------------------------------------------- both
-
-
-def take_turns(everybody: dict[str, Callable[[], None]], rounds: int) -> Times:
-    """Seconds of each round of everybody; a first round only warms up."""
-    times: Times = {name: [] for name in everybody}
-    for number in range(rounds + 1):
-        for name, once in everybody.items():
-            wall, process = time.perf_counter(), time.process_time()
-            once()
-            spent = time.process_time() - process, time.perf_counter() - wall
-            if number > 0:
-                times[name].append(spent)
-    return times
-
-
-def report(
-    times: Times, tokens: int, unit: str, pairs: Sequence[tuple[str, str]], threads: int
-) -> dict[str, dict[str, float]]:
-    """Prints a table: best round by the processor and by the clock, and tokens a second; and for each of the pairs how
-    many times as fast the first is as the second: by the best rounds, and in the rounds from the lowest to the highest.
-
-    Tokens and ratios are by the processor's time on one thread, and by the clock on more.
-    """
-    which, rows = int(threads > 1), {}
-    print(f"\n{'':16s}{'processor s':>12s}{'clock s':>9s}{unit:>12s}")
-    for name, spent in times.items():
-        process, clock = best = tuple(min(column) for column in zip(*spent, strict=True))
-        rows[name] = {"process": process, "clock": clock, "per_second": tokens / best[which]}
-        print(f"{name:16s}{process:12.3f}{clock:9.3f}{rows[name]['per_second']:12,.0f}")
-    for ours, theirs in pairs:
-        ratios = [b[which] / a[which] for a, b in zip(times[ours], times[theirs], strict=True)]
-        ratio = rows[ours]["per_second"] / rows[theirs]["per_second"]
-        rows[ours] |= {f"x {theirs}": ratio, f"x {theirs}, low": min(ratios), f"x {theirs}, high": max(ratios)}
-        print(f"  {ours} is {ratio:.2f} x {theirs} (by round {min(ratios):.2f} to {max(ratios):.2f})")
-    return rows
+RACES = {"batches": race_batches, "layers": race_layers}
 
 
 def main(cfg: Config) -> dict[str, Any]:
-    """Times ways of batching reviews, and ways of writing an LSTM layer, against each other."""
-    for part in cfg.parts:
-        if part not in PARTS:
-            raise CourseError(f"unknown part '{part}': choose from {', '.join(PARTS)}.")
-    for flag in ("rounds", "threads", "reviews", "max-len", "length", "batch-size", "embed", "hidden"):
-        if getattr(cfg, flag.replace("-", "_")) < 1:
-            raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be at least 1.")
-    torch.manual_seed(cfg.seed)
-    before, races = torch.get_num_threads(), {"batches": race_batches, "layers": race_layers}
-    torch.set_num_threads(cfg.threads)
-    try:
-        print(
-            f"{cfg.threads} thread{'s' * (cfg.threads > 1)}, float32, torch {torch.__version__}; best of {cfg.rounds}"
-        )
-        return {part: races[part](cfg) for part in cfg.parts or PARTS}
-    finally:
-        torch.set_num_threads(before)
+    """Times ways of batching reviews, and ways of writing an LSTM layer, against each other.
+
+    Returns the numbers of each race, under its name and number of threads.
+    """
+    found: dict[str, Any] = {}
+    for part in dict.fromkeys(cfg.parts):
+        texts = []
+        for threads in race.thread_counts(cfg.threads):
+            torch.manual_seed(cfg.seed)
+            with race.on_threads(threads):
+                text, found[f"{part}, {threads} threads"] = RACES[part](cfg, threads)
+            texts.append(f"{race.circumstances(cfg.rounds, threads)}\n\n{text}")
+            print(f"\n{texts[-1]}")
+        if cfg.publish:
+            results.publish(3, f"bench {part}", "\n\n".join(texts))
+    return found
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

@@ -1,7 +1,7 @@
 """The week's reviews: the bundled ones, the published IMDB archive, or texts of your own; and how words become numbers.
 
 A. Maas et al., "Learning word vectors for sentiment analysis", ACL 2011: the Large Movie Review Dataset.
-The prices of the week are in series.py.
+The prices of the week are in price_series.py.
 """
 
 import csv
@@ -305,6 +305,28 @@ class Vocabulary:
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise CourseError(f"{path} is not a vocabulary of week 3. Train again, or use another run.")
         return cls(words)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A part in numbers: the word ids of each text, labels (N,), and how many words of a text are read."""
+
+    ids: list[list[int]]
+    labels: Int[np.ndarray, " N"]
+    max_len: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " N"]:
+        """How many words are read of each text."""
+        return np.array([min(len(text), self.max_len) for text in self.ids])
+
+
+def encode(part: Part, vocabulary: Vocabulary, max_len: int) -> Encoded:
+    """The part's texts as the ids of their words."""
+    return Encoded([vocabulary.encode(text) for text in part.texts], part.labels, max_len)
 
 
 # ---------------------------------------------------------------- batches

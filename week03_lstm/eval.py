@@ -1,46 +1,34 @@
 """Scores a trained network on reviews it has not seen: `./course eval 3`."""
 
-import shlex
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tyro
 
-from shared import cli, device, runs
+from shared import cli, runs
+from shared.config import EvalConfig, Natural
+from shared.device import choose
 from shared.errors import CourseError
-from shared.files import read_json, write_json
-from week03_lstm import baselines, data, pictures, train
+from shared.scores import confusion_matrix, surest_mistakes
+from week03_lstm import data, sentiment_drawing, train
+from week03_lstm.sentiment_baselines import BAG_OF_WORDS, CNN, BagOfWords
+from week03_lstm.trained import load
 
 FEW = 0.01  # of the texts may have been seen in training: these are left out. With more the score is refused
 
 
 @dataclass
-class Config(cli.CommonConfig):
-    """The flags of eval. --data: default, the data set that the run was trained on."""
+class Config(EvalConfig):
+    """The flags of eval. --data also takes imdb, a folder in its layout, or a .csv or .jsonl[.gz] of your own."""
 
-    data: str = ""
-    """What to score on: the test reviews of the run's own data set (default) or of another one by name.
-    Of a file of your own all reviews are scored."""
     text: str = ""
     """The column of your own file that holds the review (default: as in training)."""
     label: str = ""
     """The column that holds the label (default: as in training)."""
-    run: str = ""
-    """The run's folder (default: week 3's newest)."""
-    out: str = ""
-    """Where the picture goes (default: the run's folder)."""
-    show: int = 3
+    show: Natural = 3
     """How many of the surest mistakes to print."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    seed: tyro.conf.Suppress[int] = 0
-    resume: tyro.conf.Suppress[bool] = False
-    preset: tyro.conf.Suppress[str] = "quick"
-
-
-PRESETS = {name: {} for name in train.PRESETS}
 
 
 def part_to_score(cfg: Config, trained_on: train.Config) -> tuple[str, data.Part, data.Data, int]:
@@ -61,7 +49,7 @@ def part_to_score(cfg: Config, trained_on: train.Config) -> tuple[str, data.Part
     known = len(part) - len(fresh)
     if known > FEW * len(part):
         raise CourseError(
-            f"--data {name}: this network was trained on {known:,} of these {len(part):,} reviews "
+            f"--data {name}: this network was trained or chosen on {known:,} of these {len(part):,} reviews "
             f"({trained_on.data}, train and val), so a score on them would say nothing. (The bundled sample is a part "
             "of IMDB's training reviews.)"
         )
@@ -69,63 +57,53 @@ def part_to_score(cfg: Config, trained_on: train.Config) -> tuple[str, data.Part
     return f"{name} (test)" if named else name, part, own, known
 
 
-def main(cfg: Config) -> dict:
-    """Reads the test set: accuracy beside the baselines, who is taken for whom, and the surest mistakes."""
-    run = Path(cfg.run) if cfg.run else runs.newest(train.WEEK_NUMBER)
-    chosen = device.choose(cfg.device)
-    trained = train.load_model(run)
-    if not (run / "result.json").is_file():
-        goes_on = f"./course train 3 --out {shlex.quote(str(run))} --resume"
-        raise CourseError(f"{run} has not been trained to its end: `{goes_on}` goes on.")
-    result = read_json(run / "result.json")
+def main(cfg: Config) -> dict[str, Any]:
+    """Reads the test set: accuracy beside the baselines, who is taken for whom, and the surest mistakes.
+
+    Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
+    """
+    device, trained = choose(cfg.device), load(cfg.run, finished=True)
+    folder = trained.run.folder
     name, part, own, left_out = part_to_score(cfg, trained.config)
-    encoded = train.encode(part, trained.vocabulary, trained.config.max_len)
-    believed = train.predict(trained.model.to(chosen.name), encoded)
-    accuracy = train.score(believed, part.labels)["accuracy"]
+    encoded = trained.encode(part)
+    probs = train.predict(trained.model.to(device.name), encoded)
+    preds, accuracy = probs.argmax(axis=1), train.score(probs, part.labels)["accuracy"]
+    theirs = {BAG_OF_WORDS: BagOfWords(trained.run.baselines["C"]).fit(own.train).accuracy(part)}
+    if convolution := trained.convolution():
+        theirs[CNN] = train.evaluate(convolution.to(device.name), encoded)["accuracy"]
+    constant = runs.constant_answer(part.labels, "test_accuracy")
+    theirs[constant["name"]] = constant["test_accuracy"]
+    out = Path(cfg.out) if cfg.out else folder
+    is_own = name == f"{trained.config.data} (test)"
+    result = trained.run.scored({"test_accuracy": accuracy}, theirs, out if is_own else None)
+    sentiment_drawing.bars(out / "test_accuracy.png", runs.contestants(result), "test_accuracy", name)
 
-    theirs = result["baseline"]
-    bag = baselines.BagOfWords(theirs["C"]).fit(own.train)
-    scores = result | {"metrics": result["metrics"] | {"test_accuracy": accuracy}}
-    scores["baseline"] = theirs | {
-        "test_accuracy": bag.accuracy(part),
-        "majority": theirs["majority"] | {"test_accuracy": baselines.majority(own.train, part)},
-    }
-    if trained.peer:
-        of_peer = train.evaluate(trained.peer.to(chosen.name), encoded)["accuracy"]
-        scores["baseline"]["cnn"] = theirs["cnn"] | {"test_accuracy": of_peer}
-    out = Path(cfg.out) if cfg.out else run
-    if name == f"{trained.config.data} (test)":
-        write_json(out / "result.json", scores)
-    pictures.bars(scores | {"data": name}, "test_accuracy", out / "test_accuracy.png")
-
-    thought = believed.argmax(axis=1)
-    matrix = np.bincount(part.labels * 2 + thought, minlength=4).reshape(2, 2)
-    wrong = int((thought != part.labels).sum())
+    matrix = confusion_matrix(part.labels, preds, len(data.CLASSES))
+    wrong = int((preds != part.labels).sum())
     spread = 1.96 * np.sqrt(accuracy * (1 - accuracy) / len(part))
-    print(f"{name}: {len(part):,} reviews, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {run}")
+    print(f"{name}: {len(part):,} reviews, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {folder}")
     if left_out:
         print(f"({left_out:,} more were left out: this network has seen them in training)")
-    train.print_result(scores, "test_accuracy")
+    runs.print_table(result, "test_accuracy")
     print(f"(with {len(part):,} reviews, chance alone moves an accuracy by ± {spread:.1%}: 95 % interval)")
     print(f"\n{'':20s}" + "".join(f"{'thought ' + label:>18s}" for label in data.CLASSES))
     for label, row in zip(data.CLASSES, matrix, strict=True):
         print(f"{'is ' + label:20s}" + "".join(f"{count:18,}" for count in row))
-    print_mistakes(part, believed, cfg.show)
+    print_mistakes(part, probs, cfg.show)
     print(f"\npicture: {out / 'test_accuracy.png'}")
-    return scores | {"run": str(run), "confusion": matrix.tolist()}
+    return result | {"run": str(folder), "confusion": matrix.tolist()}
 
 
-def print_mistakes(part: data.Part, believed: np.ndarray, count: int) -> None:
+def print_mistakes(part: data.Part, probs: np.ndarray, count: int) -> None:
     """The mistakes that the network was surest of, with the end of each review."""
-    sure = believed.max(axis=1)
-    wrong = np.flatnonzero(believed.argmax(axis=1) != part.labels)
-    for row in wrong[np.argsort(-sure[wrong], kind="stable")][:count]:
-        verdict, truth = data.CLASSES[believed[row].argmax()], data.CLASSES[part.labels[row]]
-        print(f"\nthought {verdict} ({sure[row]:.1%}), is {truth}:")
+    rows, _ = surest_mistakes(part.labels, probs, data.CLASSES, count)
+    for row in rows:
+        verdict, truth = data.CLASSES[probs[row].argmax()], data.CLASSES[part.labels[row]]
+        print(f"\nthought {verdict} ({probs[row].max():.1%}), is {truth}:")
         review = " ".join(part.texts[row].replace("<br />", " ").split())
         review = review if len(review) <= 400 else "… " + review[-400:].partition(" ")[2]
         print(textwrap.fill(review, 100, initial_indent="    ", subsequent_indent="    "))
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

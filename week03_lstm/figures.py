@@ -1,6 +1,7 @@
 """Makes the lesson's pictures again: `./course run 3 figures`; or only some: `./course run 3 figures vanish`."""
 
 import contextlib
+import importlib
 import io
 import shutil
 import tempfile
@@ -8,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
 from shared import cli
-from shared.errors import CourseError
+from shared.config import Seed
 
 FIGURES = Path(__file__).parent / "figures"
 REVIEW = (
@@ -24,27 +25,23 @@ REVIEW = (
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of figures."""
 
-    parts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which parts: vanish, seq2seq, speed, reviews, prices. Default: all of them, as long as they take together."""
+    parts: tyro.conf.Positional[tuple[Literal["vanish", "seq2seq", "speed", "reviews", "prices"], ...]] = ()
+    """Which parts. Default: all of them, as long as they take together."""
     run: str = ""
     """reviews: a trained run, whose network is shown (default: one is trained for it, from --seed)."""
     imdb_run: str = ""
     """reviews: a run of --preset full, whose network reads the same review (default: its picture stays as it is)."""
     out: str = str(FIGURES)
     """Where the pictures go."""
-    preset: str = "quick"
-    """The preset of the programs that make them: `smoke`, `quick` or `full`.
-    A flag given by hand wins over the preset."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    data: tyro.conf.Suppress[str] = "sample"
-    resume: tyro.conf.Suppress[bool] = False
-
-
-PRESETS: dict[str, dict] = {"smoke": {}, "quick": {}, "full": {}}
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
+    seed: Seed = 0
+    """Where the programs that make them begin to draw at random."""
+    preset: Literal["smoke", "quick", "full"] = "quick"
+    """The preset of the programs that make them."""
 
 
 def config_of(program: ModuleType, cfg: Config, **flags: Any) -> Any:
@@ -57,8 +54,6 @@ def of_experiment(name: str) -> Callable[[Config, Path], None]:
     """The pictures of vanish, seq2seq or speed, which need nothing but a folder."""
 
     def make(cfg: Config, folder: Path) -> None:
-        import importlib
-
         program = importlib.import_module(f"week03_lstm.{name}")
         program.main(config_of(program, cfg, out=str(folder)))
 
@@ -66,19 +61,19 @@ def of_experiment(name: str) -> Callable[[Config, Path], None]:
 
 
 def of_reviews(cfg: Config, folder: Path) -> None:
-    """What train, eval and classify draw: curves, bars, the verdict word by word, the gates."""
-    from week03_lstm import classify, train
+    """What train, eval and sentiment_classify draw: curves, bars, the verdict word by word, the gates."""
     from week03_lstm import eval as evaluation
+    from week03_lstm import sentiment_classify, train
 
     run = cfg.run
     if not run:
         run = train.main(config_of(train, cfg, out=str(folder / "run")))["run"]
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.main(evaluation.Config(run=run, device=cfg.device))
-    classify.main(classify.Config(review=(REVIEW,), run=run, out=str(folder)))
+    sentiment_classify.main(sentiment_classify.Config(review=(REVIEW,), run=run, out=str(folder)))
     (folder / "word_by_word.png").rename(folder / "word_by_word_sample.png")
     if cfg.imdb_run:
-        classify.main(classify.Config(review=(REVIEW,), run=cfg.imdb_run, out=str(folder / "imdb")))
+        sentiment_classify.main(sentiment_classify.Config(review=(REVIEW,), run=cfg.imdb_run, out=str(folder / "imdb")))
         shutil.copyfile(folder / "imdb" / "word_by_word.png", folder / "word_by_word.png")
     for picture in Path(run).glob("*.png"):
         if not (folder / picture.name).exists():
@@ -87,10 +82,10 @@ def of_reviews(cfg: Config, folder: Path) -> None:
 
 def of_prices(cfg: Config, folder: Path) -> None:
     """The famous plot, and the error over the folds."""
-    from week03_lstm import forecast, forecast_pictures
+    from week03_lstm import price_drawing, price_forecast
 
-    run = forecast.main(config_of(forecast, cfg, out=str(folder / "run")))["run"]
-    forecast_pictures.draw(Path(run), folder)
+    run = price_forecast.main(config_of(price_forecast, cfg, out=str(folder / "run")))["run"]
+    price_drawing.draw(Path(run), folder)
 
 
 PARTS: dict[str, Callable[[Config, Path], None]] = {
@@ -102,9 +97,6 @@ PARTS: dict[str, Callable[[Config, Path], None]] = {
 
 def main(cfg: Config) -> list[Path]:
     """Runs the week's programs and keeps their pictures. Returns their paths."""
-    for part in cfg.parts:
-        if part not in PARTS:
-            raise CourseError(f"unknown part '{part}': choose from {', '.join(PARTS)}.")
     out, kept = Path(cfg.out), []
     for part in cfg.parts or PARTS:
         print(f"\n--- {part}")
@@ -120,4 +112,4 @@ def main(cfg: Config) -> list[Path]:
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

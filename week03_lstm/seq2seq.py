@@ -18,66 +18,68 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import tyro
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared import cli
+from shared import cli, race, results, trials
+from shared.config import Count, Natural, Positive, Seed
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import write_json
-from shared.parallel import cores, in_processes
 from shared.plots import BLACK, COLOURS, figure
-from shared.progress import bar
-from shared.runs import RUNS
+from shared.runs import RUNS, versions
+from shared.terminal import command
+from week03_lstm.train import learning_rate, set_lr
 
+DATA = "random digits (synthetic)"
 START, END, SYMBOLS = 10, 11, 12  # beside the ten digits
-TASKS = ("reverse", "sort")
 
 Digits = Int[Tensor, "batch digits"]
 Symbols = Int[Tensor, "batch time"]
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of seq2seq."""
 
-    task: str = "reverse"
-    """reverse or sort: what is to be done with the digits."""
-    hidden: tuple[int, ...] = (32, 64, 128)
+    task: Literal["reverse", "sort"] = "reverse"
+    """What is to be done with the digits."""
+    hidden: tuple[Count, ...] = (32, 64, 128)
     """Sizes of the state to compare: the width of the needle's eye."""
-    max_len: int = 16
+    max_len: Count = 16
     """Longest string in training. Tested are strings of up to half as many digits more."""
-    seeds: int = 3
-    """How often each size is trained."""
-    steps: int = 2000
+    seed: Seed = 0
+    """The first seed."""
+    seeds: Count = 3
+    """How often each size is trained: from --seed and the seeds after it."""
+    steps: Count = 2000
     """Training steps of each net."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Strings per step, all of one length, so that nothing needs padding."""
-    lr: float = 0.005
+    lr: Positive = 0.005
     """The highest learning rate of Adam; it warms up and falls to zero."""
-    clip: float = 1.0
+    clip: Positive = 1.0
     """Longest gradient; longer ones are shortened."""
-    test_strings: int = 200
+    test_strings: Count = 200
     """Strings tested at each length."""
-    jobs: int = 0
-    """Trainings side by side, one thread each (0: as many as there are cores). On a GPU it is 1."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
+    jobs: Natural = 0
+    """Trainings side by side, one thread each (0: as many as there are cores; on a GPU one)."""
     out: str = str(RUNS / "week03" / "seq2seq")
-    """The folder for the table and the picture."""
+    """The folder for trainings, table and picture. What it holds already is not trained again."""
     preset: str = "quick"
     """A set of defaults: `smoke` (seconds), `quick` (minutes), `full` (more steps, a wider net, longer strings).
     A flag given by hand wins over the preset."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    data: tyro.conf.Suppress[str] = "random digits (synthetic)"
-    resume: tyro.conf.Suppress[bool] = False
+    publish: bool = False
+    """Put the table into the week's RESULTS.md (for whoever looks after the lesson)."""
 
 
-PRESETS: dict[str, dict] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"hidden": (16,), "max_len": 4, "seeds": 2, "steps": 30, "test_strings": 50, "jobs": 1},
     "quick": {},
     "full": {"hidden": (32, 64, 128, 256), "max_len": 24, "seeds": 3, "steps": 10_000, "test_strings": 1000},
@@ -146,24 +148,6 @@ def accuracy(network: Seq2Seq, digits: Digits, task: str) -> tuple[float, float]
     return float(right.all(dim=1).float().mean()), float(right[:, :-1].float().mean())
 
 
-@dataclass(frozen=True)
-class Task:
-    """One training: how wide, from which seed."""
-
-    hidden: int
-    seed: int
-    cfg: Config
-    device: str
-
-
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Rises over the first twentieth of the steps, then falls to zero along half a cosine wave."""
-    rise = max(1, steps // 20)
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
 def guessing(length: int, task: str) -> float:
     """The share of digits right of one who does not look, and says the likeliest digit at each place.
 
@@ -185,64 +169,55 @@ def tested_lengths(max_len: int) -> range:
     return range(1, max_len + max(1, max_len // 2) + 1)
 
 
-def train_once(task: Task) -> dict[str, Any]:
+def train_once(flags: trials.Flags, threads: int = 1) -> dict[str, Any]:
     """Trains one net on strings of 1 to max_len digits and tests it on new ones of each length."""
-    cfg = task.cfg
-    torch.manual_seed(task.seed)
-    network = Seq2Seq(task.hidden).to(task.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=cfg.lr)
-    generator = torch.Generator().manual_seed(2 * task.seed)
+    with race.on_threads(threads):
+        return _train_once(**flags)
+
+
+def _train_once(
+    task: str, hidden: int, seed: int, max_len: int, steps: int, batch_size: int, lr: float, clip: float,
+    test_strings: int, device: str,
+) -> dict[str, Any]:  # fmt: skip
+    torch.manual_seed(seed)
+    network = Seq2Seq(hidden).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    generator = torch.Generator().manual_seed(2 * seed)
     losses, began = [], time.perf_counter()
-    for step in range(cfg.steps):
-        length = int(torch.randint(1, cfg.max_len + 1, (), generator=generator))
-        value = loss(network, strings(cfg.batch_size, length, generator).to(task.device), cfg.task)
+    for step in range(steps):
+        set_lr(optimizer, learning_rate(step, steps, lr))
+        length = int(torch.randint(1, max_len + 1, (), generator=generator))
+        value = loss(network, strings(batch_size, length, generator).to(device), task)
         optimizer.zero_grad()
         value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), cfg.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, cfg.steps, cfg.lr)
+        nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
         losses.append(value.detach())
     seconds = time.perf_counter() - began
     # Short strings have all been seen in training: there are only ten of one digit. Long ones hardly ever.
-    generator = torch.Generator().manual_seed(2 * task.seed + 1)
+    generator = torch.Generator().manual_seed(2 * seed + 1)
     scores = []
-    for length in tested_lengths(cfg.max_len):
-        scores.append(accuracy(network, strings(cfg.test_strings, length, generator).to(task.device), cfg.task))
+    for length in tested_lengths(max_len):
+        scores.append(accuracy(network, strings(test_strings, length, generator).to(device), task))
     examples = []
-    for length in (cfg.max_len // 2, cfg.max_len, tested_lengths(cfg.max_len)[-1]):
+    for length in (max_len // 2, max_len, tested_lengths(max_len)[-1]):
         digits = strings(1, max(1, length), generator)
-        written = network.greedy(digits.to(task.device), digits.shape[1] + 1)[0].tolist()
-        examples.append(tuple("".join("0123456789<|"[s] for s in row) for row in
-                              (digits[0].tolist(), answer(digits, cfg.task)[0].tolist(), written)))  # fmt: skip
+        written = network.greedy(digits.to(device), digits.shape[1] + 1)[0].tolist()
+        examples.append(["".join("0123456789<|"[s] for s in row) for row in
+                         (digits[0].tolist(), answer(digits, task)[0].tolist(), written)])  # fmt: skip
+    mean_loss = float(torch.stack(losses[-100:]).mean())
+    if not math.isfinite(mean_loss):
+        return {"hidden": hidden, "seed": seed, "seconds": round(seconds, 2), "diverged": True}
     return {
-        "hidden": task.hidden,
-        "seed": task.seed,
+        "hidden": hidden,
+        "seed": seed,
         "params": sum(p.numel() for p in network.parameters()),
         "seconds": round(seconds, 2),
-        "loss": float(torch.stack(losses[-100:]).mean()),
+        "loss": mean_loss,
         "exact": [exact for exact, _ in scores],
         "digits": [each for _, each in scores],
         "examples": examples,
     }
-
-
-def check(cfg: Config) -> None:
-    """Raises CourseError for values that cannot work."""
-    if cfg.task not in TASKS:
-        raise CourseError(f"--task {cfg.task}: choose one of {', '.join(TASKS)}.")
-    counts = ("max-len", "seeds", "steps", "batch-size", "test-strings")
-    limits = (
-        ("hidden", bool(cfg.hidden) and min(cfg.hidden, default=0) >= 1, "numbers of at least 1"),
-        *((flag, getattr(cfg, flag.replace("-", "_")) >= 1, "at least 1") for flag in counts),
-        ("lr", 0 < cfg.lr < math.inf, "a number above 0"),
-        ("clip", 0 < cfg.clip < math.inf, "a number above 0"),
-        ("jobs", cfg.jobs >= 0, "0 (as many as there are cores) or more"),
-        ("seed", cfg.seed >= 0, "0 or more"),
-    )
-    for flag, right, must in limits:
-        if not right:
-            raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be {must}.")
 
 
 def draw(rows: Sequence[dict], cfg: Config, path: Path) -> None:
@@ -268,51 +243,78 @@ def draw(rows: Sequence[dict], cfg: Config, path: Path) -> None:
         axes[0].legend(fontsize=8, loc="lower left")
 
 
-def main(cfg: Config) -> dict[str, Any]:
-    """Trains encoder and decoder without attention to reverse or sort digits; accuracy against the length."""
-    check(cfg)
-    device = choose(cfg.device)
-    jobs = (cfg.jobs or cores()) if device.name == "cpu" else 1
-    print(f"random digits (synthetic), to {cfg.task}; trained on 1 to {cfg.max_len} of them; {device.name}, float32")
-    sizes, seeds = sorted(set(cfg.hidden), reverse=True), range(cfg.seed, cfg.seed + cfg.seeds)  # the longest first
-    tasks = [Task(hidden, seed, cfg, device.name) for hidden in sizes for seed in seeds]
-    rows = []
-    with bar(len(tasks), label="training") as progress:
-        for row in in_processes(train_once, tasks, jobs):
-            rows.append(row)
-            progress.update()
-    rows.sort(key=lambda row: (row["hidden"], row["seed"]))
+def trainings(cfg: Config, device: str) -> dict[tuple[str, str], trials.Flags]:
+    """{(its state, its seed): flags} of all trainings, the widest first, for it takes longest."""
+    same = {name: getattr(cfg, name) for name in ("task", "max_len", "steps", "batch_size", "lr", "clip")}
+    same |= {"test_strings": cfg.test_strings, "device": device}
+    sizes = sorted(set(cfg.hidden), reverse=True)
+    return {
+        (f"state of 2 × {size}", f"seed {seed}"): {"hidden": size, "seed": seed} | same
+        for size in sizes for seed in trials.seeds(cfg)
+    }  # fmt: skip
 
-    half, longest = max(1, cfg.max_len // 2), tested_lengths(cfg.max_len)[-1]
-    shown = sorted({half, cfg.max_len, min(cfg.max_len + 1, longest), longest})
-    print(f"\nwhole strings right, mean ± std (n = {cfg.seeds}), by their digits")
-    print(f"| hidden | parameters | seconds | {' | '.join(map(str, shown))} |\n|{'---|' * (3 + len(shown))}")
-    table = []
-    for hidden in reversed(sizes):
+
+def summarise(rows: Sequence[dict]) -> list[dict[str, Any]]:
+    """One row per size of the state: mean and spread over the seeds of what is right, by the length of the string."""
+    found = []
+    for hidden in sorted({row["hidden"] for row in rows}):
         mine = [row for row in rows if row["hidden"] == hidden]
         entry: dict[str, Any] = {"hidden": hidden, "params": mine[0]["params"], "seeds": len(mine)}
         entry["seconds"] = statistics.mean(row["seconds"] for row in mine)
         for what in ("exact", "digits"):
-            columns = list(zip(*(row[what] for row in mine), strict=True))
-            entry[what] = [statistics.mean(column) for column in columns]
-            entry[f"{what}_std"] = [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
-        table.append(entry)
-        cells = [f"{entry['exact'][n - 1]:.1%} ± {entry['exact_std'][n - 1]:.1%}" for n in shown]
-        print(f"| {hidden} | {entry['params']:,} | {entry['seconds']:.1f} | {' | '.join(cells)} |")
-    print(f"(digits in their right place, at {shown[-1]}: {table[-1]['digits'][-1]:.0%}; by guessing "
+            columns = [trials.mean_std(column) for column in zip(*(row[what] for row in mine), strict=True)]
+            entry[what], entry[f"{what}_std"] = (list(part) for part in zip(*columns, strict=True))
+        found.append(entry)
+    return found
+
+
+def table(summary: Sequence[dict], lengths: Sequence[int]) -> str:
+    """Whole strings right at some lengths, in percent, as a Markdown table."""
+    lines = []
+    for row in summary:
+        cells = [f"{100 * row['exact'][n - 1]:.1f} ± {100 * row['exact_std'][n - 1]:.1f}" for n in lengths]
+        lines.append([f"2 × {row['hidden']}", f"{row['params']:,}", *cells])
+    first, *others = map(str, lengths)
+    return results.markdown(["state", "parameters", f"{first} digits", *others], lines)
+
+
+def main(cfg: Config) -> dict[str, Any]:
+    """Trains encoder and decoder without attention to reverse or sort digits; accuracy against the length."""
+    if not cfg.hidden:
+        raise CourseError("--hidden: give at least one.")
+    device, out = choose(cfg.device).name, Path(cfg.out)
+    print(f"{DATA}, to {cfg.task}; trained on 1 to {cfg.max_len} of them; {device}, float32")
+    jobs = trials.side_by_side(cfg.jobs, device)
+    found = trials.run_all(trainings(cfg, device), train_once, out / "trainings", jobs)
+    rows = [{key: value for key, value in row.items() if key != "flags"} for row in found.values()]
+    rows.sort(key=lambda row: (row["hidden"], row["seed"]))
+    if any(row.get("diverged") for row in rows):
+        raise CourseError("a net's loss became infinite: give a smaller --lr.")
+
+    half, longest = max(1, cfg.max_len // 2), tested_lengths(cfg.max_len)[-1]
+    shown, summary = sorted({half, cfg.max_len, min(cfg.max_len + 1, longest), longest}), summarise(rows)
+    about = (
+        f"*`{command()}`: strings of 1 to {cfg.max_len} {DATA}, to {cfg.task}; whole strings right, in percent, mean ± "
+        f"standard deviation over {cfg.seeds} seeds; {race.processor()}; torch {versions()['torch']}, float32*"
+    )
+    text = f"{about}\n\n{table(summary, shown)}"
+    print(f"\n{text}")
+    print(f"\n(digits in their right place, at {shown[-1]}: {summary[-1]['digits'][-1]:.0%}; by guessing "
           f"{guessing(shown[-1], cfg.task):.0%})")  # fmt: skip
     print(f"\nwhat the widest one wrote ('|' is its end)\n{'digits':28s}{'right':28s}written")
     for digits, right, written in rows[-1]["examples"]:
         print(f"{digits:28s}{right + '|':28s}{written}")
+    if cfg.publish:
+        results.publish(3, "seq2seq", text)
 
-    out = Path(cfg.out)
     draw(rows, cfg, out / "accuracy_over_length.png")
     guess = {"name": "guessing", "digits": [guessing(length, cfg.task) for length in tested_lengths(cfg.max_len)]}
-    result = {"data": cfg.data, "task": cfg.task, "lengths": list(tested_lengths(cfg.max_len)), "baseline": guess}
-    write_json(out / "seq2seq.json", result | {"table": table, "runs": rows})
+    result = {"data": DATA, "task": cfg.task, "lengths": list(tested_lengths(cfg.max_len)), "baseline": guess}
+    result |= {"table": summary, "runs": rows}
+    write_json(out / "seq2seq.json", result)
     print(f"\ntable and picture: {out}")
-    return result | {"table": table, "runs": rows}
+    return result
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

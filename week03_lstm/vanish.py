@@ -17,30 +17,34 @@ References
 
 import math
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-import tyro
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared import cli
+from shared import cli, race, results, trials
+from shared.config import Count, Natural, NonNegative, Seed
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import write_json
-from shared.parallel import cores, in_processes
 from shared.plots import BLACK, BLUE, GREEN, ORANGE, SKY, figure
-from shared.progress import bar
-from shared.runs import RUNS
+from shared.runs import RUNS, versions
+from shared.terminal import command, mine
 from week03_lstm.model import CELLS
 
+DATA = "adding problem (synthetic)"
+LEARNED = 0.01
+"""The mean squared error below which a net has learned the task."""
 GUESSING = 1 / 6
 """The mean squared error of always saying 1: twice the variance 1/12 of a number drawn evenly from 0 to 1."""
 
@@ -69,39 +73,41 @@ CONTESTANTS = {
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of vanish."""
 
-    lengths: tuple[int, ...] = (50, 100, 200, 400)
+    lengths: tuple[Annotated[int, Ge(2)], ...] = (50, 100, 200, 400)
     """Lengths of the sequences: how long the nets have to remember. Time grows with them."""
-    seeds: int = 3
-    """How often each net is trained at each length."""
-    hidden: int = 32
+    seed: Seed = 0
+    """The first seed."""
+    seeds: Count = 3
+    """How often each net is trained at each length: from --seed and the seeds after it."""
+    hidden: Count = 32
     """Units of every net."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Sequences per step."""
-    steps: int = 1000
+    steps: Count = 1000
     """Steps at most. A net that has learned the task (val MSE below 0.002) stops earlier."""
-    lr: float = 0.0
+    lr: NonNegative = 0.0
     """One learning rate for all (0: each its own, as found by a search)."""
-    clip: float = 1.0
+    clip: NonNegative = 1.0
     """Longest gradient; longer ones are shortened. 0 takes the brake off."""
-    show: int = 100
+    show: Count = 100
     """The length whose gradients are drawn; one of --lengths, else the longest."""
-    jobs: int = 0
-    """Trainings side by side, one thread each (0: as many as there are cores). On a GPU it is 1."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
+    jobs: Natural = 0
+    """Trainings side by side, one thread each (0: as many as there are cores; on a GPU one)."""
     out: str = str(RUNS / "week03" / "vanish")
-    """The folder for the table and the pictures."""
+    """The folder for trainings, table and pictures. What it holds already is not trained again."""
     preset: str = "quick"
     """A set of defaults: `smoke` (seconds), `quick` (minutes), `full` (five times the steps, five seeds: an hour).
     A flag given by hand wins over the preset."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    data: tyro.conf.Suppress[str] = "adding problem (synthetic)"
-    resume: tyro.conf.Suppress[bool] = False
+    publish: bool = False
+    """Put the table into the week's RESULTS.md (for whoever looks after the lesson)."""
 
 
-PRESETS: dict[str, dict] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"lengths": (8, 12), "seeds": 2, "hidden": 8, "steps": 20, "jobs": 1},
     "quick": {},
     "full": {"seeds": 5, "steps": 5000},
@@ -194,28 +200,35 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-@dataclass(frozen=True)
-class Task:
-    """One training: which contestant, at which length, from which seed."""
+def trainings(cfg: Config, device: str) -> dict[tuple[str, str, str], trials.Flags]:
+    """{(net, its length, its seed): flags} of all trainings, the longest first."""
+    same = {"hidden": cfg.hidden, "batch_size": cfg.batch_size, "steps": cfg.steps, "clip": cfg.clip, "device": device}
+    return {
+        (net, f"length {length}", f"seed {seed}"):
+            {"net": net, "length": length, "seed": seed, "lr": cfg.lr or one.lr} | same
+        for length in sorted(set(cfg.lengths), reverse=True) for seed in trials.seeds(cfg)
+        for net, one in CONTESTANTS.items()
+    }  # fmt: skip
 
-    name: str
-    length: int
-    seed: int
-    cfg: Config
-    device: str
 
-
-def train_once(task: Task) -> dict[str, Any]:
+def train_once(flags: trials.Flags, threads: int = 1) -> dict[str, Any]:
     """Trains one net and returns what it reached on sequences it has not seen, and its gradients before and after."""
-    cfg, contestant = task.cfg, CONTESTANTS[task.name]
-    torch.manual_seed(task.seed)
-    network = Adder(contestant.kind, cfg.hidden)
-    set_biases(network, contestant.bias, task.length)
-    network.to(task.device)
+    with race.on_threads(threads):
+        return _train_once(**flags)
+
+
+def _train_once(
+    net: str, length: int, seed: int, lr: float, hidden: int, batch_size: int, steps: int, clip: float, device: str
+) -> dict[str, Any]:
+    contestant = CONTESTANTS[net]
+    torch.manual_seed(seed)
+    network = Adder(contestant.kind, hidden)
+    set_biases(network, contestant.bias, length)
+    network.to(device)
 
     def drawn(count: int, purpose: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(4 * task.seed + purpose)
-        return tuple(part.to(task.device) for part in adding_problem(count, task.length, generator))
+        generator = torch.Generator().manual_seed(4 * seed + purpose)
+        return tuple(part.to(device) for part in adding_problem(count, length, generator))
 
     def error(x: Tensor, y: Tensor) -> float:
         with torch.no_grad():
@@ -224,51 +237,36 @@ def train_once(task: Task) -> dict[str, Any]:
     val, test = drawn(500, 1), drawn(2000, 2)
     looked_at, _ = drawn(32, 3)
     before = gradient_over_lags(network, looked_at)
-    generator = torch.Generator().manual_seed(4 * task.seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=cfg.lr or contestant.lr)
+    generator = torch.Generator().manual_seed(4 * seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
     curve, began = [], time.perf_counter()
     with flushed_denormals():
-        for step in range(1, cfg.steps + 1):
-            x, y = (part.to(task.device) for part in adding_problem(cfg.batch_size, task.length, generator))
+        for step in range(1, steps + 1):
+            x, y = (part.to(device) for part in adding_problem(batch_size, length, generator))
             loss = F.mse_loss(network(x), y)
             optimizer.zero_grad()
             loss.backward()
-            if cfg.clip:
-                nn.utils.clip_grad_norm_(network.parameters(), cfg.clip)
+            if clip:
+                nn.utils.clip_grad_norm_(network.parameters(), clip)
             optimizer.step()
-            if step % 50 == 0 or step == cfg.steps:
+            if step % 50 == 0 or step == steps:
                 curve.append((step, error(*val)))
                 if curve[-1][1] < 0.002 or not math.isfinite(curve[-1][1]):
                     break
-    return {
-        "net": task.name,
-        "length": task.length,
-        "seed": task.seed,
+    reached = {"net": net, "length": length, "seed": seed, "seconds": round(time.perf_counter() - began, 2)}
+    mse = error(*test)
+    if not math.isfinite(mse):
+        return reached | {"diverged": True}
+    return reached | {
         "params": sum(p.numel() for p in network.parameters()),
         "steps": step,
-        "seconds": round(time.perf_counter() - began, 2),
-        "test_mse": error(*test),
+        "val_loss": curve[-1][1],
+        "test_mse": mse,
         "guessing": float(F.mse_loss(torch.ones_like(test[1]), test[1])),
         "val_curve": curve,
         "before": before,
         "after": gradient_over_lags(network, looked_at),
     }
-
-
-def check(cfg: Config) -> None:
-    """Raises CourseError for values that cannot work."""
-    limits = (
-        ("lengths", bool(cfg.lengths) and min(cfg.lengths, default=0) >= 2, "numbers of at least 2"),
-        *((flag, getattr(cfg, flag.replace("-", "_")) >= 1, "at least 1")
-          for flag in ("seeds", "hidden", "batch-size", "steps")),
-        ("lr", 0 <= cfg.lr < math.inf, "0 (each net its own) or a number above"),
-        ("clip", 0 <= cfg.clip < math.inf, "0 (no limit) or more"),
-        ("jobs", cfg.jobs >= 0, "0 (as many as there are cores) or more"),
-        ("seed", cfg.seed >= 0, "0 or more"),
-    )  # fmt: skip
-    for flag, right, must in limits:
-        if not right:
-            raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be {must}.")
 
 
 def draw_gradients(rows: Sequence[dict], path: Path) -> None:
@@ -315,48 +313,59 @@ def draw_adding(rows: Sequence[dict], path: Path) -> None:
         right.set(title=f"Learning it at length {lengths[-1]}", xlabel="step")
 
 
-def table(rows: Sequence[dict]) -> list[dict[str, Any]]:
+def summarise(rows: Sequence[dict]) -> list[dict[str, Any]]:
     """One row per net and length: mean and spread of the error over the seeds, how many learned it, and how fast."""
     found = []
     for name in CONTESTANTS:
         for length in sorted({row["length"] for row in rows}):
             mine = [row for row in rows if row["net"] == name and row["length"] == length]
-            errors = [row["test_mse"] for row in mine]
-            solved = [row for row in mine if row["test_mse"] < 0.01]
+            mean, std = trials.mean_std([row["test_mse"] for row in mine])
             found.append({
                 "net": name, "length": length, "params": mine[0]["params"], "seeds": len(mine),
-                "test_mse": statistics.mean(errors),
-                "std": statistics.stdev(errors) if len(errors) > 1 else 0.0,
-                "guessing": statistics.mean(row["guessing"] for row in mine),
-                "solved": len(solved), "steps": statistics.mean(row["steps"] for row in mine),
+                "test_mse": mean, "std": std, "guessing": statistics.mean(row["guessing"] for row in mine),
+                "solved": sum(row["test_mse"] < LEARNED for row in mine),
+                "steps": statistics.mean(row["steps"] for row in mine),
                 "seconds": statistics.mean(row["seconds"] for row in mine),
             })  # fmt: skip
     return found
 
 
+def table(summary: Sequence[dict]) -> str:
+    """The error of every net at every length, and how many seeds learned it, as a Markdown table."""
+    first, *others = map(str, sorted({row["length"] for row in summary}))
+    lines = []
+    for name in CONTESTANTS:
+        mine = [row for row in summary if row["net"] == name]
+        cells = [f"{r['test_mse']:.4f} ± {r['std']:.4f}, {r['solved']} of {r['seeds']}" for r in mine]
+        lines.append([name, f"{mine[0]['params']:,}", *cells])
+    lines.append(["always saying 1", "", *[f"{GUESSING:.3f}"] * (1 + len(others))])
+    return results.markdown(["net", "parameters", f"length {first}", *others], lines)
+
+
 def main(cfg: Config) -> dict[str, Any]:
     """Trains RNN, GRU and LSTM on the adding problem at several lengths, and measures how far their gradients reach."""
-    check(cfg)
-    device = choose(cfg.device)
-    jobs = (cfg.jobs or cores()) if device.name == "cpu" else 1
-    print(f"adding problem (synthetic): say the sum of the two marked numbers. Always saying 1: MSE {GUESSING:.3f}")
-    print(f"{cfg.hidden} units, batches of {cfg.batch_size}, at most {cfg.steps:,} steps; {device.name}, float32")
-    seeds, longest_first = range(cfg.seed, cfg.seed + cfg.seeds), sorted(cfg.lengths, reverse=True)
-    tasks = [Task(name, n, seed, cfg, device.name) for n in longest_first for seed in seeds for name in CONTESTANTS]
-    rows = []
-    with bar(len(tasks), label="training") as progress:
-        for row in in_processes(train_once, tasks, jobs):
-            rows.append(row)
-            progress.update()
-    rows.sort(key=lambda row: (list(CONTESTANTS).index(row["net"]), row["length"], row["seed"]))
-    if not all(math.isfinite(row["test_mse"]) for row in rows):
+    if not cfg.lengths:
+        raise CourseError("--lengths: give at least one.")
+    device, out = choose(cfg.device).name, Path(cfg.out)
+    print(f"{DATA}: say the sum of the two marked numbers. Always saying 1: MSE {GUESSING:.3f}")
+    print(f"{cfg.hidden} units, batches of {cfg.batch_size}, at most {cfg.steps:,} steps; {device}, float32")
+    # With --mine a learner's own cells measure the gradients, others at every call: then nothing is kept.
+    with tempfile.TemporaryDirectory() if mine() else nullcontext(out / "trainings") as folder:
+        jobs = trials.side_by_side(cfg.jobs, device)
+        found = trials.run_all(trainings(cfg, device), train_once, Path(folder), jobs)
+    rows = sorted(found.values(), key=lambda row: (list(CONTESTANTS).index(row["net"]), row["length"], row["seed"]))
+    if any(row.get("diverged") for row in rows):
         raise CourseError("a net's error became infinite: give a smaller --lr, or a --clip above 0.")
 
-    summary = table(rows)
-    print(f"\n| net | length | MSE (n = {cfg.seeds}) | learned | steps | seconds |\n|---|---|---|---|---|---|")
-    for row in summary:
-        numbers = f"{row['test_mse']:.4f} ± {row['std']:.4f} | {row['solved']} of {row['seeds']}"
-        print(f"| {row['net']} | {row['length']} | {numbers} | {row['steps']:,.0f} | {row['seconds']:.1f} |")
+    summary = summarise(rows)
+    about = (
+        f"*`{command()}`: the {DATA}, {cfg.hidden} units, batches of {cfg.batch_size}, at most {cfg.steps:,} steps; "
+        f"mean squared error on 2,000 new sequences, mean ± standard deviation, and how many of {cfg.seeds} seeds "
+        f"learned it, that is, came below {LEARNED}; {race.processor()}; torch {versions()['torch']}, float32*"
+    )
+    print(f"\n{about}\n\n{table(summary)}")
+    if cfg.publish:
+        results.publish(3, "vanish", f"{about}\n\n{table(summary)}")
 
     shown = cfg.show if cfg.show in cfg.lengths else max(cfg.lengths)
     gradients = [row for row in rows if row["length"] == shown]
@@ -369,16 +378,16 @@ def main(cfg: Config) -> dict[str, Any]:
     for name, left in middle.items():
         print(f"{name:51s}{left['before'][-1]:>15.0e}{left['after'][-1]:>8.0e}")
 
-    out = Path(cfg.out)
     draw_gradients(gradients, out / "gradient_over_lags.png")
     draw_adding(rows, out / "adding_problem.png")
-    result = {"data": cfg.data, "baseline": {"name": "always saying 1", "test_mse": GUESSING}, "table": summary}
+    result = {"data": DATA, "baseline": {"name": "always saying 1", "test_mse": GUESSING}, "table": summary}
     result |= {"gradients": {"length": shown} | middle}
-    result["runs"] = [{key: value for key, value in row.items() if key not in ("before", "after")} for row in rows]
+    left_out = ("before", "after", "flags")
+    result["runs"] = [{key: value for key, value in row.items() if key not in left_out} for row in rows]
     write_json(out / "vanish.json", result)
     print(f"\ntable and pictures: {out}")
     return result
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

@@ -12,35 +12,36 @@ grid whose best rate is its smallest or its largest goes on in that direction.
 Each training that has ended is kept as a JSON file, by what was trained: the same command goes on where it stopped.
 """
 
-import json
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
-from hashlib import sha256
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
 
-from shared import cli
+from shared import cli, terminal
+from shared.config import Natural
 from shared.device import choose
-from shared.errors import CourseError, Stopped
-from shared.files import read_json, write_json, written_whole
-from shared.parallel import cores, in_processes
-from shared.progress import bar
-from shared.runs import RUNS
-from week02_cnn import baselines
+from shared.errors import Diverged
+from shared.files import write_json, written_whole
+from shared.parallel import cores
+from shared.race import processor
+from shared.results import markdown, publish
+from shared.runs import RUNS, Row, versions
+from shared.trials import Flags, StudyConfig, difference, over_seeds, plus_minus, run_all, seeds
 from week02_cnn import data as photographs
 from week02_cnn import train as plain_loop
+from week02_cnn.baselines import LOGISTIC, RECIPES
 from week02_cnn.model import count_parameters
-from week04_lightning import pictures, train
+from week04_lightning import drawing, train
 
-# Flags of train.py. An lr of several values is a grid, searched from the first seed; a row without an lr takes the one
-# that was best for the recipe it changes.
-Flags = dict[str, Any]
+FOLDER = RUNS / "week04" / "ablate"
+
+# Flags are those of train.py. An lr of several values is a grid, searched from the first seed; a row without an lr
+# takes the one that was best for the recipe it changes.
 
 PLAIN: Flags = asdict(train.Config(**train.PRESETS["plain"])) | {"width": 16, "epochs": 8, "lr": (0.05, 0.1, 0.2, 0.4)}
 """Week 2's recipe, with a network half as wide: a quarter of its cost."""
@@ -110,32 +111,29 @@ TITLES = {
     "net": "network, for week 2's",
     "refined": "taken out of the refined recipe (difference to that)",
 }
-LOGISTIC, PLAIN_ROW, REFINED_ROW = train.LOGISTIC, "plain: week 2's recipe", "refined: all of it"
+PLAIN_ROW, REFINED_ROW = "plain: week 2's recipe", "refined: all of it"
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config(StudyConfig):
     """The flags of ablate. --data also takes cifar10, a folder of class folders, or an .npz."""
 
-    parts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which parts: optimizers, schedules, augmentation, regularisation, net, refined. Default (or `all`): all."""
-    seeds: int = 3
-    """How often each row is trained, each time from another seed."""
-    epochs: int = 0
+    parts: tyro.conf.Positional[
+        tuple[Literal["optimizers", "schedules", "augmentation", "regularisation", "net", "refined", "all"], ...]
+    ] = ()
+    """Which parts. Default (or `all`): all of them."""
+    epochs: Natural = 0
     """Epochs of every training (0: 8). Few favour the fast starters, many the strong regularisers."""
-    width: int = 0
+    width: Natural = 0
     """Channels of the network's first stage (0: 16). Other networks grow alike. Twice as many: four times the time."""
-    jobs: int = 0
+    jobs: Natural = 0
     """Trainings side by side, each in a process of its own with 1 GB of memory (0: one per core, at most 8; one on a
-    GPU). On two cores two small trainings with a thread each are faster than one after the other with two."""
-    threads: int = 1
-    """Threads of each training on a CPU."""
-    out: str = str(RUNS / "week04" / "ablate")
+    GPU). On two cores two small trainings with a thread each are done sooner than one after the other with two."""
+    out: str = str(FOLDER)
     """The folder for the rows, the table and the picture. What it holds already is not trained again."""
     preset: str = "quick"
     """A set of defaults: `smoke` (one part, one seed, a tiny network), `quick` (half an hour on two cores with the
     bundled photographs), `full` (CIFAR-10, GPU advised). A flag given by hand wins over the preset."""
-    resume: tyro.conf.Suppress[bool] = False  # it always goes on where it stopped: neither offered nor accepted
 
 
 PRESETS: dict[str, dict] = {
@@ -145,62 +143,7 @@ PRESETS: dict[str, dict] = {
 }
 
 
-# ---------------------------------------------------------------- trainings, each of them kept
-
-
-def key(flags: Flags) -> str:
-    """The name of a training's file: the same for the same flags, in whatever order."""
-    return sha256(json.dumps(flags, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def kept(folder: Path, flags: Flags) -> dict[str, Any] | None:
-    """The row of a training that has been done before, or None."""
-    path = folder / f"{key(flags)}.json"
-    if not path.is_file():
-        return None
-    row = read_json(path)
-    if not (isinstance(row, dict) and row.get("flags") == json.loads(json.dumps(flags))):
-        raise CourseError(f"{path} is not a row of ablate. Delete it, or choose another --out.")
-    return row
-
-
-def train_all(
-    todo: Mapping[str, Flags], folder: Path, jobs: int, threads: int, one: Callable[[Flags, int], dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """Does the trainings that have not been done yet, and returns the rows of all of them.
-
-    Args:
-        todo: what to call each training, and its flags. The same flags under two names are trained once.
-        folder: where each row is kept as soon as it is there.
-        jobs: trainings side by side; 1 trains in this process.
-        threads: of each.
-        one: trains and returns a row; called with the flags and the threads, in another process where jobs > 1.
-
-    Raises:
-        Stopped: Ctrl-C. What has ended by then is kept.
-    """
-    names = {key(flags): name for name, flags in reversed(todo.items())}
-    rows = {key(flags): kept(folder, flags) for flags in todo.values()}
-    missing = list({key(flags): flags for flags in todo.values() if rows[key(flags)] is None}.values())
-    with bar(len(missing), label="training") as progress:
-        try:
-            for number, (flags, row) in enumerate(in_processes(partial(paired, one, threads), missing, jobs), 1):
-                row = {"flags": flags} | row
-                write_json(folder / f"{key(flags)}.json", row)
-                rows[key(flags)] = row
-                outcome = f"val {row['val_accuracy']:.2%}" if "val_accuracy" in row else "diverged  "
-                line = f"{number:3d} of {len(missing)}   {outcome}   {row['seconds']:5.1f} s   {names[key(flags)]}"
-                progress.write(line)
-                progress.update()
-        except KeyboardInterrupt:
-            left = sum(row is None for row in rows.values())
-            raise Stopped(f"stopped with {left} trainings to go; the same command goes on.") from None
-    return {name: rows[key(flags)] for name, flags in todo.items()}
-
-
-def paired(one: Callable[[Flags, int], dict[str, Any]], threads: int, flags: Flags) -> tuple[Flags, dict[str, Any]]:
-    """The flags, and what `one` makes of them: results come as they get ready, and have to say whose they are."""
-    return flags, one(flags, threads)
+# ---------------------------------------------------------------- one training
 
 
 @cache
@@ -209,15 +152,13 @@ def load(name: str) -> photographs.Data:
     return photographs.load(name).to_train_on()
 
 
-def train_once(flags: Flags, threads: int) -> dict[str, Any]:
+def train_once(flags: Flags, threads: int) -> Row:
     """One training with the flags of train.py, in which nothing but its row is kept.
 
     Returns:
         val_accuracy and test_accuracy of the last weights, each also with test-time augmentation (…_tta), params,
-        seconds of training, and history; of a training that diverged, seconds (0) alone.
+        seconds of training, and history; of a training that diverged, that alone.
     """
-    from week04_lightning.callbacks import Diverged
-
     torch.set_num_threads(threads)
     if "baseline" in flags:
         return logistic(flags)
@@ -227,9 +168,7 @@ def train_once(flags: Flags, threads: int) -> dict[str, Any]:
     try:
         history = train.fit(cfg, photos, classifier, device)
     except Diverged:
-        return {"seconds": 0.0}
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+        return {"diverged": True, "seconds": 0.0}
     for tta, ending in ((0, ""), (TTA, "_tta")):
         classifier.cfg = replace(cfg, tta=tta)
         for name, part in (("val", photos.val), ("test", photos.test)):
@@ -238,14 +177,12 @@ def train_once(flags: Flags, threads: int) -> dict[str, Any]:
     return row | {"params": count_parameters(classifier), "seconds": history[-1]["seconds"], "history": history}
 
 
-def logistic(flags: Flags) -> dict[str, Any]:
+def logistic(flags: Flags) -> Row:
     """The trivial solution: logistic regression on the pixels, by week 2's loop. Returns a row, as train_once does."""
-    cfg = plain_loop.Config(
-        seed=flags["seed"], epochs=flags["epochs"], schedule="cosine", **baselines.RECIPES[flags["baseline"]]
-    )
+    cfg = plain_loop.Config(seed=flags["seed"], epochs=flags["epochs"], schedule="cosine", **RECIPES[LOGISTIC])
     photos, device = load(flags["data"]), choose(flags["device"])
-    model = train.baseline_net(flags["baseline"], asdict(cfg), photos)
-    history = list(plain_loop.fit(cfg, photos, model, device))
+    model = train.baseline_net(LOGISTIC, asdict(cfg), len(photos.classes), photos.side)
+    history = list(plain_loop.fit(cfg, photos, model, device, label=f"baseline: {LOGISTIC}"))
     row = {"params": count_parameters(model), "seconds": history[-1]["seconds"], "history": history}
     for name, part in (("val", photos.val), ("test", photos.test)):
         row[f"{name}_accuracy"] = plain_loop.evaluate(model, part, photos.mean, photos.std, device)["accuracy"]
@@ -281,17 +218,6 @@ def accuracy(row: Mapping[str, Any], part: str, tta: int = 0) -> float | None:
     return row.get(f"{part}_accuracy{'_tta' if tta else ''}")
 
 
-def difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """The difference of two means and its standard error, sqrt(s1² / n1 + s2² / n2) (Welch); 0 where an n is 1.
-
-    From three seeds that error is itself known to about a half only: look for differences of more than twice its size.
-    """
-    error = 0.0
-    if min(len(ours), len(theirs)) > 1:
-        error = math.sqrt(statistics.variance(ours) / len(ours) + statistics.variance(theirs) / len(theirs))
-    return statistics.mean(ours) - statistics.mean(theirs), error
-
-
 def recipes(cfg: Config, parts: Sequence[str]) -> dict[str, dict[str, Flags]]:
     """The complete flags of all rows, part by part; those of the plain and the refined recipe come first, under "".
 
@@ -314,7 +240,7 @@ def recipes(cfg: Config, parts: Sequence[str]) -> dict[str, dict[str, Flags]]:
 
 
 def search(
-    rows: Mapping[str, Mapping[str, Flags]], seed: int, do: Callable[[dict[str, Flags]], dict[str, dict[str, Any]]]
+    rows: Mapping[str, Mapping[str, Flags]], seed: int, do: Callable[[dict[Any, Flags]], dict[Any, Row]]
 ) -> dict[str, dict[str, Flags]]:
     """The rows with a learning rate each: where there is a grid, the one that was best on val from this seed."""
     own = {label: flags for part in rows.values() for label, flags in part.items() if flags["lr"]}
@@ -339,7 +265,7 @@ def search(
     return {part: {label: settled(part, label, f) for label, f in group.items()} for part, group in rows.items()}
 
 
-def summary(flags: Flags, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(flags: Flags, rows: Sequence[Row]) -> Row:
     """What several seeds of one recipe reached."""
     summed: dict[str, Any] = {"flags": flags, "seeds": len(rows)}
     for part in ("val", "test"):
@@ -350,30 +276,21 @@ def summary(flags: Flags, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return summed
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation, in percent."""
-    return f"{statistics.mean(values):.2%}" + (f" ± {statistics.stdev(values):.2%}" if len(values) > 1 else "")
-
-
-def table(summed: Mapping[str, Mapping[str, dict[str, Any]]]) -> str:
+def table(summed: Mapping[str, Mapping[str, Row]]) -> str:
     """All rows as a Markdown table, each with its difference on test to the recipe that it changes."""
-    lines = ["| | lr | val | test | difference on test | parameters | seconds |", "|---|---|---|---|---|---|---|"]
-    bases = summed[""]
+    columns, lines = ["", "lr", "val", "test", "difference on test", "parameters", "seconds"], []
     for part, group in summed.items():
         if part:
-            lines.append(f"| **{TITLES[part]}** | | | | | | |")
+            lines.append([f"**{TITLES[part]}**", *[""] * 6])
         for label, row in group.items():
-            base = bases[REFINED_ROW] if part == "refined" else None if label == PLAIN_ROW else bases[PLAIN_ROW]
-            lost = f" ({row['seeds'] - len(row['val'])} of {row['seeds']} diverged)"
-            cells = [
-                label + (lost if len(row["val"]) < row["seeds"] else ""),
-                f"{row['flags']['lr']:g}" if "lr" in row["flags"] else "",
-            ]
-            cells += [spread(row[name]) if row[name] else "" for name in ("val", "test")]
-            cells.append(points(*difference(row["test"], base["test"])) if base and row["test"] else "")
-            cells += [f"{row['params']:,}", f"{row['seconds']:.0f}"]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lost = f" ({row['seeds'] - len(row['val'])} of {row['seeds']} diverged)" * (len(row["val"]) < row["seeds"])
+            rate = f"{row['flags']['lr']:g}" if "lr" in row["flags"] else ""
+            scores = [plus_minus("accuracy", row[name]) if row[name] else "" for name in ("val", "test")]
+            base = summed[""][REFINED_ROW if part == "refined" else PLAIN_ROW]
+            compared = row["test"] and label != PLAIN_ROW
+            gain = points(*difference(row["test"], base["test"])) if compared else ""
+            lines.append([label + lost, rate, *scores, gain, f"{row['params']:,}", f"{row['seconds']:.0f}"])
+    return markdown(columns, lines)
 
 
 def points(gain: float, error: float) -> str:
@@ -381,7 +298,7 @@ def points(gain: float, error: float) -> str:
     return f"{100 * gain:+.1f} ± {100 * error:.1f}" if error else f"{100 * gain:+.1f}"
 
 
-def draw(summed: Mapping[str, Mapping[str, dict[str, Any]]], path: Path) -> None:
+def draw(summed: Mapping[str, Mapping[str, Row]], path: Path) -> None:
     """The differences of the table as bars."""
     bars: dict[str, list[tuple[str, float, float]]] = {}
     for part, group in summed.items():
@@ -391,24 +308,24 @@ def draw(summed: Mapping[str, Mapping[str, dict[str, Any]]], path: Path) -> None
                 gain, error = difference(row["test"], base["test"])
                 title = TITLES.get(part, "the refined recipe, for the plain one")
                 bars.setdefault(title, []).append((label, 100 * gain, 100 * error))
-    pictures.ablation(path, bars, "What each ingredient alone brings to a plain training")
+    drawing.ablation(path, bars, "What each ingredient alone brings to a plain training")
 
 
-def check(cfg: Config) -> tuple[str, ...]:
-    """The parts to do; CourseError for values that cannot work."""
-    parts = tuple(PARTS) if not cfg.parts or "all" in cfg.parts else tuple(dict.fromkeys(cfg.parts))
-    for part in parts:
-        if part not in PARTS:
-            raise CourseError(f"unknown part '{part}': choose from {', '.join(PARTS)}, all.")
-    for flag, least in (("seeds", 1), ("epochs", 0), ("width", 0), ("jobs", 0), ("threads", 1), ("seed", 0)):
-        if getattr(cfg, flag) < least:
-            raise CourseError(f"--{flag} {getattr(cfg, flag)}: must be at least {least}.")
-    return parts
+def circumstances(cfg: Config, jobs: int) -> str:
+    """The line above the table: the command, the data, the trainings, the hardware and the versions."""
+    how = f"{cfg.data}, {cfg.epochs or PLAIN['epochs']} epochs, {cfg.seeds} seeds, {jobs} at a time, "
+    how += f"threads: {cfg.threads} each, {processor()}, {cores()} cores"
+    libraries = ", ".join(f"{name} {number}" for name, number in versions().items())
+    told = "Mean ± standard deviation of the last epoch; difference on test in percentage points ± its standard error"
+    return f"*`{terminal.typed('--publish')}`: {how}; {libraries}. {told}*"
 
 
 def main(cfg: Config) -> dict[str, Any]:
-    """Trains every variant from several seeds; prints a table and draws what each ingredient brought."""
-    parts = check(cfg)
+    """Trains every variant from several seeds; prints a table and draws what each ingredient brought.
+
+    Returns the rows of the table, part by part.
+    """
+    parts = tuple(PARTS) if not cfg.parts or "all" in cfg.parts else tuple(dict.fromkeys(cfg.parts))
     device, photos, out = choose(cfg.device), load(cfg.data), Path(cfg.out)
     jobs = cfg.jobs or (max(1, min(8, cores() // cfg.threads)) if device.name == "cpu" else 1)
     cfg = replace(cfg, device=device.name)
@@ -419,25 +336,17 @@ def main(cfg: Config) -> dict[str, Any]:
         own = train.Config(device=cfg.device, precision=REFINED["precision"])
         print(f"of the refined recipe: {train.choose_device(own)}")
 
-    def do(todo: dict[str, Flags]) -> dict[str, dict[str, Any]]:
+    def do(todo: dict[Any, Flags]) -> dict[Any, Row]:
         # Test-time augmentation is no matter of the training: it is measured after every one, and read where asked for.
         todo = {name: flags | {"tta": 0} for name, flags in todo.items()}
-        return train_all(todo, out / "rows", jobs, cfg.threads, train_once)
+        return run_all(todo, train_once, out / "rows", jobs, cfg.threads)
 
     rows = search(recipes(cfg, parts), cfg.seed, do)
-    trivial = {"baseline": LOGISTIC, "data": cfg.data, "device": cfg.device, "epochs": 10}
-    rows[""] = {LOGISTIC: trivial, **rows[""]}
-    seeds = range(cfg.seed, cfg.seed + cfg.seeds)
-    trainings = {
-        f"{label}, seed {seed}": flags | {"seed": seed}
-        for group in rows.values()
-        for label, flags in group.items()
-        for seed in seeds
-    }
-    done = do(trainings)
+    rows[""] = {LOGISTIC: {"baseline": LOGISTIC, "data": cfg.data, "device": cfg.device, "epochs": 10}, **rows[""]}
+    done = do(over_seeds({label: flags for group in rows.values() for label, flags in group.items()}, seeds(cfg)))
     summed = {
-        part: {label: summary(flags, [done[f"{label}, seed {seed}"] for seed in seeds]) for label, flags in g.items()}
-        for part, g in rows.items()
+        part: {label: summary(flags, [done[label, seed] for seed in seeds(cfg)]) for label, flags in group.items()}
+        for part, group in rows.items()
     }
     text = table(summed)
     print(f"\n{text}\n\nn = {cfg.seeds}; differences in percentage points, ± their standard error")
@@ -446,8 +355,11 @@ def main(cfg: Config) -> dict[str, Any]:
     write_json(out / "ablate.json", summed)
     draw(summed, out / "ablation.png")
     print(f"table, rows and picture: {out}")
+    if cfg.publish:
+        name = "ablate" if len(parts) == len(PARTS) else f"ablate {' '.join(parts)}"
+        publish(train.WEEK_NUMBER, name, f"{circumstances(cfg, jobs)}\n\n{text}")
     return summed
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

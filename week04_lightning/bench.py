@@ -1,10 +1,9 @@
 """What Lightning costs, and how soon a fast recipe gets there: `./course run 4 bench`, `./course run 4 bench time_to`.
 
 **step**: the same network on the same images, by week 2's plain loop and by Lightning's Trainer as train.py sets it up
-(its callbacks, its checks, no files). They take turns, epoch by epoch, and each one's best epoch counts: what else the
-machine does slows a round down and never speeds one up. Lightning's hooks take a fixed time for each step, so the
-shorter the step, the larger their share. Beside the wall clock stands the processor time, which other programs'
-demands touch less.
+(its callbacks, its checks, no files). They take turns, epoch by epoch, and each one's best epoch counts. Only training
+is timed, not what a Trainer does before and after it. Lightning's hooks take a fixed time for each step, so the shorter
+the step, the larger their share.
 
 **time_to**: seconds of training until val accuracy first reaches --target, by the `speed` preset's network and recipe,
 and by a ResNet-18 with the recipe that most repositories have (SGD 0.1, momentum 0.9, weight decay 5e-4, cosine, batch
@@ -17,17 +16,21 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
+from annotated_types import Gt, Le
 from torch import nn
 
 from shared import cli
+from shared.config import Count, NonNegative
 from shared.device import Device, choose
-from shared.errors import CourseError
+from shared.parallel import cores
 from shared.progress import bar
+from shared.race import BenchConfig, Lap, circumstances, on_threads, ratio, take_turns
+from shared.results import markdown, publish
 from shared.seed import seed_everything
 from week02_cnn import data as photographs
 from week02_cnn import train as plain_loop
@@ -40,40 +43,35 @@ RATIO = 5.0  # times sooner than the peer
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config(BenchConfig):
     """The flags of bench."""
 
-    what: tyro.conf.Positional[str] = "step"
-    """step (what Lightning costs) or time_to (how soon --target is reached)."""
-    threads: int = 0
-    """CPU threads (0: one for step, as many as torch takes for time_to)."""
+    parts: tyro.conf.Positional[tuple[Literal["step", "time_to"], ...]] = ("step",)
+    """step (what Lightning costs), time_to (how soon --target is reached)."""
+    data: str = "sample"
+    """time_to: what to train on, as in train.py."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
+    threads: tuple[Count, ...] = ()
+    """How many CPU threads: step makes a table for each (default: 1), time_to takes the last (default: all cores)."""
 
-    widths: tuple[int, ...] = (2, 4, 8, 16, 32)
+    widths: tuple[Count, ...] = (2, 4, 8, 16, 32)
     """step: networks of so many channels, one row each. Wider: a longer step."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """step: images per step."""
-    steps: int = 40
+    steps: Count = 40
     """step: steps per round."""
-    rounds: int = 5
-    """step: how often each of the two has its turn."""
 
-    target: float = 0.85
+    target: Annotated[float, Gt(0), Le(1)] = 0.85
     """time_to: the accuracy on val to reach."""
-    epochs: int = 3
+    epochs: Count = 3
     """time_to: epochs that the fast recipe's schedule is made for. Too few: it does not get there; too many: late."""
-    peer_epochs: int = 15
+    peer_epochs: Count = 15
     """time_to: the same for the ResNet-18."""
-    limit: float = 60.0
+    limit: NonNegative = 60.0
     """time_to: minutes of training after which the peer is given up (0: it is not run at all)."""
-    looks: int = 4
+    looks: Count = 4
     """time_to: how often in an epoch of the peer val is looked at; its epochs are long."""
-    preset: str = "quick"
-    """A set of defaults: `smoke` (one short round), `quick` (minutes), `full` (more rounds; CIFAR-10).
-    A flag given by hand wins over the preset."""
-
-    # Of the common flags these mean nothing here: they are neither offered nor accepted.
-    out: tyro.conf.Suppress[str] = ""
-    resume: tyro.conf.Suppress[bool] = False
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -84,14 +82,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 # ---------------------------------------------------------------- what Lightning costs
-
-
-@dataclass
-class Lap:
-    """One round of one contestant: seconds a step on the wall clock, and of processor time."""
-
-    wall: float
-    processor: float
 
 
 def random_photos(count: int, seed: int) -> photographs.Data:
@@ -105,7 +95,7 @@ def random_photos(count: int, seed: int) -> photographs.Data:
 
 
 def by_plain_loop(width: int, photos: photographs.Data, cfg: Config, device: Device) -> Callable[[], Lap]:
-    """A function that trains one epoch by week 2's loop."""
+    """A function that trains one epoch by week 2's loop, and tells what a step took."""
     recipe = plain_loop.Config(width=width, batch_size=cfg.batch_size, epochs=cfg.rounds + 1, seed=cfg.seed)
     epochs = plain_loop.fit(recipe, photos, plain_loop.build(recipe, len(photos.classes), photos.side), device)
     counted = 0.0  # seconds; week 2's loop adds them up
@@ -120,18 +110,14 @@ def by_plain_loop(width: int, photos: photographs.Data, cfg: Config, device: Dev
 
 
 def by_lightning(width: int, photos: photographs.Data, cfg: Config, device: Device) -> Callable[[], Lap]:
-    """A function that trains one epoch under Lightning, with the Trainer and the callbacks of train.py."""
-    from week04_lightning.callbacks import Journal
-    from week04_lightning.data import CifarData
-
+    """A function that trains one epoch under Lightning, as train.py does, and tells what a step took."""
     recipe = train.Config(**train.PRESETS["plain"] | {"width": width, "batch_size": cfg.batch_size, "epochs": 1})
-    classifier, images = train.build(recipe, photos), CifarData(photos, recipe)
+    classifier = train.build(recipe, photos)
 
     def epoch() -> Lap:
-        journal, watch = Journal(recipe, None), make_watch()
-        with train.quiet():
-            train.make_trainer(recipe, device, None, [watch, journal]).fit(classifier, images)
-        return Lap(journal.seconds / cfg.steps, watch.processor / cfg.steps)
+        watch = make_watch()
+        (row,) = train.fit(recipe, photos, classifier, device, more=[watch])
+        return Lap(row["seconds"] / cfg.steps, watch.processor / cfg.steps)
 
     return epoch
 
@@ -160,34 +146,45 @@ def make_watch(target: float = math.inf) -> Any:
     return Watch()
 
 
-def bench_step(cfg: Config, device: Device) -> dict[str, Any]:
-    """Times a step of both at every width; prints a table. Returns its rows by width."""
-    photos, rows = random_photos(cfg.steps * cfg.batch_size, cfg.seed), {}
-    print(f"\n{'width':>5s}{'plain loop':>14s}{'Lightning':>12s}{'more':>10s}{'more':>9s}{'processor time, more':>24s}")
-    for width in cfg.widths:
-        racers = {"plain": by_plain_loop(width, photos, cfg, device)}
-        racers["lightning"] = by_lightning(width, photos, cfg, device)
-        laps: dict[str, list[Lap]] = {name: [] for name in racers}
-        for round_number in range(cfg.rounds + 1):
-            for name, epoch in racers.items():
-                lap = epoch()
-                if round_number:  # the first round only warms up
-                    laps[name].append(lap)
-        wall = {name: min(lap.wall for lap in taken) for name, taken in laps.items()}
-        processor = {name: min(lap.processor for lap in taken) for name, taken in laps.items()}
-        row: dict[str, float] = wall.copy()
-        row |= {"ratio": wall["lightning"] / wall["plain"], "processor": processor["lightning"] / processor["plain"]}
-        rows[width] = row
-        print(
-            f"{width:5d}{1e3 * wall['plain']:11.2f} ms{1e3 * wall['lightning']:9.2f} ms"
-            f"{1e3 * (wall['lightning'] - wall['plain']):7.2f} ms{row['ratio'] - 1:9.1%}{row['processor'] - 1:24.1%}",
-            flush=True,
-        )
-    long = [row["ratio"] for row in rows.values() if row["plain"] >= STEP]
-    if long:
-        verdict = "as demanded" if max(long) <= LIMIT else f"more than the {LIMIT - 1:.0%} demanded"
-        print(f"\nonce a step takes {1e3 * STEP:.0f} ms, Lightning costs at most {max(long) - 1:.1%} more: {verdict}")
-    return {"step": rows}
+def bench_step(cfg: Config) -> dict[str, Any]:
+    """Times a step of both at every width; prints a table. Returns its rows by threads and width, seconds a step."""
+    device, photos = choose(cfg.device), random_photos(cfg.steps * cfg.batch_size, cfg.seed)
+    print(f"device: {device}; batch {cfg.batch_size}, {cfg.steps} steps a round")
+    found, tables = {}, []
+    for threads in cfg.threads or (1,):
+        with on_threads(threads):
+            found[threads] = {width: race(width, photos, cfg, device, threads) for width in cfg.widths}
+        tables.append(f"{circumstances(cfg.rounds, threads)}\n\n{step_table(found[threads])}")
+        print(f"\n{tables[-1]}")
+        long = [row["ratio"] for row in found[threads].values() if row["plain"] >= STEP]
+        if long:
+            verdict = "as demanded" if max(long) <= LIMIT else f"more than the {LIMIT - 1:.0%} demanded"
+            most = f"at most {max(long) - 1:.1%} more: {verdict}"
+            print(f"\nonce a step takes {1e3 * STEP:.0f} ms, Lightning costs {most}")
+    if cfg.publish:
+        publish(train.WEEK_NUMBER, "bench step", "\n\n".join(tables))
+    return {"step": found}
+
+
+def race(width: int, photos: photographs.Data, cfg: Config, device: Device, threads: int) -> dict[str, float]:
+    """Both take turns at one width: the best seconds of a step by the clock, and Lightning's time as a multiple."""
+    racers = {"plain": by_plain_loop(width, photos, cfg, device), "lightning": by_lightning(width, photos, cfg, device)}
+    laps = take_turns(racers, cfg.rounds)
+    more, low, high = ratio(laps["plain"], laps["lightning"], threads)
+    process = laps["lightning"].best_process / laps["plain"].best_process
+    best = {name: lap.best for name, lap in laps.items()}
+    return best | {"process": process, "ratio": more, "low": low, "high": high}
+
+
+def step_table(rows: dict[int, dict[str, float]]) -> str:
+    """What Lightning costs, a row a width, as a Markdown table."""
+    lines = []
+    for width, row in rows.items():
+        plain, ours = (1e3 * row[name] for name in ("plain", "lightning"))
+        share = f"{row['ratio'] - 1:.1%} ({row['low'] - 1:.1%} to {row['high'] - 1:.1%})"
+        lines.append([width, f"{plain:.2f} ms", f"{ours:.2f} ms", f"{ours - plain:.2f} ms", share])
+        lines[-1].append(f"{row['process'] - 1:.1%}")
+    return markdown(["width", "plain loop", "Lightning", "more", "more (by round)", "processor time, more"], lines)
 
 
 # ---------------------------------------------------------------- how soon it gets there
@@ -206,15 +203,10 @@ class Way:
 
 def fast_way(cfg: Config, photos: photographs.Data, device: Device) -> Way:
     """The network and recipe of the `speed` preset, without test-time augmentation; val is looked at once an epoch."""
-    from week04_lightning.callbacks import Journal
-    from week04_lightning.data import CifarData
-
-    recipe = fast_recipe(cfg)
+    recipe, watch = fast_recipe(cfg), make_watch(cfg.target)
     classifier = train.build(recipe, photos)
-    journal, watch = Journal(recipe, None), make_watch(cfg.target)
-    with train.quiet():
-        train.make_trainer(recipe, device, None, [watch, journal]).fit(classifier, CifarData(photos, recipe))
-    return Way("speed", count_parameters(classifier), journal.seconds, watch.best, watch.reached)
+    rows = train.fit(recipe, photos, classifier, device, more=[watch])
+    return Way("speed", count_parameters(classifier), rows[-1]["seconds"], watch.best, watch.reached)
 
 
 def fast_recipe(cfg: Config) -> train.Config:
@@ -232,13 +224,13 @@ def peer_way(cfg: Config, photos: photographs.Data, device: Device) -> Way:
     net = resnet18(len(photos.classes)).to(device.name, memory_format=torch.channels_last)
     mean, std = (torch.from_numpy(numbers).to(device.name) for numbers in (photos.mean, photos.std))
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     scaler = torch.amp.GradScaler(device.name, enabled=device.dtype == "float16")
     seconds, best = 0.0, 0.0
     with bar(steps, label="ResNet-18") as progress:
         began = time.perf_counter()
         for step, (images, labels) in enumerate(lr_finder.batches(recipe, photos, device), 1):
             net.train()
+            plain_loop.set_lr(optimizer, 0.1 * plain_loop.learning_rate(step - 1, steps, "cosine"))
             inputs = photographs.normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
             with plain_loop.autocast(device):
                 loss = nn.functional.cross_entropy(net(inputs), labels)
@@ -246,7 +238,6 @@ def peer_way(cfg: Config, photos: photographs.Data, device: Device) -> Way:
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
-            scheduler.step()
             progress.update()
             late = seconds + time.perf_counter() - began > 60 * cfg.limit
             if late or step % every == 0 or step == steps:
@@ -283,34 +274,25 @@ def bench_time_to(cfg: Config) -> dict[str, Any]:
         result["ratio"] = peer[0].seconds / ours.seconds
         late = f"not within {peer[0].seconds / 60:.1f} minutes: at least " * (not peer[0].reached)
         print(f"\nResNet-18: {late}{result['ratio']:.1f} times the time (at least {RATIO:g} are demanded)")
+    if cfg.publish:
+        columns = ["", "parameters", "seconds of training", "best on val", ""]
+        lines = [[way.name, f"{way.params:,}", f"{way.seconds:.1f}", f"{way.accuracy:.2%}",
+                  "reached" if way.reached else "not reached"] for way in ways]  # fmt: skip
+        about = f"{circumstances(1, torch.get_num_threads())}\n\n"
+        publish(train.WEEK_NUMBER, "bench time_to", about + markdown(columns, lines))
     return result
-
-
-def check(cfg: Config) -> None:
-    """Raises CourseError for values that cannot work."""
-    if cfg.what not in ("step", "time_to"):
-        raise CourseError(f"unknown bench '{cfg.what}': choose step or time_to.")
-    numbers = (cfg.batch_size, cfg.steps, cfg.rounds, cfg.epochs, cfg.peer_epochs, cfg.looks, *cfg.widths)
-    if min(numbers) < 1 or cfg.threads < 0 or not 0 <= cfg.limit < math.inf:
-        raise CourseError(
-            "--widths, --batch-size, --steps, --rounds, --epochs, --peer-epochs and --looks must be at least 1, "
-            "--threads and --limit at least 0."
-        )
-    if not 0 < cfg.target <= 1:
-        raise CourseError(f"--target {cfg.target:g}: must be above 0 and at most 1, as 0.85.")
 
 
 def main(cfg: Config) -> dict[str, Any]:
     """Times Lightning against week 2's plain loop (step), or the fast recipe against a ResNet-18 (time_to)."""
-    check(cfg)
-    if cfg.threads or cfg.what == "step":
-        torch.set_num_threads(cfg.threads or 1)
-    if cfg.what == "time_to":
-        return bench_time_to(cfg)
-    device = choose(cfg.device)
-    print(f"device: {device}; threads: {torch.get_num_threads()}; batch {cfg.batch_size}, {cfg.steps} steps a round")
-    return bench_step(cfg, device)
+    found: dict[str, Any] = {}
+    if "step" in cfg.parts:
+        found |= bench_step(cfg)
+    if "time_to" in cfg.parts:
+        with on_threads((cfg.threads or (cores(),))[-1]):
+            found |= bench_time_to(cfg)
+    return found
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

@@ -4,8 +4,8 @@ A callback is a list of moments: the Trainer calls each method when its moment h
 """
 
 import math
-import shlex
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,17 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from lightning.pytorch.callbacks import WeightAveraging
-from tqdm import tqdm
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 
-from shared import checkpoint, cli
-from shared.errors import CourseError, Stopped
+from shared import checkpoint
+from shared.errors import CourseError, Diverged
 from shared.interrupt import StopRequest
-from shared.progress import bar, metrics_log
+from shared.progress import bar
 from shared.rng import rng_state, set_rng_state
+from shared.runs import CHECKPOINT, Run
 from shared.seed import seed_everything
 from week04_lightning.optim import EqualAverage, MovingAverage
+from week04_lightning.quiet import hush
 
 
 class SafeFiles(CheckpointIO):
@@ -36,33 +37,56 @@ class SafeFiles(CheckpointIO):
         checkpoint.save(Path(path), state)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return checkpoint.load(Path(path), "pt")
+        return checkpoint.load(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-class Diverged(CourseError):
-    """The loss is no longer a number: the steps were too large."""
+class KeptState(ModelCheckpoint):
+    """Keeps a state of the training in the run's folder: the last one, or the best on a metric.
 
-    def __init__(self, loss: float, step: int, epoch: int, cfg: Any) -> None:
-        super().__init__(
-            f"the loss became {loss} at step {step} (epoch {epoch}): the steps are too large. Try --lr {cfg.lr / 10:g}."
-        )
+    Lightning's own knows its files by their full paths, and after the folder has been moved it forgets which was best.
+    This one knows them by name.
+
+    Args:
+        folder: the run's.
+        filename: without its ending.
+        which: monitor and mode, for the best one.
+    """
+
+    FILE_EXTENSION = ".safetensors"
+    PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+
+    def __init__(self, folder: Path, filename: str, **which: Any) -> None:
+        super().__init__(dirpath=folder, filename=filename, enable_version_counter=False, **which)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.renamed(super().state_dict(), lambda path: Path(path).name) | {"dirpath": ""}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        here = self.renamed(state, lambda name: str(Path(self.dirpath) / name))
+        super().load_state_dict(here | {"dirpath": self.dirpath})
+        self.current_score = state["current_score"]  # which Lightning saves, and forgets to restore
+
+    def renamed(self, state: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+        """The state with all names of files changed; where there is no file yet, the name is empty."""
+        best = {change(path): score for path, score in state["best_k_models"].items()}
+        return state | {"best_k_models": best} | {name: state[name] and change(state[name]) for name in self.PATHS}
 
 
 class Journal(L.Callback):
-    """metrics.jsonl, a line an epoch; progress bar; seed or the generators' saved states; Ctrl-C; --max-steps.
+    """The run's log, a row an epoch; progress bar; seed or the generators' saved states; Ctrl-C; --max-steps.
 
     `rows` holds {epoch, step, train_loss, val_loss, val_accuracy, seconds} of every epoch, as week 2's loop yields
     them. The seconds are those of training, without validation and the writing of files.
 
     Args:
         cfg: the recipe.
-        run: the run's folder; None keeps nothing.
+        run: whose log it is, and where Ctrl-C saves; None keeps nothing.
     """
 
-    def __init__(self, cfg: Any, run: Path | None) -> None:
+    def __init__(self, cfg: Any, run: Run | None) -> None:
         self.cfg, self.run = cfg, run
         self.rows: list[dict[str, Any]] = []
         self.losses, self.counted, self.seconds = 0.0, 0, 0.0
@@ -71,8 +95,6 @@ class Journal(L.Callback):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Called in a process of --strategy ddp, which has just been started: Lightning would be talkative there."""
-        from week04_lightning.train import hush  # which imports this module
-
         hush()
         self.__dict__.update(state)
 
@@ -95,8 +117,7 @@ class Journal(L.Callback):
         self.bar = self.opened.enter_context(bar(module.steps, trainer.global_step, "training"))
         self.bar.disable |= not trainer.is_global_zero
         if self.run and trainer.is_global_zero:
-            resumed_at = trainer.global_step if self.generators else None
-            self.log = self.opened.enter_context(metrics_log(self.run / "metrics.jsonl", resumed_at))
+            self.log = self.opened.enter_context(self.run.log())
         self.steps, self.began = module.steps, time.perf_counter()
 
     def on_train_batch_end(
@@ -110,7 +131,7 @@ class Journal(L.Callback):
         self.counted += 1
         self.bar.update()
         if (not loss.is_cuda or step % 50 == 0) and not math.isfinite(self.losses):
-            raise Diverged(loss.item(), step, trainer.current_epoch + 1, self.cfg)
+            raise self.diverged(loss.item(), trainer)
         if step >= self.steps:
             trainer.should_stop = True  # at the end of this step: it validates, and ends
         elif batch_idx + 1 < trainer.num_training_batches:  # after an epoch's last step validation comes first
@@ -130,14 +151,17 @@ class Journal(L.Callback):
         if not self.run:
             raise KeyboardInterrupt
         step = trainer.global_step
-        where = f"{cli.mine()} --out {shlex.quote(str(self.run))}" if self.cfg.out else cli.mine()
         if step % trainer.num_training_batches:  # else it has just been saved, with what the epoch came to
-            trainer.save_checkpoint(self.run / "checkpoint.safetensors")
-        raise Stopped(f"stopped at step {step} of {self.steps}; saved. `./course train 4{where} --resume` goes on.")
+            trainer.save_checkpoint(self.run.folder / CHECKPOINT)
+        raise self.run.stopped(f"stopped at step {step} of {self.steps}; saved.")
+
+    def diverged(self, loss: float, trainer: L.Trainer) -> Diverged:
+        """What to raise where a loss is no number."""
+        return Diverged(loss, trainer.global_step, trainer.current_epoch + 1, f"Try --lr {self.cfg.lr / 10:g}.")
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not math.isfinite(self.losses):
-            raise Diverged(float(self.losses), trainer.global_step, trainer.current_epoch + 1, self.cfg)
+            raise self.diverged(float(self.losses), trainer)
         self.seconds += time.perf_counter() - self.began
         self.began = None
 
@@ -147,17 +171,14 @@ class Journal(L.Callback):
         if trainer.world_size > 1:
             mean = float(trainer.strategy.reduce(torch.tensor(mean, device=module.device), reduce_op="mean"))
         if not math.isfinite(val["val_loss"]):  # it was the epoch's last step that went too far
-            raise Diverged(val["val_loss"], trainer.global_step, epoch, self.cfg)
+            raise self.diverged(val["val_loss"], trainer)
         module.log("train_loss", mean)
         row = {"epoch": epoch, "step": trainer.global_step, "train_loss": mean, **val, "seconds": self.seconds}
         self.rows.append(row)
         self.losses, self.counted = 0.0, 0
         self.bar.set_postfix(loss=f"{mean:.4f}", val=f"{val['val_accuracy']:.2%}")
         if self.run and trainer.is_global_zero:
-            self.log(**row)
-            if epoch == 1 or epoch % max(1, self.cfg.epochs // 10) == 0:
-                numbers = f"train loss {mean:.4f}   val loss {val['val_loss']:.4f}"
-                tqdm.write(f"epoch {epoch:3d}   {numbers}   val accuracy {val['val_accuracy']:.2%}")
+            self.log(row)
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         if hasattr(self, "opened"):

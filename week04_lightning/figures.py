@@ -5,17 +5,18 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import UInt8
 from torch import Tensor
 
 from shared import cli
+from shared.config import Seed
 from week02_cnn import data as photographs
 from week02_cnn.data import flipped
-from week04_lightning import ablate, augment, lr_finder, pictures
+from week04_lightning import ablate, augment, drawing, lr_finder
 from week04_lightning.optim import SCHEDULES, schedule
 
 FIGURES = Path(__file__).parent / "figures"
@@ -24,17 +25,17 @@ TIMES = 7  # how often each augmentation is shown
 
 
 @dataclass
-class Config(cli.CommonConfig):
+class Config:
     """The flags of figures."""
 
-    ablation: str = ablate.Config.out
+    ablation: str = str(ablate.FOLDER)
     """The folder of ablate's rows; what is missing there is trained."""
     out: str = str(FIGURES)
     """Where the pictures go."""
-    resume: tyro.conf.Suppress[bool] = False  # means nothing here: neither offered nor accepted
-
-
-PRESETS: dict[str, dict] = {"smoke": {}, "quick": {}, "full": {}}
+    seed: Seed = 0
+    """What augmentations, rate finder and ablation draw from."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """What the rate finder and the ablation compute on; auto takes the fastest one that is there."""
 
 
 def augmentations(path: Path, photo: UInt8[np.ndarray, "H W 3"], other: UInt8[np.ndarray, "H W 3"], seed: int) -> None:
@@ -59,7 +60,7 @@ def augmentations(path: Path, photo: UInt8[np.ndarray, "H W 3"], other: UInt8[np
         "RandAugment": lambda: augment.rand_augment(batch.contiguous(), generator=generator),
     }
     rows = {name: list(make().permute(0, 2, 3, 1).numpy()) for name, make in made.items()}
-    pictures.augmentations(path, photo, rows)
+    drawing.augmentations(path, photo, rows)
 
 
 def main(cfg: Config) -> None:
@@ -70,7 +71,7 @@ def main(cfg: Config) -> None:
     steps = 400
     shapes = {name: schedule(name, steps, 0.0 if name == "cosine" else 0.25) for name in SCHEDULES}
     rates = {name: [rate(step) for step in range(steps)] for name, rate in shapes.items()}
-    pictures.schedules(out / "schedules.png", rates, peak=0.1)
+    drawing.schedules(out / "schedules.png", rates, peak=0.1)
     with tempfile.TemporaryDirectory() as folder:
         recipe = cli.parse(lr_finder.Config, lr_finder.PRESETS, ["--preset", "plain", "--width", "16"])
         found = lr_finder.main(replace(recipe, seed=cfg.seed, device=cfg.device, out=str(Path(folder) / "run")))
@@ -78,9 +79,9 @@ def main(cfg: Config) -> None:
     summed = ablate.main(ablate.Config(out=cfg.ablation, seed=cfg.seed, device=cfg.device))
     shutil.copyfile(Path(cfg.ablation) / "ablation.png", out / "ablation.png")
     shown = {"plain": summed[""][ablate.PLAIN_ROW], "refined": summed[""][ablate.REFINED_ROW]}
-    pictures.versus(out / "curves.png", {name: row["histories"] for name, row in shown.items()})
+    drawing.versus(out / "curves.png", {name: row["histories"] for name, row in shown.items()})
     print(f"pictures: {out}")
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config)

@@ -18,48 +18,50 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import count
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-import tyro
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from shared import cli, runs
+from shared.config import Natural, Positive, Seed
 from shared.device import Device
-from shared.errors import CourseError
+from shared.errors import CourseError, Diverged
 from shared.files import write_json
 from shared.progress import bar
 from week02_cnn import data as photographs
 from week02_cnn.train import autocast
-from week04_lightning import pictures, train
+from week04_lightning import drawing, train
 
 WINDOW = 21  # steps in the running mean, half of them before and half after: it does not lag behind
 BLOWN_UP = 4.0  # times the smallest running mean, Lightning's rule, and above the first losses
 
 
 @dataclass
-class Config(train.Config):
+class Config(train.Recipe):
     """The flags of train.py, whose recipe is tried, and those of the test. --lr only keeps head_lr and bias_lr in
     proportion."""
 
-    low: float = 1e-5
+    data: str = "sample"
+    """What to train on, as in train.py."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes the fastest one that is there and says why."""
+    seed: Seed = 0
+    """Everything random follows from this number."""
+    low: Positive = 1e-5
     """The first learning rate."""
-    high: float = 10.0
+    high: Positive = 10.0
     """The last one, if it gets there: it stops when the loss blows up."""
-    steps: int = 200
+    steps: Annotated[int, Ge(WINDOW)] = 200
     """In how many steps. More: a smoother curve, and each rate has more time to show what it does."""
-    check_epochs: int = 3
+    check_epochs: Natural = 3
     """Epochs of the three trainings that check the suggestion (0: none)."""
     out: str = ""
     """The folder for the picture and lr_finder.json. Default: the next free one in runs/week04."""
-
-    # Of the flags of train.py these mean nothing here: they are neither offered nor accepted.
-    resume: tyro.conf.Suppress[bool] = False
-    devices: tyro.conf.Suppress[int] = 1
-    strategy: tyro.conf.Suppress[str] = "auto"
-    logger: tyro.conf.Suppress[str] = "none"
-    plain_epochs: tyro.conf.Suppress[int] = 0
+    preset: str = "quick"
+    """Whose recipe is tried: one of train.py's presets. A flag given by hand wins over the preset."""
 
 
 PRESETS = {name: {flag: value for flag, value in preset.items() if flag != "plain_epochs"}
@@ -158,31 +160,21 @@ def batches(cfg: train.Config, photos: photographs.Data, device: Device) -> Iter
 
 def trained_at(cfg: train.Config, lr: float, photos: photographs.Data, device: Device) -> float:
     """The validation accuracy that a training at this rate ends with; that of guessing where it diverged."""
-    from week04_lightning.callbacks import Diverged
-
     share = lr / cfg.lr
     cfg = replace(cfg, lr=lr, head_lr=cfg.head_lr * share, bias_lr=cfg.bias_lr * share)
     try:
         return train.fit(cfg, photos, train.build(cfg, photos), device)[-1]["val_accuracy"]
     except Diverged:
         return 1 / len(photos.classes)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
-
-
-def check(cfg: Config) -> None:
-    """Raises CourseError for values that cannot work."""
-    train.check(cfg)
-    if not 0 < cfg.low < cfg.high < float("inf"):
-        raise CourseError(f"--low {cfg.low:g} --high {cfg.high:g}: must be above 0, and the second above the first.")
-    if cfg.steps < WINDOW or cfg.check_epochs < 0:
-        raise CourseError(f"--steps must be at least {WINDOW}, and --check-epochs 0 (no check) or more.")
 
 
 def main(cfg: Config) -> dict[str, Any]:
     """Finds a learning rate for a recipe by the range test, draws the curve, and checks the suggestion."""
-    check(cfg)
-    recipe = train.Config(**{field.name: getattr(cfg, field.name) for field in fields(train.Config)})
+    flags = [*(field.name for field in fields(train.Recipe)), "data", "device", "seed"]
+    recipe = train.Config(**{name: getattr(cfg, name) for name in flags})
+    train.check(recipe)
+    if cfg.low >= cfg.high:
+        raise CourseError(f"--low {cfg.low:g} --high {cfg.high:g}: the second must be above the first.")
     device = train.choose_device(recipe)
     if device.dtype == "float16":  # without loss scaling gradients would vanish; it is a few steps only
         device = replace(device, dtype="float32", reason=f"{device.reason}; but the range test is in fp32")
@@ -216,12 +208,12 @@ def main(cfg: Config) -> dict[str, Any]:
     print(f"suggestion for --schedule {cfg.schedule}: --lr {suggestion:g}")
     checks = {}
     if cfg.check_epochs:
-        short = replace(recipe, epochs=cfg.check_epochs, max_steps=0, out="")
+        short = replace(recipe, epochs=cfg.check_epochs, max_steps=0)
         print(f"\nlr          val accuracy after {cfg.check_epochs} epoch{'s' * (cfg.check_epochs > 1)}")
         for rate in (suggestion / 10, suggestion, suggestion * 10):
             checks[rate] = trained_at(short, rate, photos, device)
             print(f"{rate:<12.2g}{checks[rate]:.2%}{'   (the suggestion)' * (rate == suggestion)}", flush=True)
-    pictures.lr_finder(out / "lr_finder.png", rates, losses, smooth, suggestion, checks)
+    drawing.lr_finder(out / "lr_finder.png", rates, losses, smooth, suggestion, checks)
     result = {"suggestion": suggestion, "steepest": steepest, "fallen": fallen, "rates": rates, "losses": losses}
     result["checks"] = [{"lr": rate, "val_accuracy": reached} for rate, reached in checks.items()]
     write_json(out / "lr_finder.json", result)
@@ -230,4 +222,4 @@ def main(cfg: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

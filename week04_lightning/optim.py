@@ -181,8 +181,8 @@ def schedule(name: str, steps: int, warmup: float = 0.0) -> Callable[[int], floa
 
     Args:
         name: constant; step (a tenth after half, a hundredth after three quarters of the steps); linear (a straight
-            line up, another down to zero: with warmup 0.25 it is week 2's "onecycle"); cosine (a straight line up, then
-            half a cosine wave down to zero); onecycle (both ways along a cosine: torch's OneCycleLR).
+            line up, another down to zero: with warmup 0.25 it is week 2's); cosine (a straight line up, then half a
+            cosine wave down to zero); onecycle (both ways along a cosine: torch's OneCycleLR).
         steps: of the whole training.
         warmup: the share of the steps in which the rate rises (not of constant and step).
     """

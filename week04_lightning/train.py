@@ -1,32 +1,29 @@
 """Trains the network under Lightning: `./course train 4`, or `python -m week04_lightning.train --help`."""
 
-import logging
-import math
-import shlex
 import signal
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from shared import checkpoint, cli, runs
+from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, choose
 from shared.errors import CourseError, Stopped
-from shared.files import write_json
 from shared.interrupt import StopRequest
-from shared.progress import read_metrics
 from shared.seed import seed_everything
-from week02_cnn import baselines, pictures
 from week02_cnn import data as photographs
 from week02_cnn import train as plain_loop
+from week02_cnn.baselines import LOGISTIC, MLP, RECIPES
 from week02_cnn.model import count_parameters
+from week04_lightning.quiet import quiet
 
 # Lightning takes seconds to import: it is imported where it is needed, so that --help need not wait for it.
 
@@ -35,101 +32,107 @@ SPAWN = "ddp_spawn"  # Lightning's name for one process per device, started from
 
 
 @dataclass
-class Config(cli.CommonConfig):
-    """The flags of week 4. --data also takes cifar10, a folder of class folders, or an .npz."""
+class Recipe:
+    """What a training is made of: the flags that lr_finder.py has too."""
 
-    preset: str = "quick"
-    """A set of defaults: `smoke`, `quick` (minutes, bundled photographs), `plain` (week 2's recipe under Lightning),
-    `speed` and `full` (CIFAR-10, the fast recipe), `best` (CIFAR-10, a GPU, the highest accuracy).
-    A flag given by hand wins over the preset."""
-    net: str = "convnet"
+    net: Literal["convnet", "resnet", "speednet"] = "convnet"
     """convnet (week 2's), resnet (with shortcuts), or speednet (airbench's shape: fast by design)."""
-    depth: int = 6
+    depth: Annotated[int, Ge(3)] = 6
     """Convolutions: at least 3 for a convnet, 9 or 18 for a resnet, 6 or 9 for a speednet."""
-    width: int = 32
+    width: Count = 32
     """Channels of the first stage; the later ones have a fixed multiple. Twice the width costs four times the time.
     Lower it (or --batch-size) when memory runs out."""
     norm: bool = True
-    """Batch norm after every convolution of a convnet. The other two cannot do without."""
-    dropout: float = 0.0
+    """Batch norm after every convolution of a convnet; lower --lr for --no-norm. The other two nets always have it."""
+    dropout: Share = 0.0
     """The share of features silenced at random before the last layer."""
-    side: int = 32
+    side: Annotated[int, Ge(8), Le(1024)] = 32
     """Images are brought to so many pixels in height and width. Twice the side costs four times the time."""
 
-    optimizer: str = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     """sgd (with --momentum), adam, adamw (want a --lr of about 0.002) or muon (0.02 to 0.3)."""
-    lr: float = 0.1
+    lr: Positive = 0.1
     """The size of the largest step. Too small: slow. Too large: the loss jumps or becomes NaN. See lr_finder.py."""
-    momentum: float = 0.9
+    momentum: Share = 0.9
     """How much of the last step is kept (sgd, and what muon leaves to it)."""
     nesterov: bool = True
-    """Momentum that looks one step ahead (sgd)."""
-    weight_decay: float = 1e-3
+    """Momentum that looks one step ahead (sgd); the plain one with --no-nesterov."""
+    weight_decay: NonNegative = 1e-3
     """Pulls every weight towards zero. More: smoother, until it can no longer fit."""
-    head_lr: float = 0.0
+    head_lr: NonNegative = 0.0
     """A learning rate of its own for the last layer (0: --lr)."""
-    bias_lr: float = 0.0
+    bias_lr: NonNegative = 0.0
     """A learning rate of its own for biases and batch norm (0: --lr)."""
-    muon_momentum: float = 0.6
+    muon_momentum: Share = 0.6
     """Momentum of the matrices that muon steps."""
-    muon_steps: int = 5
+    muon_steps: Annotated[int, Ge(1), Le(20)] = 5
     """Newton-Schulz steps. With 3 the singular values end further from 1, and it is sooner done."""
     fixed_norm: bool = False
     """muon: keeps every filter bank at the same size. Only where batch norm follows each convolution."""
 
-    schedule: str = "linear"
-    """constant, step, cosine, onecycle, or linear (up, then down to zero: what week 2 calls onecycle)."""
-    warmup: float = 0.25
+    schedule: Literal["constant", "step", "cosine", "onecycle", "linear"] = "linear"
+    """constant, step, cosine, onecycle (both ways along cosines), or linear (up, then down to zero, as in week 2)."""
+    warmup: Share = 0.25
     """The share of the steps in which the learning rate rises (not of constant and step)."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples per step, on all devices together. Smaller: noisier, more steps an epoch; larger: faster an epoch, wants
     a larger lr."""
-    epochs: int = 20
+    epochs: Count = 20
     """How often each example is seen."""
-    max_steps: int = 0
+    max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
-    whiten_epochs: float = 0.0
+    whiten_epochs: NonNegative = 0.0
     """speednet: epochs in which the first layer's bias learns, with a rate that falls to zero (0: all of them)."""
 
-    flip: str = "random"
+    flip: Literal["random", "alternating", "none"] = "random"
     """random (half of the images in the mirror, others in every epoch), alternating (each image both ways in any two
     epochs), or none where left and right matter."""
-    crop: int = 0
+    crop: Natural = 0
     """Moves each image by up to so many pixels each way; what comes in is a reflection."""
-    cutout: int = 0
+    cutout: Natural = 0
     """Hides a square of so many pixels in each image."""
-    mixup: float = 0.0
+    mixup: NonNegative = 0.0
     """Blends each image, and its label, with another one; the share is drawn from Beta(mixup, mixup). 0.2 is usual."""
-    randaugment: int = 0
+    randaugment: Annotated[int, Ge(0), Le(14)] = 0
     """So many random operations on each image (rotate, shear, posterise, …); 2 is usual. Slow: see its batch."""
-    randaugment_group: int = 1
+    randaugment_group: Count = 1
     """So many images of a batch share their operations: faster, and less varied."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """The share of the target that is spread over all classes, so that no one need be infinitely sure."""
 
-    average: str = "none"
+    average: Literal["none", "ema", "swa"] = "none"
     """What is validated and kept: none (the weights), ema (their moving average), swa (their mean over the end)."""
-    ema_decay: float = 0.99
+    ema_decay: Share = 0.99
     """ema: how much of the average is kept in a step. It looks back over about 1 / (1 - ema_decay) steps."""
-    swa_share: float = 0.25
+    swa_share: Annotated[float, Gt(0), Le(1)] = 0.25
     """swa: the mean is over so large a share of the epochs, at the end."""
-    tta: int = 0
+    tta: Literal[0, 1, 2] = 0
     """Test-time augmentation, on val and test: 0 none, 1 mean over the image and its mirror, 2 also moved ones."""
-    early_stop: int = 0
+    early_stop: Natural = 0
     """Stop when val accuracy has not risen for so many epochs (0: never)."""
 
-    precision: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto (a GPU's fast one, fp32 on a CPU), fp32, bf16 (where the hardware multiplies it, a GPU or a CPU with AMX;
     else fp32), or fp16 (GPUs)."""
-    devices: int = 1
-    """How many GPUs, or processes on a CPU."""
-    strategy: str = "auto"
-    """auto (ddp for more than one device), or ddp: a process for each device, the gradients averaged."""
-    logger: str = "csv"
-    """Lightning's loggers, in the run's folder beside metrics.jsonl: csv, tensorboard, both, or none."""
-    threads: int = 0
+    threads: Natural = 0
     """CPU threads (0: as many as torch takes). With another number results differ in the last digits."""
-    plain_epochs: int = 0
+
+
+@dataclass
+class Config(Recipe, TrainConfig):
+    """The flags of week 4. --data also takes cifar10, a folder of class folders, or an .npz."""
+
+    preset: str = "quick"
+    """A set of defaults: `smoke` (seconds), `quick` (minutes, bundled data), `plain` (week 2's recipe under Lightning),
+    `speed` and `full` (CIFAR-10, the fast recipe), `best` (CIFAR-10, a GPU, the highest accuracy).
+    A flag given by hand wins over the preset."""
+    devices: Count = 1
+    """How many GPUs, or processes on a CPU."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """auto (ddp for more than one device), or ddp: a process for each device, the gradients averaged."""
+    logger: Literal["csv", "tensorboard", "both", "none"] = "csv"
+    """Lightning's loggers, in the run's folder beside metrics.jsonl: csv, tensorboard, both, or none."""
+    plain_epochs: Natural = 0
     """Trains week 2's plain loop beside it, on the same images for so many epochs (0: not)."""
 
 
@@ -143,7 +146,7 @@ REFINED = SPEED | {
     "width": 16, "batch_size": 128, "head_lr": 84.0, "bias_lr": 6.6, "weight_decay": 0.001, "epochs": 30,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": REFINED | {"width": 8, "epochs": 2, "tta": 1, "precision": "auto", "plain_epochs": 1},
+    "smoke": REFINED | {"width": 8, "epochs": 2, "tta": 1, "precision": "auto", "plain_epochs": 2},
     "quick": REFINED | {"plain_epochs": 20},
     "plain": {},
     "speed": SPEED | {"data": "cifar10"},
@@ -154,62 +157,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "average": "ema", "ema_decay": 0.998, "tta": 2,
     },
 }  # fmt: skip
-
-CHOICES = {
-    "net": ("convnet", "resnet", "speednet"),
-    "optimizer": ("sgd", "adam", "adamw", "muon"),
-    "schedule": ("constant", "step", "cosine", "onecycle", "linear"),
-    "flip": ("random", "alternating", "none"),
-    "average": ("none", "ema", "swa"),
-    "precision": ("auto", "fp32", "bf16", "fp16"),
-    "strategy": ("auto", "ddp"),
-    "logger": ("csv", "tensorboard", "both", "none"),
-}
-
 # What --resume may change: where it computes, and what it logs. The schedule is fitted to all the rest.
-FREE = {"out", "resume", "device", "devices", "strategy", "logger", "threads"}
+FREE = ("device", "devices", "strategy", "logger", "threads")
 
 
 def check(cfg: Config) -> None:
-    """Raises CourseError for values that cannot work, before any data is read."""
-    for flag, known in CHOICES.items():
-        if getattr(cfg, flag) not in known:
-            raise CourseError(f"--{flag} {getattr(cfg, flag)}: choose one of {', '.join(known)}.")
-    above, share, from_0 = "a number above 0", "from 0 to below 1", "0 or more"
-    limits = (
-        ("lr", 0 < cfg.lr < math.inf, above),
-        ("head-lr", 0 <= cfg.head_lr < math.inf, from_0),
-        ("bias-lr", 0 <= cfg.bias_lr < math.inf, from_0),
-        ("batch-size", cfg.batch_size >= 1, "at least 1"),
-        ("epochs", cfg.epochs >= 1, "at least 1"),
-        ("max-steps", cfg.max_steps >= 0, "0 (no limit) or more"),
-        ("width", cfg.width >= 1, "at least 1"),
-        ("side", 8 <= cfg.side <= 1024, "from 8 to 1024 pixels"),
-        ("dropout", 0 <= cfg.dropout < 1, share),
-        ("momentum", 0 <= cfg.momentum < 1, share),
-        ("muon-momentum", 0 <= cfg.muon_momentum < 1, share),
-        ("muon-steps", 1 <= cfg.muon_steps <= 20, "from 1 to 20"),
-        ("weight-decay", 0 <= cfg.weight_decay < math.inf, from_0),
-        ("warmup", 0 <= cfg.warmup < 1, share),
-        ("whiten-epochs", 0 <= cfg.whiten_epochs < math.inf, from_0),
-        ("crop", 0 <= cfg.crop < cfg.side, "from 0 to below --side"),
-        ("cutout", 0 <= cfg.cutout <= cfg.side, "from 0 to --side"),
-        ("mixup", 0 <= cfg.mixup < math.inf, from_0),
-        ("randaugment", 0 <= cfg.randaugment <= 14, "from 0 to 14"),
-        ("randaugment-group", cfg.randaugment_group >= 1, "at least 1"),
-        ("label-smoothing", 0 <= cfg.label_smoothing < 1, share),
-        ("ema-decay", 0 <= cfg.ema_decay < 1, share),
-        ("swa-share", 0 < cfg.swa_share <= 1, "above 0, at most 1"),
-        ("tta", cfg.tta in (0, 1, 2), "0, 1 or 2"),
-        ("early-stop", cfg.early_stop >= 0, "0 (never) or more"),
-        ("devices", cfg.devices >= 1, "at least 1"),
-        ("threads", cfg.threads >= 0, "0 (as many as torch takes) or more"),
-        ("plain-epochs", cfg.plain_epochs >= 0, "0 (not) or more"),
-        ("seed", 0 <= cfg.seed < 2**32, "from 0 to 4294967295"),
-    )
-    for flag, right, must in limits:
-        if not right:
-            raise CourseError(f"--{flag} {getattr(cfg, flag.replace('-', '_'))}: must be {must}.")
+    """Raises CourseError for flags that cannot go together, before any data is read."""
+    if cfg.crop >= cfg.side:
+        raise CourseError(f"--crop {cfg.crop}: must be below --side, {cfg.side}.")
+    if cfg.cutout > cfg.side:
+        raise CourseError(f"--cutout {cfg.cutout}: must be at most --side, {cfg.side}.")
     if cfg.logger in ("tensorboard", "both") and not find_spec("tensorboard"):
         raise CourseError(f"--logger {cfg.logger}: the package is not installed; pip install tensorboard.")
     if cfg.net != "speednet" and cfg.head_lr > 1:
@@ -259,30 +216,7 @@ def build(cfg: Config, photos: photographs.Data) -> Any:
     return Classifier(make_net(cfg, len(photos.classes), photos.side, whiten), cfg, photos.mean, photos.std)
 
 
-TALKATIVE = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing")]
-
-
-def hush() -> None:
-    """Turns off Lightning's announcements, and its advice for cases that are not ours."""
-    for logger in TALKATIVE:
-        logger.setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hushed inside `with`, and as before after it."""
-    levels = [logger.level for logger in TALKATIVE]
-    with warnings.catch_warnings():
-        hush()
-        try:
-            yield
-        finally:
-            for logger, level in zip(TALKATIVE, levels, strict=True):
-                logger.setLevel(level)
-
-
-def make_trainer(cfg: Config, device: Device, run: Path | None = None, callbacks: list[Any] | None = None) -> Any:
+def make_trainer(cfg: Config, device: Device, folder: Path | None = None, callbacks: list[Any] | None = None) -> Any:
     """A Lightning Trainer for this recipe. Without a run's folder it writes nothing, without callbacks it tests."""
     import lightning as L
     from lightning.pytorch.callbacks import TQDMProgressBar
@@ -290,7 +224,7 @@ def make_trainer(cfg: Config, device: Device, run: Path | None = None, callbacks
     from week04_lightning.callbacks import SafeFiles
 
     seen = callbacks is None and sys.stderr.isatty()  # of training Journal shows a bar
-    spread = callbacks is not None and (cfg.devices > 1 or cfg.strategy == "ddp")
+    spread = callbacks is not None and several(cfg)
     return L.Trainer(
         accelerator={"cuda": "gpu"}.get(device.name, device.name),
         devices=cfg.devices if callbacks is not None else 1,
@@ -299,10 +233,10 @@ def make_trainer(cfg: Config, device: Device, run: Path | None = None, callbacks
         max_epochs=-1 if cfg.max_steps else cfg.epochs,  # Journal counts the steps
         callbacks=[*(callbacks or []), *([TQDMProgressBar(leave=False)] if seen else [])],
         enable_progress_bar=seen,
-        logger=make_loggers(cfg, run) if run and callbacks is not None else False,
+        logger=make_loggers(cfg, folder) if folder and callbacks is not None else False,
         log_every_n_steps=10,
         plugins=[SafeFiles()],
-        enable_checkpointing=run is not None,
+        enable_checkpointing=folder is not None,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -310,66 +244,73 @@ def make_trainer(cfg: Config, device: Device, run: Path | None = None, callbacks
     )
 
 
-def make_loggers(cfg: Config, run: Path) -> list[Any]:
-    """Lightning's loggers, in run/csv and run/tensorboard; a new version_N there each time a run goes on."""
+def several(cfg: Config) -> bool:
+    """Whether the training has a process for each device."""
+    return cfg.devices > 1 or cfg.strategy == "ddp"
+
+
+def make_loggers(cfg: Config, folder: Path) -> list[Any]:
+    """Lightning's loggers, in folder/csv and folder/tensorboard; a new version_N there each time a run goes on."""
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-    loggers: list[Any] = [CSVLogger(run, name="csv")] if cfg.logger in ("csv", "both") else []
+    loggers: list[Any] = [CSVLogger(folder, name="csv")] if cfg.logger in ("csv", "both") else []
     if cfg.logger in ("tensorboard", "both"):
-        loggers.append(TensorBoardLogger(run, name="tensorboard"))
+        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
     return loggers
 
 
+def make_callbacks(cfg: Config, journal: Any, folder: Path | None) -> list[Any]:
+    """What the Trainer does beside training, in the order in which it does it."""
+    from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+
+    from week04_lightning.callbacks import Average, KeptState
+
+    callbacks: list[Any] = [Average(cfg)] if cfg.average != "none" else []
+    callbacks.append(journal)
+    if cfg.early_stop:
+        callbacks.append(EarlyStopping("val_accuracy", mode="max", patience=cfg.early_stop))
+    if folder:
+        if cfg.logger != "none":
+            callbacks.append(LearningRateMonitor("step"))
+        callbacks.append(KeptState(folder, "best", monitor="val_accuracy", mode="max"))
+        callbacks.append(KeptState(folder, "checkpoint"))
+    return callbacks
+
+
 def fit(
-    cfg: Config,
-    photos: photographs.Data,
-    classifier: Any,
-    device: Device,
-    run: Path | None = None,
-    resume: bool = False,
-) -> list[dict[str, Any]]:
+    cfg: Config, photos: photographs.Data, classifier: Any, device: Device, run: runs.Run | None = None,
+    more: Sequence[Any] = (),
+) -> list[runs.Row]:  # fmt: skip
     """Trains the classifier in place, and returns {epoch, step, train_loss, val_loss, val_accuracy, seconds} an epoch.
+
+    The loop itself is Lightning's; Journal does what week 2's Loop did, and writes the run's log.
 
     Args:
         cfg: how to train.
         photos: trained on photos.train, and looked at on photos.val after every epoch.
         classifier: what `build` returns. At the end it holds the last weights, or their average.
         device: from choose_device.
-        run: where checkpoint.safetensors (the last state), best.safetensors (the best on val) and the logs go.
-            None keeps nothing.
-        resume: go on from run's checkpoint.
+        run: where checkpoint.safetensors (the last state), best.safetensors (the best on val) and the logs go, and what
+            is gone on with. None keeps nothing.
+        more: callbacks besides ours (bench.py's stop watch).
 
     Raises:
         Diverged: the loss is no longer a number.
-        Stopped: Ctrl-C was pressed; the state is saved.
+        Stopped: Ctrl-C was pressed; the state is saved. KeyboardInterrupt where there is no run.
     """
-    from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
     from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-    from week04_lightning.callbacks import Average, Journal
+    from week04_lightning.callbacks import Journal
     from week04_lightning.data import CifarData
 
+    folder = run.folder if run else None
+    begun = run is not None and run.take_state().get("step")  # 0: stopped before its first step
     journal = Journal(cfg, run)
-    callbacks: list[Any] = [Average(cfg)] if cfg.average != "none" else []
-    callbacks.append(journal)
-    if cfg.early_stop:
-        callbacks.append(EarlyStopping("val_accuracy", mode="max", patience=cfg.early_stop))
-    if run:
-        run.mkdir(parents=True, exist_ok=True)
-        if cfg.logger != "none":
-            callbacks.append(LearningRateMonitor("step"))
-        files = {"dirpath": run, "enable_version_counter": False}
-        callbacks.append(ModelCheckpoint(filename="best", monitor="val_accuracy", mode="max", **files))
-        callbacks.append(ModelCheckpoint(filename="checkpoint", **files))
-        for callback in callbacks[-2:]:
-            callback.FILE_EXTENSION = ".safetensors"
-    spread = cfg.devices > 1 or cfg.strategy == "ddp"
     # Ctrl-C reaches all processes: this one, which only waits for the others, must let them save.
-    with quiet(), StopRequest() if spread else nullcontext() as stop:
-        trainer = make_trainer(cfg, device, run, callbacks)
+    with quiet(), StopRequest() if several(cfg) else nullcontext() as stop:
+        trainer = make_trainer(cfg, device, folder, [*more, *make_callbacks(cfg, journal, folder)])
         try:
-            ckpt_path = run / "checkpoint.safetensors" if run and resume else None
-            trainer.fit(classifier, CifarData(photos, cfg), ckpt_path=ckpt_path)
+            trainer.fit(classifier, CifarData(photos, cfg), ckpt_path=folder / runs.CHECKPOINT if begun else None)
         except ProcessRaisedException as error:  # what a process of --strategy ddp has said, as a text
             raise told_by(error) from None
         except ProcessExitedException:
@@ -380,7 +321,7 @@ def fit(
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
     classifier.to("cpu")
-    return read_metrics(run / "metrics.jsonl") if run else journal.rows
+    return run.rows if run else journal.rows
 
 
 def told_by(error: Exception) -> Exception:
@@ -408,74 +349,40 @@ def test(
 
 # ---------------------------------------------------------------- baselines
 
-LOGISTIC, PLAIN = "logistic regression", "week 2's plain loop"
+PLAIN = "week 2's plain loop"
+PLAIN_SMOKE = {"depth": 4, "width": 8, "batch_size": 32}  # what is ahead of logistic regression within seconds
 
 
-def train_baselines(cfg: Config, photos: photographs.Data, device: Device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Logistic regression on the pixels, and where --plain-epochs asks for it week 2's network and loop.
-
-    Returns what each needs to be built again, by name, and what they reached, as result.json shows it.
-    """
-    kept, reached = {}, {}
-    recipes = {LOGISTIC: {"epochs": min(cfg.epochs, 10), "schedule": "cosine", **baselines.RECIPES[LOGISTIC]}}
+def train_baselines(cfg: Config, photos: photographs.Data, device: Device) -> dict[str, Any]:
+    """Week 2's network and loop (with --plain-epochs), and logistic regression: what they reach, and what they are."""
+    recipes: dict[str, dict[str, Any]] = {}
     if cfg.plain_epochs:
-        recipes[PLAIN] = {"epochs": cfg.plain_epochs}
-        if cfg.preset == "smoke":
-            recipes[PLAIN] |= plain_loop.PRESETS["smoke"] | recipes[PLAIN]
+        recipes[PLAIN] = (PLAIN_SMOKE if cfg.preset == "smoke" else {}) | {"epochs": cfg.plain_epochs}
+    recipes[LOGISTIC] = {"epochs": min(cfg.epochs, 10), "schedule": "cosine", **RECIPES[LOGISTIC]}
+    rows, models = [], {}
     for name, recipe in recipes.items():
         config = plain_loop.Config(**{"seed": cfg.seed, "side": cfg.side, "max_steps": cfg.max_steps} | recipe)
-        model = baseline_net(name, asdict(config), photos)
-        best = None
-        for row in plain_loop.fit(config, photos, model, device):
-            if best is None or row["val_accuracy"] > best["val_accuracy"]:
-                best = row
-                state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-        kept[name] = {"config": asdict(config), "model": state}
-        reached[name] = {
-            "name": name,
-            "params": count_parameters(model),
-            "seconds": round(row["seconds"], 2),
-            "val_accuracy": best["val_accuracy"],
-        }
-    return kept, reached[LOGISTIC] | ({"plain": reached[PLAIN]} if PLAIN in reached else {})
+        model, best = baseline_net(name, asdict(config), len(photos.classes), photos.side), -1.0
+        for row in plain_loop.fit(config, photos, model, device, label=f"baseline: {name}"):
+            if row["val_accuracy"] > best:
+                best = row["val_accuracy"]
+                weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        models[name] = {"config": asdict(config), "model": weights}
+        reached = {"seconds": round(row["seconds"], 2), "val_accuracy": best}
+        rows.append({"name": name, "params": count_parameters(model), **reached})
+    return {"rows": [*rows, runs.constant_answer(photos.val.labels)], "models": models}
 
 
-def baseline_net(name: str, config: dict[str, Any], photos: Any) -> nn.Module:
-    """The network of a baseline, with weights drawn from its seed."""
-    cfg = plain_loop.Config(**config)
+def baseline_net(name: str, flags: Mapping[str, Any], classes: int, side: int) -> nn.Module:
+    """The network of a baseline, with weights drawn from its seed; `flags` are those of week 2's train.py."""
+    cfg = plain_loop.Config(**flags)
     if name == PLAIN:
-        return plain_loop.build(cfg, len(photos.classes), photos.side)
+        return plain_loop.build(cfg, classes, side)
     seed_everything(cfg.seed)
-    return baselines.MLP(photos.side, (), len(photos.classes))
-
-
-def load_baselines(run: Path, photos: Any) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    """The baselines of a run by name, and what they reached on val."""
-    saved = checkpoint.load(run / "baselines.safetensors", "pt")
-    models = {}
-    for name, kept in saved["models"].items():
-        models[name] = baseline_net(name, kept["config"], photos)
-        models[name].load_state_dict(kept["model"])
-    return models, saved["reached"]
+    return MLP(side, (), classes)
 
 
 # ---------------------------------------------------------------- the program
-
-
-def resumed(cfg: Config) -> Path:
-    """The folder of the run to go on with; CourseError where there is nothing to go on with, or other flags."""
-    run = Path(cfg.out) if cfg.out else runs.newest(WEEK_NUMBER, "checkpoint.safetensors")
-    before = cli.from_run(Config, run)
-    for field in fields(Config):
-        if field.name not in FREE and getattr(cfg, field.name) != getattr(before, field.name):
-            flag, value = f"--{field.name.replace('_', '-')}", getattr(before, field.name)
-            raise CourseError(f"{run} was started with {flag} {value}: leave {flag} out, or start a new run.")
-    if (run / "result.json").is_file():
-        raise CourseError(f"{run} has already finished: start a new run.")
-    path = run / "checkpoint.safetensors"
-    if checkpoint.load(path).get("week") != WEEK_NUMBER:
-        raise CourseError(f"{path} is not of week 4. Give --out a folder of runs/week04.")
-    return run
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -487,91 +394,27 @@ def main(cfg: Config) -> dict[str, Any]:
     device = choose_device(cfg)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    run = resumed(cfg) if cfg.resume else None
     photos = photographs.load(cfg.data, cfg.side).to_train_on()
     classifier = build(cfg, photos)
-    run = run or runs.create(WEEK_NUMBER, cfg)
+    run = runs.begin(WEEK_NUMBER, cfg, FREE)
+    if (run.folder / "result.json").is_file():  # the schedule was fitted to its epochs: more of them are a new run
+        raise run.finished("start a new run.")
     params = count_parameters(classifier)
     print(f"{photos.name}: {len(photos.train):,} images to train on, {len(photos.val):,} to validate")
-    several = f", {cfg.devices} processes" if cfg.devices > 1 else ""
-    print(f"device: {device}{several}\nnetwork: {cfg.net}, {params:,} parameters")
-    if not (run / "baselines.safetensors").is_file():
-        kept, reached = train_baselines(cfg, photos, choose(cfg.device))
-        checkpoint.save(run / "baselines.safetensors", {"week": WEEK_NUMBER, "models": kept, "reached": reached})
-    reference = checkpoint.load(run / "baselines.safetensors")["reached"]
-    if cfg.resume:
-        print(f"going on in {run}")
+    processes = f", {cfg.devices} processes" if cfg.devices > 1 else ""
+    print(f"device: {device}{processes}\nnetwork: {cfg.net}, {params:,} parameters")
+    theirs = run.once("baselines", lambda: train_baselines(cfg, photos, choose(cfg.device)))
+    rows = fit(cfg, photos, classifier, device, run)
 
-    rows = fit(cfg, photos, classifier, device, run, cfg.resume)
-    best = checkpoint.load(run / "best.safetensors", "pt")
-    classifier.load_state_dict(best["state_dict"])
-    save_model(run / "model.safetensors", classifier, cfg, photos)
-    (run / "best.safetensors").unlink()  # the same network, with an optimiser that nobody needs any more
-    last, kept_row = rows[-1], max(rows, key=lambda row: row["val_accuracy"])
-    result = runs.result(
-        WEEK_NUMBER, cfg, device=device.name, dtype=device.dtype, params=params, seconds=last["seconds"],
-        baseline=reference,
-        metrics={
-            "val_accuracy": kept_row["val_accuracy"],
-            "last_val_accuracy": last["val_accuracy"], "last_val_loss": last["val_loss"],
-        },
-    )  # fmt: skip
-    write_json(run / "result.json", result)
-    pictures.curves(run / "curves.png", run)
-    print_result(result, "val_accuracy")
-    print(f"(the weights of the best epoch on val, {kept_row['epoch']}, are kept)")
-    where = f" --run {shlex.quote(str(run))}" if cfg.out else ""
-    print(f"\nrun folder: {run}\non the test set, with the mistakes it makes: ./course eval 4{cli.mine()}{where}")
-    return result | {"run": str(run)}
-
-
-def save_model(path: Path, classifier: Any, cfg: Config, photos: photographs.Data) -> None:
-    """The weights, and all that is needed to build the network again and show it images as it knows them."""
-    info = {"week": WEEK_NUMBER, "config": asdict(cfg), "classes": photos.classes, "side": photos.side}
-    checkpoint.save(path, info | {"mean": photos.mean, "std": photos.std, "model": classifier.net.state_dict()})
-
-
-@dataclass(frozen=True)
-class Trained(plain_loop.Trained):
-    """What model.safetensors holds: the Classifier that was best on val, and how its images were made."""
-
-    model: Any
-    config: Any
-
-
-def load_model(run: Path) -> Trained:
-    """The best network of a run, as a Classifier on the CPU and in evaluation mode.
-
-    Raises:
-        CourseError: the run has no model, or one of another week.
-    """
-    from week04_lightning.model import Classifier, make_net
-
-    path = run / "model.safetensors"
-    saved = checkpoint.load(path, "pt")
-    known = {field.name for field in fields(Config)}
-    if saved.get("week") != WEEK_NUMBER or not saved["config"].keys() <= known:
-        raise CourseError(f"{path} is not a network of week 4. Give --run a folder of runs/week04.")
-    cfg, mean, std = Config(**saved["config"]), saved["mean"].numpy(), saved["std"].numpy()
-    net = make_net(cfg, len(saved["classes"]), saved["side"])
-    try:
-        net.load_state_dict(saved["model"])
-    except RuntimeError:
-        raise CourseError(
-            f"{path} does not hold the network that it describes. Train again, or use another run."
-        ) from None
-    return Trained(Classifier(net, cfg, mean, std).eval(), cfg, tuple(saved["classes"]), saved["side"], mean, std)
-
-
-def print_result(result: dict[str, Any], metric: str) -> None:
-    """The result beside its baselines, as a small table."""
-    theirs = result["baseline"]
-    rows = [("this network", result["metrics"][metric], result)]
-    rows += [(row["name"], row[metric], row) for row in (theirs.get("plain"), theirs) if row]
-    print(f"\n{'':26s}{metric.replace('_', ' '):>14s}{'parameters':>13s}{'seconds':>10s}")
-    for name, accuracy, row in rows:
-        print(f"{name:26s}{accuracy:>14.2%}{row['params']:>13,}{row['seconds']:>10.1f}")
+    best = run.folder / "best.safetensors"
+    classifier.load_state_dict(checkpoint.load(best)["state_dict"])
+    info = {"classes": photos.classes, "side": photos.side, "mean": photos.mean, "std": photos.std}
+    run.save_model(info | {"model": classifier.net.state_dict()})
+    advice = "Try another --lr (`./course run 4 lr_finder` with the same flags looks for one), or more --epochs."
+    result = run.finish(run.best(rows), rows[-1], device, params, theirs["rows"], advice)
+    best.unlink()  # the network that model.safetensors holds, with an optimiser that nobody needs any more
+    return result
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, PRESETS, week=WEEK_NUMBER)
+    cli.launch(main, Config, PRESETS, week=WEEK_NUMBER)

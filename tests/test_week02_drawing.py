@@ -1,6 +1,5 @@
-"""Week 2's pictures: they are drawn, and what they show is what is there."""
+"""Week 2's drawings: they are drawn, and what they show is what is there."""
 
-import json
 from pathlib import Path
 
 import matplotlib.axes
@@ -8,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from programs import config as flags_of
 
-from shared import cli
 from shared.errors import CourseError
-from week02_cnn import compare, data, figures, pictures, train
+from week02_cnn import compare, data, drawing, figures, train
 from week02_cnn.model import ConvNet, ConvNetConfig, layer_table, receptive_field, steps
+from week02_cnn.trained import load
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")  # they would print on stderr
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 
 
 def assert_picture(path: Path, colours: int = 10):
+    """As the lesson shows it: something on it, and a small file."""
     with Image.open(path) as image:
         image.load()
         assert image.format == "PNG" and min(image.size) > 150
@@ -45,7 +46,7 @@ def spied(monkeypatch, owner, name):
 @pytest.fixture
 def drawn(monkeypatch):
     """What is shown by shared.plots.images: (axis, picture[, title]) one after the other."""
-    return spied(monkeypatch, pictures, "images")
+    return spied(monkeypatch, drawing, "images")
 
 
 @pytest.fixture
@@ -57,30 +58,22 @@ def written(monkeypatch):
 # ---------------------------------------------------------------- training and its mistakes
 
 
-def test_curves(tmp_path):
-    row = {"epoch": 1, "step": 9, "train_loss": 0.5, "val_loss": 0.6, "val_accuracy": 0.9, "seconds": 1.0}
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    assert pictures.history(tmp_path) == [row]
-    pictures.curves(tmp_path / "curves.png", tmp_path)
-    assert_picture(tmp_path / "curves.png")
-
-
 def test_confusion_has_rows_that_are_and_columns_that_were_thought(tmp_path, written):
-    pictures.confusion(tmp_path / "confusion.png", np.array([[5, 2, 0], [0, 7, 0], [1, 0, 9]]), ("cat", "dog", "car"))
+    drawing.confusion(tmp_path / "confusion.png", np.array([[5, 2, 0], [0, 7, 0], [1, 0, 9]]), ("cat", "dog", "car"))
     cells = {(column, row, text) for _, column, row, text in written}
     assert cells == {(0, 0, "5"), (1, 0, "2"), (1, 1, "7"), (0, 2, "1"), (2, 2, "9")}
     assert_picture(tmp_path / "confusion.png")
 
 
 def test_confusion_without_mistakes_and_with_long_names(tmp_path):
-    pictures.confusion(tmp_path / "confusion.png", np.diag([3, 0]), ("a name that goes on and on", "b"))
+    drawing.confusion(tmp_path / "confusion.png", np.diag([3, 0]), ("a name that goes on and on", "b"))
     assert_picture(tmp_path / "confusion.png")
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_mistakes_are_drawn_in_their_order_24_at_most(tmp_path, drawn, count):
     stack = photographs(count)
-    pictures.mistakes(tmp_path / "mistakes.png", stack, [f"cat → dog  {i}%" for i in range(count)])
+    drawing.mistakes(tmp_path / "mistakes.png", stack, [f"cat → dog  {i}%" for i in range(count)])
     assert [title for *_, title in drawn] == [f"cat\n→ dog  {i}%" for i in range(min(24, count))]
     assert all(np.array_equal(picture, stack[i]) for i, (_, picture, _) in enumerate(drawn))
     assert_picture(tmp_path / "mistakes.png", colours=1)
@@ -107,9 +100,9 @@ def test_the_box_is_where_the_gradient_is(depth, pool, where):
     model = transparent(config)
     for layers, row in enumerate(layer_table(config)[:-1], 1):
         y, x = (place % row.shape[1] for place in where)
-        left, top, size = pictures.field_box(config, layers, y, x)
+        left, top, size = drawing.field_box(config, layers, y, x)
         assert size == receptive_field(config, layers) == row.receptive_field
-        heat = pictures.influence(model, torch.ones(1, 3, 30, 30), layers, y, x)
+        heat = drawing.influence(model, torch.ones(1, 3, 30, 30), layers, y, x)
         rows, columns = np.flatnonzero(heat.any(axis=1)), np.flatnonzero(heat.any(axis=0))
         assert (rows[0], rows[-1] + 1) == (max(0, top), min(30, top + size)), row.name
         assert (columns[0], columns[-1] + 1) == (max(0, left), min(30, left + size)), row.name
@@ -121,7 +114,7 @@ def test_influence_is_the_size_of_the_gradient():
     model = ConvNet(ConvNetConfig(3, 1, norm=False))
     with torch.no_grad():
         model.features[0].conv.bias.fill_(100.0)  # passes all
-    heat = pictures.influence(model, torch.randn(5, 3, 32, 32), 1, 10, 20)
+    heat = drawing.influence(model, torch.randn(5, 3, 32, 32), 1, 10, 20)
     expected = np.zeros((32, 32), np.float32)
     expected[9:12, 19:22] = model.features[0].conv.weight[0].abs().sum(dim=0).detach().numpy()
     np.testing.assert_allclose(heat, expected, rtol=1e-5)
@@ -132,7 +125,7 @@ def test_feature_maps_are_the_networks_own(tmp_path, drawn, written):
     torch.manual_seed(0)
     config, (photograph,) = ConvNetConfig(4, 4), photographs(1)
     model = ConvNet(config).eval()
-    pictures.feature_maps(tmp_path / "maps.png", photograph, model, MEAN, STD, count=3)
+    drawing.feature_maps(tmp_path / "maps.png", photograph, model, MEAN, STD, count=3)
     assert_picture(tmp_path / "maps.png")
     (_, first), *shown = drawn
     np.testing.assert_array_equal(first, photograph)
@@ -150,11 +143,11 @@ def test_filters_stand_beside_what_they_find(tmp_path, drawn):
     torch.manual_seed(0)
     (photograph,) = photographs(1)
     model = ConvNet(ConvNetConfig(3, 6))
-    pictures.filters(tmp_path / "filters.png", photograph, model, MEAN, STD, count=5)
+    drawing.filters(tmp_path / "filters.png", photograph, model, MEAN, STD, count=5)
     assert_picture(tmp_path / "filters.png")
     conv = model.features[0].conv
     order = conv.weight.flatten(1).norm(dim=1).argsort(descending=True)[:5]
-    found = conv(pictures.as_input(photograph, MEAN, STD))[0].detach()
+    found = conv(drawing.as_input(photograph, MEAN, STD))[0].detach()
     assert len(drawn) == 10
     for number, (_, kernel), (_, one) in zip(order, drawn[::2], drawn[1::2], strict=True):
         assert kernel.shape == (3, 3, 3) and kernel.min() >= 0 and kernel.max() <= 1
@@ -167,7 +160,7 @@ def test_filters_stand_beside_what_they_find(tmp_path, drawn):
 def test_the_receptive_field_is_drawn(tmp_path, drawn, config):
     stack = photographs(4, config.side)
     about = (stack[0], ConvNet(config), MEAN, STD)
-    pictures.receptive_field(tmp_path / "field.png", *about, others=stack)
+    drawing.receptive_field(tmp_path / "field.png", *about, others=stack)
     assert_picture(tmp_path / "field.png")
     assert len(drawn) == 1 + len({0, *np.cumsum(config.stages) - 1})
 
@@ -191,7 +184,7 @@ def diverged(depth, **changes):
 def test_depth_or_width_has_error_bars_and_widths(tmp_path, monkeypatch):
     bars, notes = (spied(monkeypatch, matplotlib.axes.Axes, name) for name in ("errorbar", "annotate"))
     lines = [line(3), line(9, width=4), diverged(16)]
-    pictures.depth_or_width(tmp_path / "both.png", {"flops": lines, "params": lines[:2]})
+    drawing.depth_or_width(tmp_path / "both.png", {"flops": lines, "params": lines[:2]})
     assert_picture(tmp_path / "both.png")
     assert len(bars) == 4
     for _, depths, means, spread in bars:
@@ -201,7 +194,7 @@ def test_depth_or_width_has_error_bars_and_widths(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("lines", [[line(3)], [diverged(3)]])
 def test_one_table_alone_or_nothing_but_failures(tmp_path, lines):
-    pictures.depth_or_width(tmp_path / "one.png", {"params": lines})
+    drawing.depth_or_width(tmp_path / "one.png", {"params": lines})
     assert_picture(tmp_path / "one.png")
 
 
@@ -213,9 +206,9 @@ def test_with_and_without_norm(tmp_path):
         line(9),
         diverged(9),
     ]
-    pictures.norm(tmp_path / "norm.png", lines)
+    drawing.norm(tmp_path / "norm.png", lines)
     assert_picture(tmp_path / "norm.png")
-    pictures.norm(tmp_path / "failed.png", [diverged(6)])
+    drawing.norm(tmp_path / "failed.png", [diverged(6)])
     assert_picture(tmp_path / "failed.png")
 
 
@@ -224,15 +217,15 @@ def test_with_and_without_norm(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folders of a tiny trained run and of compare's tables, both on the same 60 pictures."""
+    """The folders of a tiny trained run and of compare's tables, both on the same 60 drawing."""
     folder = tmp_path_factory.mktemp("figures")
     rng, labels = np.random.default_rng(0), np.arange(60) % 3
     images = rng.integers(0, 150, (60, 32, 32, 3))
     images[np.arange(60), :, :, labels] += 100
     np.savez(folder / "own.npz", images=images.astype(np.uint8), labels=labels)
     flags = ["--preset", "smoke", "--data", str(folder / "own.npz"), "--batch-size", "8"]
-    train.main(cli.parse(train.Config, train.PRESETS, [*flags, "--out", str(folder / "run")], week=2))
-    compare.main(cli.parse(compare.Config, compare.PRESETS, ["params", *flags, "--out", str(folder / "tables")]))
+    train.main(flags_of(train, *flags, "--out", folder / "run"))
+    compare.main(flags_of(compare, "params", *flags, "--out", folder / "tables"))
     return folder
 
 
@@ -248,8 +241,8 @@ def test_all_figures_are_made_from_a_run_and_from_tables(trained, tmp_path, capf
 
 
 def test_the_photograph_is_the_surest_one_that_is_right(trained):
-    run, images = train.load_model(trained / "run"), data.load(str(trained / "own.npz"))
-    inputs = torch.cat([pictures.as_input(image, run.mean, run.std) for image in images.val.images])
+    run, images = load(trained / "run"), data.load(str(trained / "own.npz"))
+    inputs = torch.cat([drawing.as_input(image, run.mean, run.std) for image in images.val.images])
     scores = torch.softmax(run.model(inputs), dim=1).detach().numpy()
     found = zip(scores, images.val.labels, strict=True)
     right = [row[label] if row.argmax() == label else 0 for row, label in found]

@@ -1,0 +1,305 @@
+"""What every week's train.py and eval.py must do, over all weeks that are there: a week's own tests need not repeat it.
+
+One small training a week is done whole, and once more in three parts; the tests look at what both have left.
+"""
+
+import importlib
+import json
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from programs import assert_picture, config, refused, rows, tensors
+
+from shared import cli, plan, runs, terminal
+from shared.errors import Stopped
+from shared.files import read_json
+from shared.loop import Loop
+
+# What makes a training of `smoke` as small as it can be, with two epochs; and the steps of its epoch. DATA is a small
+# data set of ours: images.npz or reviews.csv.
+SMALL: dict[int, tuple[str, int]] = {
+    1: ("--epochs 2", 125),
+    2: ("--data DATA/images.npz --side 8 --depth 3 --width 4 --batch-size 16 --epochs 2 --lr 0.05", 9),
+    3: ("--data DATA/reviews.csv --epochs 2 --hidden 8 --embed 8 --batch-size 16 --lr 0.03", 14),
+    4: ("--data DATA/images.npz --side 17 --batch-size 16 --epochs 2 --width 4 --logger none", 9),
+}
+WEEKS = [number for number in range(1, 17) if plan.is_there(number)]
+ROW = {"epoch", "step", "train_loss", "val_loss", "seconds"}
+RESULT = {"week", "command", "data", "seed", "device", "dtype", "params", "seconds", "versions", "metrics", "baselines"}
+
+
+@dataclass
+class Trained:
+    """A week's programs, its small flags, and two folders: trained at once, and in three parts."""
+
+    number: int
+    train: ModuleType
+    eval: ModuleType
+    flags: list[str]
+    per_epoch: int
+    whole: Path
+    parts: Path
+    told: list[str]  # what the two stops said
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    """The folder of the small data sets: 180 noisy images of three patterns, and 300 reviews of good and bad words."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    drawn, labels = rng.integers(0, 2, (3, 8, 8, 3)) * 150, np.arange(180) % 3
+    images = (drawn[labels] + rng.integers(0, 105, (180, 8, 8, 3))).astype(np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=labels)
+    words = (["dull", "poor", "boring", "flat"], ["fine", "great", "lovely", "bright"])
+    lines = ["text,label"]
+    for row in range(300):
+        mixed = [*rng.choice(words[row % 2], 3), *(f"word{n}" for n in rng.integers(0, 400, 5))]
+        lines.append(f"{' '.join(rng.permutation(mixed))},{row % 2}")
+    (folder / "reviews.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def pytest_generate_tests(metafunc):
+    if "week" in metafunc.fixturenames:
+        wanted = metafunc.config.getoption("--week")
+        numbers = [number for number in WEEKS if wanted in (None, number)]
+        metafunc.parametrize("week", numbers, ids=[f"week{n:02}" for n in numbers], indirect=True, scope="module")
+
+
+def press_ctrl_c(patch, number):
+    """Returns press(n): Ctrl-C at the n-th step from now of a training that keeps its state (of no baseline)."""
+    left = {"steps": 0}
+
+    def count(keeps):
+        left["steps"] -= bool(keeps)
+        if keeps and left["steps"] == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    if number == 4:  # Lightning keeps its own loop
+        from week04_lightning.callbacks import Journal
+
+        ended = Journal.on_train_batch_end
+
+        def on_train_batch_end(self, *arguments):
+            count(self.run)
+            ended(self, *arguments)
+
+        patch.setattr(Journal, "on_train_batch_end", on_train_batch_end)
+    else:
+        real = Loop.add
+
+        def add(self, loss):
+            real(self, loss)
+            count(self.run)
+
+        patch.setattr(Loop, "add", add)
+    return lambda steps: left.update(steps=steps)
+
+
+@pytest.fixture(scope="module")
+def week(request, tmp_path_factory, small_data):
+    number = request.param
+    train, evaluation = (importlib.import_module(f"{plan.folder(number)}.{name}") for name in ("train", "eval"))
+    flags, per_epoch = SMALL[number]
+    flags = ["--preset", "smoke", *flags.replace("DATA", str(small_data)).split()]
+    folder = tmp_path_factory.mktemp(f"week{number:02}")
+    found = Trained(number, train, evaluation, flags, per_epoch, folder / "whole", folder / "in parts", [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "RUNS", folder / "runs")
+        train.main(config(train, *found.flags, "--out", found.whole))
+        press = press_ctrl_c(patch, number)
+        press(4)  # inside the first epoch
+        with pytest.raises(Stopped) as first:
+            train.main(config(train, *found.flags, "--out", found.parts))
+        press(per_epoch - 4)  # at its last step: it is finished first
+        with pytest.raises(Stopped) as second:
+            train.main(config(train, "--out", found.parts, "--resume"))
+        found.told += [str(first.value), str(second.value)]
+        train.main(config(train, "--out", found.parts, "--resume"))
+        yield found
+
+
+def launched(week, capfd, monkeypatch, *flags, program="train"):
+    """The exit code, and what a program of the week says on stdout and stderr to these flags."""
+    module = getattr(week, program)
+    monkeypatch.setattr(sys, "argv", [str(Path(module.__file__)), *map(str, flags)])
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.launch(module.main, module.Config, getattr(module, "PRESETS", None), getattr(module, "WEEK_NUMBER", None))
+    return ended.value.code, *capfd.readouterr()
+
+
+# ---------------------------------------------------------------- what a run leaves
+
+
+def test_a_run_leaves_every_file(week):
+    assert {path.name for path in week.whole.iterdir()} >= {
+        "config.json", "metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors",
+        "baselines.safetensors", "curves.png",
+    }  # fmt: skip
+    assert not list(week.whole.glob("*.tmp")) and not list(week.whole.glob(".*"))
+    for picture in week.whole.glob("*.png"):
+        assert_picture(picture)
+    assert week.train.Config(**as_config(week)) == config(week.train, *week.flags, "--out", week.whole)
+
+
+def as_config(week):
+    saved = read_json(week.whole / "config.json")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+
+
+def test_the_log_has_a_row_an_epoch(week):
+    found = [json.loads(line) for line in (week.whole / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["epoch"], row["step"]) for row in found] == [(1, week.per_epoch), (2, 2 * week.per_epoch)]
+    assert all(row.keys() >= ROW and row["seconds"] > 0 for row in found)
+    assert 0 < found[1]["train_loss"] < found[0]["train_loss"], "it learns"
+
+
+def test_the_result_stands_beside_its_baselines_and_test_is_not_read(week):
+    result = read_json(week.whole / "result.json")
+    assert result.keys() >= RESULT and result["week"] == week.number and result["seed"] == 0
+    assert "test_" not in json.dumps([result["metrics"], result["baselines"]]), "test is eval's alone"
+    best = max(row["val_accuracy"] for row in rows(week.whole))
+    assert result["metrics"]["val_accuracy"] == best
+    *trained, constant = result["baselines"]
+    assert trained and all(row["params"] > 0 and 0 < row["val_accuracy"] <= 1 for row in trained)
+    assert constant["params"] == 0 and constant["val_accuracy"] < best, "better than always the same answer"
+
+
+# ---------------------------------------------------------------- stop and go on
+
+
+def test_stopped_and_gone_on_it_is_bit_for_bit_the_same(week):
+    assert rows(week.parts) == rows(week.whole)
+    for file in ("model", "checkpoint", "baselines"):
+        assert tensors(week.parts / f"{file}.safetensors") == tensors(week.whole / f"{file}.safetensors"), file
+    theirs, ours = (read_json(folder / "result.json") for folder in (week.whole, week.parts))
+    assert ours["metrics"] == theirs["metrics"] and ours["params"] == theirs["params"]
+    assert {**read_json(week.parts / "config.json"), "out": ""} == {**read_json(week.whole / "config.json"), "out": ""}
+
+
+def test_a_stop_says_where_it_stands_and_how_it_goes_on(week):
+    goes_on = f"`./course train {week.number} --out '{week.parts}' --resume` goes on."
+    assert week.told == [
+        f"stopped at step {step} of {2 * week.per_epoch}; saved. {goes_on}" for step in (4, week.per_epoch)
+    ]
+
+
+def test_a_finished_run_is_not_gone_on_with_nor_changed(week):
+    before = {path.name: path.read_bytes() for path in week.whole.iterdir()}
+    assert "has already finished" in refused(week.train.main, config(week.train, "--out", week.whole, "--resume"))
+    after = {path.name: path.read_bytes() for path in week.whole.iterdir()}
+    assert before == after
+
+
+def test_nothing_is_overwritten(week):
+    assert refused(week.train.main, config(week.train, *week.flags, "--out", week.whole)) == (
+        f"{week.whole} already holds a run: choose another --out, or go on with it by --resume."
+    )
+
+
+@pytest.mark.parametrize(("flag", "value", "was"), [("--seed", "8", "0"), ("--batch-size", "7", None)])
+def test_what_a_resume_must_not_change_is_refused_by_name(week, flag, value, was):
+    before = (week.whole / "config.json").read_bytes()
+    was = was or str(read_json(week.whole / "config.json")[flag.strip("-").replace("-", "_")])
+    cfg = config(week.train, "--out", week.whole, "--resume", flag, value)
+    assert refused(week.train.main, cfg) == (
+        f"{week.whole} was started with {flag} {was}: leave {flag} out, or start a new run."
+    )
+    assert (week.whole / "config.json").read_bytes() == before
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--lr", "-1"], "--lr -1: must be above 0."),
+        (["--lr", "nan"], "--lr nan: must be a finite number."),
+        (["--lr", "much"], "--lr much: must be a number."),
+        (["--lrr", "1"], "--lrr: no such flag; did you mean --lr?"),
+        (["--seed", "4294967296"], "--seed 4294967296: must be from 0 to 4294967295."),
+        (["--epochs", "0"], "--epochs 0: must be at least 1."),
+        (["--batch-size", "1.5"], "--batch-size 1.5: must be a whole number."),
+        (["--preset", "huge"], "unknown preset 'huge': choose one of "),
+        (["--device", "tpu"], "--device tpu: must be one of auto, cpu"),
+        (["--data", "no/such"], "--data no/such: "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_flags_are_one_line_and_exit_code_2(week, capfd, monkeypatch, tmp_path, flags, line):
+    out = tmp_path / "run"
+    code, said, errors = launched(week, capfd, monkeypatch, *flags, "--out", out)
+    assert code == 2 and said == ""
+    assert errors.startswith(f"error: {line}") and errors.count("\n") == 1, errors
+    assert not out.exists(), "a run folder was made for nothing"
+
+
+def test_resume_where_there_is_nothing(week, capfd, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "none")
+    code, _, errors = launched(week, capfd, monkeypatch, "--resume")
+    makes = f"`./course train {week.number}` makes one."
+    assert errors == f"error: no run of week {week.number} with a checkpoint.safetensors yet: {makes}\n"
+    assert code == 2
+
+
+# ---------------------------------------------------------------- eval
+
+
+def test_eval_adds_the_scores_on_test_and_nothing_else(week, capfd):
+    before = read_json(week.parts / "result.json")
+    found = week.eval.main(config(week.eval, "--run", week.parts))
+    after = read_json(week.parts / "result.json")
+    score = after["metrics"].pop("test_accuracy")
+    assert score == found["metrics"]["test_accuracy"] and 0 < score <= 1
+    assert all(0 < row.pop("test_accuracy") <= 1 for row in after["baselines"])
+    assert after == before, "the rest of result.json stays"
+    table = capfd.readouterr().out
+    assert "this network" in table and all(row["name"] in table for row in before["baselines"])
+    again = week.eval.main(config(week.eval, "--run", week.parts))
+    assert again["metrics"]["test_accuracy"] == score
+
+
+def test_eval_of_a_run_that_has_not_come_to_its_end(week, capfd, monkeypatch, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes((week.whole / "model.safetensors").read_bytes())
+    code, said, errors = launched(week, capfd, monkeypatch, "--run", tmp_path, program="eval")
+    assert (code, said) == (2, "")
+    goes_on = f"./course train {week.number} --out {tmp_path} --resume"
+    assert errors == f"error: {tmp_path} has not been trained to its end: `{goes_on}` goes on.\n"
+
+
+def test_eval_of_no_run(week, capfd, monkeypatch, tmp_path):
+    code, _, errors = launched(week, capfd, monkeypatch, "--run", tmp_path, program="eval")
+    assert code == 2 and errors.startswith(f"error: no checkpoint at {tmp_path / 'model.safetensors'}.")
+    (tmp_path / "model.safetensors").write_bytes((week.whole / "model.safetensors").read_bytes()[:-9])
+    code, _, errors = launched(week, capfd, monkeypatch, "--run", tmp_path, program="eval")
+    assert code == 2 and errors.count("\n") == 1 and "is not a whole checkpoint of this course" in errors
+    code, _, errors = launched(week, capfd, monkeypatch, "--data", "no/such", "--run", week.whole, program="eval")
+    assert code == 2 and errors.startswith("error: --data no/such: ") and errors.count("\n") == 1
+
+
+# ---------------------------------------------------------------- with one's own code
+
+
+def test_mine_is_marked_takes_the_references_baselines_and_is_compared_with_it(week, capfd, monkeypatch, tmp_path):
+    """Here the learner's code is the reference itself, so it has to come to the same digits."""
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    made = tmp_path / f"week{week.number:02}" / "001-smoke"
+    made.parent.mkdir()
+    week.whole.rename(made)
+    try:
+        monkeypatch.setattr(terminal, "mine", lambda: " --mine")
+        monkeypatch.setattr(sys, "argv", [str(Path(week.train.__file__)), *week.flags])
+        capfd.readouterr()
+        result = week.train.main(config(week.train, *week.flags))
+    finally:
+        made.rename(week.whole)
+    said = capfd.readouterr().out
+    assert " --mine" in result["command"] and f"./course eval {week.number} --mine" in said
+    assert f"baselines: those of {made}, an equal run\n" in said
+    assert f"Your code has come to the reference's result, to the last digit of every row: {made}." in said
