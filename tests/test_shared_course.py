@@ -284,6 +284,12 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(course, us
     assert shown(course("list", **users))["OMP_WAIT_POLICY"] == program
 
 
+def test_a_bench_finds_the_threads_as_everybody_has_them(course):
+    course.write("week01_mini/bench.py", SHOW.format(name="week01_mini/bench"))
+    assert shown(course("run", "1", "bench"))["OMP_WAIT_POLICY"] is None
+    assert shown(course("run", "1", "hello"))["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
 @pytest.mark.parametrize("arguments", [[], ["help"], ["-h"], ["--help"]])
 def test_help_names_every_command(answer, arguments):
     assert answer(*arguments) == (0, f"{usage.OVERVIEW}\n", "")

@@ -64,6 +64,7 @@ def main(cfg: Config) -> dict[str, Any]:
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
     folder = trained.run.folder
+    train.use_threads(trained.config)
     name, part, own, left_out = part_to_score(cfg, trained.config)
     encoded = trained.encode(part)
     probs = train.predict(trained.model.to(device.name), encoded)
