@@ -1,5 +1,6 @@
 """What tests of programs share: configs as typed, refusals, gradients, what a run has left."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,21 @@ import pytest
 from shared import cli, runs
 from shared.errors import CourseError
 from shared.files import ROOT
+
+
+class Lazily:
+    """A module, imported at its first use: by a test, and not by every process that collects it.
+
+    For what takes seconds to import, as what stands on Lightning.
+    """
+
+    def __init__(self, name: str) -> None:
+        vars(self)["name"] = name
+
+    def __getattr__(self, attribute):
+        if attribute.startswith("_") or "pytest" in attribute:  # asked of whatever stands in a file of tests
+            raise AttributeError(attribute)
+        return getattr(importlib.import_module(vars(self)["name"]), attribute)
 
 
 def config(program, *flags):

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import gradients
+from programs import Lazily, gradients
 from torch import nn
 
 from shared.errors import CourseError
 from week02_cnn.model import count_parameters
-from week04_lightning import model, optim, train
-from week04_lightning.model import Classifier, Norm, ResNet, SpeedNet, whitening
+from week04_lightning import optim, train
 
+model = Lazily("week04_lightning.model")
 MEAN, STD = np.float32([0.5, 0.4, 0.45]), np.float32([0.25, 0.2, 0.3])
 
 
@@ -30,7 +30,7 @@ def classifier(net=None, **flags):
     """A Classifier of a tiny network, in evaluation mode."""
     torch.manual_seed(0)
     net = net or nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5))
-    return Classifier(net, train.Config(max_steps=40, **flags), MEAN, STD).eval()
+    return model.Classifier(net, train.Config(max_steps=40, **flags), MEAN, STD).eval()
 
 
 # ---------------------------------------------------------------- networks
@@ -41,7 +41,7 @@ def test_resnet18_is_torchvisions_with_a_small_stem():
     theirs = torchvision.models.resnet18(num_classes=10)
     theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
-    ours = ResNet(18)
+    ours = model.ResNet(18)
     assert count_parameters(ours) == count_parameters(theirs) == 11_173_962
     weights = theirs.state_dict().values()
     ours.load_state_dict(dict(zip(ours.state_dict(), weights, strict=True)))
@@ -58,7 +58,7 @@ def test_resnet18_is_torchvisions_with_a_small_stem():
 
 
 def test_resnet9_has_pages_shape():
-    features = ResNet(9, width=4).features
+    features = model.ResNet(9, width=4).features
     x, sides = noise(2, 32), []
     for layer in features:
         x = layer(x)
@@ -66,11 +66,11 @@ def test_resnet9_has_pages_shape():
     assert sides[1] == (4, 32, 32) and sides[-1] == (32, 4, 4)
     convolutions = [m for m in features.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert len(convolutions) + 1 == 9, "nine layers with the last"
-    assert round(count_parameters(ResNet(9)) / 1e6, 1) == 6.6
+    assert round(count_parameters(model.ResNet(9)) / 1e6, 1) == 6.6
 
 
 def test_speednet_has_airbenchs_size_and_starts_as_it_should():
-    net = SpeedNet()
+    net = model.SpeedNet()
     assert count_parameters(net) == 24 + sum(
         9 * (fan_in * fan_out + fan_out * fan_out) + 2 * fan_out
         for fan_in, fan_out in ((24, 64), (64, 256), (256, 256))
@@ -81,14 +81,14 @@ def test_speednet_has_airbenchs_size_and_starts_as_it_should():
             assert torch.equal(passed, nn.init.dirac_(torch.empty_like(passed))), (
                 "the first filters pass their input on"
             )
-    for norm in (m for m in net.modules() if isinstance(m, Norm)):
+    for norm in (m for m in net.modules() if isinstance(m, model.Norm)):
         assert not norm.weight.requires_grad and norm.bias.requires_grad and norm.weight.eq(1).all()
     assert not net.whiten.weight.requires_grad and net.whiten.bias.eq(0).all()
 
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_speednet_learns_with_all_that_is_not_frozen(deep):
-    net = SpeedNet((4, 8, 8), deep, classes=5, whiten=noise(50))
+    net = model.SpeedNet((4, 8, 8), deep, classes=5, whiten=noise(50))
     logits = net(noise())
     assert logits.shape == (8, 5)
     F.cross_entropy(logits, torch.arange(8) % 5).backward()
@@ -99,13 +99,13 @@ def test_speednet_learns_with_all_that_is_not_frozen(deep):
 def test_whitened_patches_are_uncorrelated_and_equally_loud():
     images = noise(60, 12)
     images = images + 0.9 * images.roll(1, 3) + 0.5 * images.roll(1, 2) + images.mean(dim=1, keepdim=True)
-    filters = whitening(images, eps=0.0)
+    filters = model.whitening(images, eps=0.0)
     assert filters.shape == (24, 3, 2, 2)
     assert torch.equal(filters[:12], -filters[12:])
     out = F.conv2d(images, filters[:12]).permute(1, 0, 2, 3).reshape(12, -1)
     torch.testing.assert_close(out @ out.T / out.shape[1], torch.eye(12), rtol=1e-3, atol=1e-3)
-    assert torch.equal(SpeedNet((4, 8, 8), whiten=images).whiten.weight, whitening(images))
-    softened = F.conv2d(images, whitening(images, eps=0.1)[:12]).var()
+    assert torch.equal(model.SpeedNet((4, 8, 8), whiten=images).whiten.weight, model.whitening(images))
+    softened = F.conv2d(images, model.whitening(images, eps=0.1)[:12]).var()
     assert softened < out.var(), "eps keeps directions in which there is next to nothing from being blown up"
 
 

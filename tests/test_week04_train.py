@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs import config, refused, refused_flags, rows
+from programs import Lazily, config, refused, refused_flags, rows
 
 from shared import checkpoint, plots, repeat, runs
 from shared.device import choose
@@ -20,11 +20,11 @@ from shared.files import read_json
 from shared.progress import read_metrics
 from week02_cnn import data as photographs
 from week02_cnn import train as plain_loop
-from week04_lightning import callbacks, train
-from week04_lightning import data as batches
 from week04_lightning import eval as evaluation
-from week04_lightning.model import Classifier
+from week04_lightning import train
 from week04_lightning.trained import load
+
+batches, callbacks, networks = (Lazily(f"week04_lightning.{name}") for name in ("data", "callbacks", "model"))
 
 CPU = choose("cpu")
 TINY = {"side": 8, "depth": 3, "width": 4, "batch_size": 32, "epochs": 3, "logger": "none"}
@@ -169,7 +169,7 @@ def interrupted_at(call, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
-    monkeypatch.setattr(batches, "augmented", augmented)
+    monkeypatch.setattr("week04_lightning.data.augmented", augmented)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def fixed_accuracies(monkeypatch, accuracies):
         seen.append(weights(self.net))
         self.log_dict({"val_loss": 1.0, "val_accuracy": next(numbers)}, batch_size=1)
 
-    monkeypatch.setattr(Classifier, "measure", measure)
+    monkeypatch.setattr(networks.Classifier, "measure", measure)
     return seen
 
 
@@ -593,7 +593,7 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(tmp_path, photos):
 
 
 def test_a_training_step_that_returns_nothing_is_told(photos, monkeypatch):
-    monkeypatch.setattr(Classifier, "training_step", lambda self, batch, number: None)
+    monkeypatch.setattr(networks.Classifier, "training_step", lambda self, batch, number: None)
     with pytest.raises(CourseError, match=r"^training_step returned nothing: return the batch's loss\.$"):
         trained(train.Config(**TINY), photos)
 
