@@ -69,7 +69,8 @@ def not_understood(token: str, flags: Sequence[str], switches: Sequence[str], ar
     name = token.partition("=")[0]
     if not name.startswith("-") or name in flags:
         return f"{token or 'these flags'}: not understood. {command()} --help lists the flags."
-    near = get_close_matches(name.lower(), flags, 1)
+    bare = {flag.lstrip("-"): flag for flag in flags}  # the dashes alone would make short flags alike
+    near = [bare[word] for word in get_close_matches(name.lower().lstrip("-"), bare, 1)]
     return f"{name}: no such flag" + (f"; did you mean {near[0]}?" if near else f". {command()} --help lists them.")
 
 

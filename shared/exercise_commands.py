@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shared import plan
 from shared.errors import CourseError
-from shared.exercise import UNWRITTEN, number_of, pieces, say, shown, use, write, written_in
+from shared.exercise import UNWRITTEN, number_of, parse, pieces, read, say, shown, use, write, written_in
 from shared.exercise_check import check
 from shared.exercise_diff import diff
 from shared.files import ROOT
@@ -37,6 +37,8 @@ def run(week: Path, folder: Path, program: str, flags: list[str]) -> None:
     sys.argv[1:] = flags
     if not {"-h", "--help"} & set(flags):
         say(f"with your own code: {', '.join(shown(path) for path in written_in(folder))}")
+    for path in written_in(folder):
+        parse(read(path), shown(path))  # before anything is begun: the clearest line for a typing mistake
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except NotImplementedError as error:

@@ -44,7 +44,7 @@ def states(week: Path, folder: Path) -> dict[tuple[int, str], str]:
             found[key] = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
         else:
             same = mine[key] == solutions(read(week / piece.file))[key]
-            found[key] = SAME if same else "yours differs"
+            found[key] = SAME if same else "written differently"
     return found
 
 

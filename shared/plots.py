@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, UInt8
 
 from shared.files import written_whole
 
@@ -16,6 +17,9 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY = COLOURS = (
 )  # fmt: skip
 PAPER, INK, FAINT = "#FBFAF6", "#24292F", "#D8D6CF"
 
+HEADING = {"x": 0.01, "ha": "left", "fontweight": "bold", "fontsize": 11}
+
+Pictures = UInt8[np.ndarray, "n H W *C"]
 Numbers = Sequence[int | float] | np.ndarray
 
 _STYLE = {
@@ -115,3 +119,38 @@ def images(axes: Any, picture: Any, title: str = "", **options: Any) -> None:
     axes.set_axis_off()
     if title:
         axes.set_title(title, fontsize=8, fontweight="normal", loc="center")
+
+
+def confusion(path: Path, matrix: Int[np.ndarray, "classes classes"], classes: Sequence[str]) -> None:
+    """Who is taken for whom: rows are the true classes, columns what was thought; only what is wrong has a colour."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    side = max(4.6, 0.42 * len(classes) + 1)
+    with figure(path, size=(side + 0.6, side)) as (_, axis):
+        axis.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1, wrong.max()))
+        axis.set(title="Mistakes: true class (row) taken for (column)", xlabel="thought to be", ylabel="is")
+        axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 3 else 60)
+        axis.set_yticks(range(len(classes)), classes)
+        axis.grid(False)
+        for row, column in np.argwhere(matrix):
+            shade = wrong[row, column] > 0.6 * max(1, wrong.max())
+            colour = GREY if row == column else ("white" if shade else INK)
+            axis.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8, color=colour)
+
+
+def mistakes(path: Path, pictures: Pictures, titles: Sequence[str], cmap: str = "gray") -> None:
+    """Pictures with a title above each, at most 24 of them, in the order given.
+
+    Args:
+        path: where the PNG goes.
+        pictures: (n, H, W) grey, or (n, H, W, 3) in colour; bytes.
+        titles: one for each, as "cat → dog  97%": what it is, what was thought, and how surely.
+        cmap: matplotlib's colours for grey ones.
+    """
+    with figure(path, rows=3, columns=8, size=(8.4, 4.5)) as (drawing, axes):
+        drawing.suptitle("Surest mistakes: what it is → what was thought", **HEADING)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+            images(axis, picture, title.replace(" → ", "\n→ "), cmap=cmap)
+            axis.title.set_fontsize(7)

@@ -140,7 +140,10 @@ def begin(week: int, cfg: Any, free: Sequence[str] = (), program: str = "train")
         CourseError: the folder cannot be made or holds a run already; nothing to resume, or another run than this one.
     """
     if not cfg.resume:
-        return Run(week, cfg, create(week, cfg), program=program)
+        run = Run(week, cfg, create(week, cfg), program=program)
+        if program == "train":
+            run.save({"step": 0})  # so that --resume finds it, however early it is stopped or killed
+        return run
     from shared import checkpoint
     from shared.config import as_typed, flag
 
@@ -149,8 +152,9 @@ def begin(week: int, cfg: Any, free: Sequence[str] = (), program: str = "train")
     for field in fields(cfg):
         name, was = field.name, getattr(before, field.name)
         if name not in (*free, "out", "resume") and getattr(cfg, name) != was:
-            started = as_typed(name, was)
-            raise CourseError(f"{folder} was started with {started}: leave {flag(name)} out, or start a new run.")
+            started, now = as_typed(name, was), getattr(cfg, name)
+            given = as_typed(name, now) if isinstance(now, bool) else flag(name)
+            raise CourseError(f"{folder} was started with {started}: leave {given} out, or start a new run.")
     path = folder / checkpoint_of(program)
     state = checkpoint.load(path) if path.is_file() else {}
     if state and state.get("week") != week:
@@ -218,8 +222,6 @@ class Run:
                 try:
                     made = make()
                 except KeyboardInterrupt:
-                    if not (self.folder / checkpoint_of(self.program)).is_file():
-                        self.save({"step": 0})
                     raise self.stopped(f"stopped while the {name} were trained.") from None
                 checkpoint.save(path, {"week": self.week, **made})
         return checkpoint.load(path)
@@ -265,11 +267,14 @@ class Run:
         with self.log() as log:
             seen = self.rows
             before = len(seen)
-            for row in rows:
-                log(row)
-                seen.append(row)
-                if self.best(seen) is row:
-                    self.save_model(keep())
+            try:
+                for row in rows:
+                    log(row)
+                    seen.append(row)
+                    if self.best(seen) is row:
+                        self.save_model(keep())
+            except KeyboardInterrupt:  # before the loop could hear it, or a second Ctrl-C, which waits for no step
+                raise self.stopped("stopped at once; what was saved is kept.") from None
         if len(seen) == before and (not seen or (self.folder / "result.json").is_file()):
             raise self.finished("give --epochs a larger number, or start a new run.")
         return self.best(seen), seen[-1]
@@ -370,7 +375,8 @@ class Run:
             )
         if terminal.mine():
             self.compare_with_reference()
-        where = f" --run {shlex.quote(str(self.folder))}" if self.cfg.out else ""
+        own = self.folder.parent.resolve() == (RUNS / f"week{self.week:02d}").resolve()  # there it is the newest
+        where = "" if own else f" --run {shlex.quote(str(self.folder))}"
         print(f"\nrun folder: {self.folder}\non the test set: ./course eval {self.week}{terminal.mine()}{where}")
         for hint in hints:
             print(hint.format(run=where))

@@ -5,12 +5,16 @@ probs are probabilities (N, classes), preds the classes that were taken for the 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from shared import plots, runs
 from shared.errors import CourseError
 
+SURE_MISTAKES = 24  # how many are drawn
 Matrix = Int[np.ndarray, "classes classes"]
 
 
@@ -52,6 +56,48 @@ def surest_mistakes(
     wrong = np.flatnonzero(preds != labels)
     wrong = wrong[np.argsort(-probs[wrong, preds[wrong]], kind="stable")][:count]
     return wrong, [f"{classes[labels[i]]} → {classes[preds[i]]}  {probs[i, preds[i]]:.0%}" for i in wrong]
+
+
+def report(
+    run: runs.Trained, name: str, own: bool, labels: Int[np.ndarray, " N"], probs: Float[np.ndarray, "N classes"],
+    theirs: dict[str, float], images: UInt8[np.ndarray, "N H W *C"], classes: Sequence[str], out: str = "",
+    how: str = "", cmap: str = "gray",
+) -> dict[str, Any]:  # fmt: skip
+    """The score of a classifier of images beside its baselines', class by class, with its surest mistakes.
+
+    Args:
+        run: whose network it is.
+        name: of what is scored.
+        own: whether that is the run's own test part, whose score goes into result.json.
+        labels, probs: the truth, and what the network gives.
+        theirs: accuracy by the name of each baseline.
+        images: what was looked at, as it is to be drawn.
+        classes: their names.
+        out: the folder for the pictures (and result.json); default: the run's.
+        how: to be said beside the number of mistakes.
+        cmap: matplotlib's colours for grey images.
+
+    Returns:
+        What result.json holds now; the run's folder under "run", the counts under "confusion".
+    """
+    preds, folder = probs.argmax(axis=1), Path(out) if out else run.folder
+    matrix = confusion_matrix(labels.astype(np.int64), preds, len(classes))
+    constant = runs.constant_answer(labels, "test_accuracy")
+    accuracy = {"test_accuracy": float((preds == labels).mean())}
+    result = run.scored(accuracy, theirs | {constant["name"]: constant["test_accuracy"]}, folder if own else None)
+    plots.confusion(folder / "confusion.png", matrix, classes)
+    rows, titles = surest_mistakes(labels, probs, classes, SURE_MISTAKES)
+    plots.mistakes(folder / "mistakes.png", images[rows], titles, cmap)
+
+    wrong = int((preds != labels).sum())
+    print(f"{name}: {len(labels):,} images, {wrong:,} mistake{'s' * (wrong != 1)}{how}. Run: {run.folder}")
+    runs.print_table(result, "test_accuracy")
+    print_classes(matrix, classes)
+    print_confusion(matrix, classes)
+    if titles:
+        print("\nsurest mistakes: " + "; ".join(title.replace("→", "taken for") for title in titles[:3]))
+    print(f"\npictures: {folder / 'confusion.png'}, {folder / 'mistakes.png'}")
+    return result | {"run": str(run.folder), "confusion": matrix.tolist()}
 
 
 def refuse_known(

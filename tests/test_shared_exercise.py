@@ -283,7 +283,7 @@ Piece by piece:
   1 a sum of two numbers   the same as the reference
   2 the mean, its sum      the same as the reference
   2 the mean, doubled      the same as the reference
-  3 a sign                 yours differs
+  3 a sign                 written differently
 """)
     put(house, MODEL)
     assert run(house, "diff", "1") == (0, "Your files are the same as the reference.\n", "")
@@ -303,7 +303,7 @@ def test_diff_gives_no_solution_of_an_unwritten_piece_away(house):
     changed = [line for line in out.splitlines() if line.startswith(("-", "+"))]
     assert changed[2:] == ["-    return 0 - a", "+    return -a"]
     assert out.count("not written yet, and left out here\n") == 3
-    assert out.endswith("\n  3 a sign                 yours differs\n")
+    assert out.endswith("\n  3 a sign                 written differently\n")
     assert "return a + b" not in out and "self.mean" not in out
 
 
@@ -321,7 +321,7 @@ def test_pieces_are_the_same_whatever_their_comments_and_line_breaks(tmp_path):
     same = exercise_diff.SAME
     assert states("    return -a\n", "    # minus\n    return (\n        -a  # a\n    )\n") == [same] * 4
     assert states("    # Return minus a.\n", "") == [same] * 4, "the task is no part of the solution"
-    assert states("return -a", "return 0 - a") == [same] * 3 + ["yours differs"]
+    assert states("return -a", "return 0 - a") == [same] * 3 + ["written differently"]
     gone = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
     assert states("    # exercise 3: a sign\n", "") == [same] * 3 + [gone]
     (folder / "model.py").unlink()

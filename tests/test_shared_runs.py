@@ -249,7 +249,7 @@ def test_what_may_change_is_written_back_whole_and_kept_by_the_next_resume():
         ({"momentum": 0.5}, "was started with --momentum 0.9: leave --momentum out, or start a new run."),
         ({"seed": 8}, "was started with --seed 0: leave --seed out, or start a new run."),
         ({"hidden": (4, 3)}, "was started with --hidden 4 2: leave --hidden out, or start a new run."),
-        ({"norm": False}, "was started with --norm: leave --norm out, or start a new run."),
+        ({"norm": False}, "was started with --norm: leave --no-norm out, or start a new run."),
         ({"data": "mnist"}, "was started with --data sample: leave --data out, or start a new run."),
         ({"device": "cpu", "lr": 0.5}, "was started with --device auto: leave --device out, or start a new run."),
         ({"preset": "full"}, "was started with --preset quick: leave --preset out, or start a new run."),
@@ -260,6 +260,24 @@ def test_what_may_not_change_is_refused_by_name(changed, line):
     before = (folder / "config.json").read_bytes()
     assert refused(runs.begin, 1, goes_on(folder, **changed), FREE) == f"{folder} {line}"
     assert (folder / "config.json").read_bytes() == before
+
+
+def test_a_run_that_was_killed_before_its_first_step_is_the_one_to_go_on_with():
+    stopped_run()
+    killed = runs.begin(1, Config())
+    assert runs.begin(1, Config(resume=True)).folder == killed.folder
+
+
+def test_ctrl_c_before_the_loop_hears_it_says_how_it_goes_on():
+    run = runs.begin(1, Config())
+
+    def rows():
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(Stopped) as stopped:
+        run.follow(rows(), unasked)
+    assert str(stopped.value) == ("stopped at once; what was saved is kept. `./course train 1 --resume` goes on.")
 
 
 def test_a_switch_that_was_off_is_named_as_one_types_it():
@@ -335,7 +353,9 @@ def test_baselines_are_made_once_in_the_life_of_a_run():
     np.testing.assert_array_equal(first["models"]["words"], BASELINES["models"]["words"])
     again = runs.begin(1, goes_on(run.folder)).once("baselines", unasked)
     assert str(again) == str(first)
-    assert {path.name for path in run.folder.iterdir()} == {"config.json", "baselines.safetensors"}
+    assert {path.name for path in run.folder.iterdir()} == {
+        "config.json", "baselines.safetensors", "checkpoint.safetensors",
+    }  # fmt: skip
 
 
 def interrupted():

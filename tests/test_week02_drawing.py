@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from programs import config as flags_of
 
+from shared import plots
 from shared.errors import CourseError
 from week02_cnn import compare, data, drawing, figures, train
 from week02_cnn.model import ConvNet, ConvNetConfig, layer_table, receptive_field, steps
@@ -59,21 +60,22 @@ def written(monkeypatch):
 
 
 def test_confusion_has_rows_that_are_and_columns_that_were_thought(tmp_path, written):
-    drawing.confusion(tmp_path / "confusion.png", np.array([[5, 2, 0], [0, 7, 0], [1, 0, 9]]), ("cat", "dog", "car"))
+    plots.confusion(tmp_path / "confusion.png", np.array([[5, 2, 0], [0, 7, 0], [1, 0, 9]]), ("cat", "dog", "car"))
     cells = {(column, row, text) for _, column, row, text in written}
     assert cells == {(0, 0, "5"), (1, 0, "2"), (1, 1, "7"), (0, 2, "1"), (2, 2, "9")}
     assert_picture(tmp_path / "confusion.png")
 
 
 def test_confusion_without_mistakes_and_with_long_names(tmp_path):
-    drawing.confusion(tmp_path / "confusion.png", np.diag([3, 0]), ("a name that goes on and on", "b"))
+    plots.confusion(tmp_path / "confusion.png", np.diag([3, 0]), ("a name that goes on and on", "b"))
     assert_picture(tmp_path / "confusion.png")
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_mistakes_are_drawn_in_their_order_24_at_most(tmp_path, drawn, count):
+def test_mistakes_are_drawn_in_their_order_24_at_most(tmp_path, monkeypatch, count):
+    drawn = spied(monkeypatch, plots, "images")
     stack = photographs(count)
-    drawing.mistakes(tmp_path / "mistakes.png", stack, [f"cat → dog  {i}%" for i in range(count)])
+    plots.mistakes(tmp_path / "mistakes.png", stack, [f"cat → dog  {i}%" for i in range(count)])
     assert [title for *_, title in drawn] == [f"cat\n→ dog  {i}%" for i in range(min(24, count))]
     assert all(np.array_equal(picture, stack[i]) for i, (_, picture, _) in enumerate(drawn))
     assert_picture(tmp_path / "mistakes.png", colours=1)

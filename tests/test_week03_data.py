@@ -203,7 +203,10 @@ def test_one_class_only(tmp_path):
 
 def test_too_few(tmp_path):
     path = jsonl(tmp_path / "own.jsonl", rows(4))
-    assert refused(path) == (f"--data {path}: the train part has 0 texts, of one class or none. It needs some of both.")
+    assert refused(path) == (
+        f"--data {path}: 4 reviews are too few to be cut in three; ten of each class would do. "
+        "The train part has 0 texts, of one class or none. It needs some of both."
+    )
     assert len(data.load(str(jsonl(path, rows(6)))).train) == 2
 
 

@@ -473,7 +473,7 @@ def test_eval_agrees_with_an_independent_count(sample_run, tmp_path, monkeypatch
     assert (run / "confusion.png").is_file() and (run / "mistakes.png").is_file()
 
     for name in ("confusion", "mistakes"):
-        monkeypatch.setattr(evaluation.drawing, name, lambda *_: None)
+        monkeypatch.setattr(plots, name, lambda *_: None)
     before = (run / "result.json").read_bytes()
     other = evaluation.main(evaluation.Config(run=str(run), tta=0, out=str(tmp_path / "other")))
     assert other["metrics"]["test_accuracy"] == pytest.approx(plain) != pytest.approx(mirrored)

@@ -1,13 +1,12 @@
 """The week's drawings: first-layer weights, confusion matrix, mistakes, decision boundaries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
 
-from shared.plots import BLUE, GREY, INK, ORANGE, figure, images
+from shared.plots import BLUE, INK, ORANGE, figure, images
 from week01_numpy_mlp.model import MLP
 
 HEADING = {"x": 0.01, "ha": "left", "fontweight": "bold", "fontsize": 11}
@@ -32,39 +31,6 @@ def first_layer(path: Path, model: MLP, shape: tuple[int, ...], count: int = 32)
             weight = weight.mean(axis=-1) if weight.ndim == 3 else weight
             limit = np.abs(weight).max() or 1.0
             images(axis, weight, cmap=both, vmin=-limit, vmax=limit)
-
-
-def confusion(path: Path, matrix: Int[np.ndarray, "classes classes"], classes: Sequence[str]) -> None:
-    """Who is taken for whom: rows are the true classes, columns what was thought; only what is wrong has a colour."""
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    side = max(4.6, 0.42 * len(classes) + 1)
-    with figure(path, size=(side + 0.6, side)) as (_, axis):
-        axis.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1, wrong.max()))
-        axis.set(title="Mistakes: true class (row) taken for (column)", xlabel="thought to be", ylabel="is")
-        axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 3 else 60)
-        axis.set_yticks(range(len(classes)), classes)
-        axis.grid(False)
-        for row, column in np.argwhere(matrix):
-            shade = wrong[row, column] > 0.6 * max(1, wrong.max())
-            colour = GREY if row == column else ("white" if shade else INK)
-            axis.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8, color=colour)
-
-
-def mistakes(path: Path, pictures: UInt8[np.ndarray, "n H W *C"], titles: Sequence[str]) -> None:
-    """Images with a title above each, at most 24 of them, in the order given.
-
-    Args:
-        path: where the PNG goes.
-        pictures: the images, grey or in colour.
-        titles: one for each, as "4 → 9  97%": what it is, what was thought, and how surely.
-    """
-    with figure(path, rows=3, columns=8, size=(8.0, 3.9)) as (drawing, axes):
-        drawing.suptitle("Surest mistakes: what it is → what was thought", **HEADING)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
-            images(axis, picture, title, cmap="gray_r")
 
 
 def boundary(axis: Any, decide: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray, title: str) -> None:

@@ -1,21 +1,19 @@
 """Scores a trained network on images it has not seen: `./course eval 1`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from shared import cli, runs
+from shared import cli
 from shared.config import EvalConfig
 from shared.errors import CourseError
-from shared.scores import confusion_matrix, print_classes, print_confusion, refuse_known, surest_mistakes
-from week01_numpy_mlp import data, drawing, train
+from shared.scores import refuse_known, report
+from week01_numpy_mlp import data, train
 from week01_numpy_mlp.model import MLP, SoftmaxCrossEntropy
 from week01_numpy_mlp.trained import Trained, load
 
-SURE_MISTAKES = 24  # how many are drawn
 WHY = "The bundled sample is a part of MNIST's training images."
 
 
@@ -66,30 +64,11 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
     """
     trained = load(cfg.run, finished=True)
-    folder, classes = trained.run.folder, trained.classes
     name, part = part_to_score(cfg.data, trained)
     probs = probabilities(trained.model, part)
-    preds = probs.argmax(axis=1)
-    matrix = confusion_matrix(part.labels, preds, len(classes))
-    wrong = int((preds != part.labels).sum())
     theirs = {baseline: train.evaluate(net, part)["accuracy"] for baseline, net in trained.baselines().items()}
-    constant = runs.constant_answer(part.labels, "test_accuracy")
-    theirs[constant["name"]] = constant["test_accuracy"]
-    out = Path(cfg.out) if cfg.out else folder
-    own = name == f"{trained.config.data} (test)"
-    result = trained.run.scored({"test_accuracy": float((preds == part.labels).mean())}, theirs, out if own else None)
-    drawing.confusion(out / "confusion.png", matrix, classes)
-    rows, titles = surest_mistakes(part.labels, probs, classes, SURE_MISTAKES)
-    drawing.mistakes(out / "mistakes.png", part.images[rows].reshape(-1, *trained.shape), titles)
-
-    print(f"{name}: {len(part):,} images, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {folder}")
-    runs.print_table(result, "test_accuracy")
-    print_classes(matrix, classes)
-    print_confusion(matrix, classes)
-    if titles:
-        print("\nsurest mistakes: " + "; ".join(title.replace("→", "taken for") for title in titles[:3]))
-    print(f"\npictures: {out / 'confusion.png'}, {out / 'mistakes.png'}")
-    return result | {"run": str(folder), "confusion": matrix.tolist()}
+    shown, own = part.images.reshape(-1, *trained.shape), name == f"{trained.config.data} (test)"
+    return report(trained.run, name, own, part.labels, probs, theirs, shown, trained.classes, cfg.out, cmap="gray_r")
 
 
 if __name__ == "__main__":

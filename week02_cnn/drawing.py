@@ -1,4 +1,4 @@
-"""The week's drawings: confusion, mistakes, kernels, feature maps, receptive field, deeper against wider."""
+"""The week's drawings: kernels, feature maps, receptive field, deeper against wider."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,49 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from shared.plots import BLUE, COLOURS, GREY, INK, ORANGE, SKY, VERMILLION, band, figure, images
+from shared.plots import BLUE, COLOURS, GREY, HEADING, ORANGE, SKY, VERMILLION, band, figure, images
 from week02_cnn import data
 from week02_cnn.model import ConvNet, ConvNetConfig, layer_table, steps
-
-HEADING = {"x": 0.01, "ha": "left", "fontweight": "bold", "fontsize": 11}
-
-
-def confusion(path: Path, matrix: Int[np.ndarray, "classes classes"], classes: Sequence[str]) -> None:
-    """Who is taken for whom: rows are the true classes, columns what was thought; only what is wrong has a colour."""
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    side = max(4.6, 0.42 * len(classes) + 1)
-    with figure(path, size=(side + 0.6, side)) as (_, axis):
-        axis.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1, wrong.max()))
-        axis.set(title="Mistakes: true class (row) taken for (column)", xlabel="thought to be", ylabel="is")
-        axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 3 else 60)
-        axis.set_yticks(range(len(classes)), classes)
-        axis.grid(False)
-        for row, column in np.argwhere(matrix):
-            shade = wrong[row, column] > 0.6 * max(1, wrong.max())
-            colour = GREY if row == column else ("white" if shade else INK)
-            axis.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8, color=colour)
-
-
-def mistakes(path: Path, pictures: UInt8[np.ndarray, "n H W 3"], titles: Sequence[str]) -> None:
-    """Photographs with a title above each, at most 24 of them, in the order given.
-
-    Args:
-        path: where the PNG goes.
-        pictures: the photographs.
-        titles: one for each, as "cat → dog  97%": what it is, what was thought, and how surely.
-    """
-    with figure(path, rows=3, columns=8, size=(8.4, 4.5)) as (drawing, axes):
-        drawing.suptitle("Surest mistakes: what it is → what was thought", **HEADING)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
-            images(axis, picture, title.replace(" → ", "\n→ "))
-            axis.title.set_fontsize(7)
-
 
 # ---------------------------------------------------------------- what a network sees
 

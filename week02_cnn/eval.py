@@ -1,22 +1,20 @@
 """Scores a trained network on photographs it has not seen: `./course eval 2`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from shared import cli, runs
+from shared import cli
 from shared.config import EvalConfig
 from shared.device import Device, choose
 from shared.errors import CourseError
-from shared.scores import confusion_matrix, print_classes, print_confusion, refuse_known, surest_mistakes
-from week02_cnn import data, drawing, train
+from shared.scores import refuse_known, report
+from week02_cnn import data, train
 from week02_cnn.trained import Trained, load
 
-SURE_MISTAKES = 24  # how many are drawn
 WHY = "The bundled sample is cut from CIFAR-10's test images."
 
 
@@ -62,33 +60,14 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
-    folder, classes = trained.run.folder, trained.classes
     name, part = part_to_score(cfg.data, trained)
     probs = probabilities(trained, part, device)
-    preds = probs.argmax(axis=1)
-    matrix = confusion_matrix(part.labels.astype(np.int64), preds, len(classes))
-    wrong = int((preds != part.labels).sum())
     theirs = {
         baseline: train.evaluate(model, part, trained.mean, trained.std, device)["accuracy"]
         for baseline, model in trained.baselines().items()
     }
-    constant = runs.constant_answer(part.labels, "test_accuracy")
-    theirs[constant["name"]] = constant["test_accuracy"]
-    out = Path(cfg.out) if cfg.out else folder
     own = name == f"{trained.config.data} (test)"
-    result = trained.run.scored({"test_accuracy": float((preds == part.labels).mean())}, theirs, out if own else None)
-    drawing.confusion(out / "confusion.png", matrix, classes)
-    rows, titles = surest_mistakes(part.labels, probs, classes, SURE_MISTAKES)
-    drawing.mistakes(out / "mistakes.png", part.images[rows], titles)
-
-    print(f"{name}: {len(part):,} images, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {folder}")
-    runs.print_table(result, "test_accuracy")
-    print_classes(matrix, classes)
-    print_confusion(matrix, classes)
-    if titles:
-        print("\nsurest mistakes: " + "; ".join(title.replace("→", "taken for") for title in titles[:3]))
-    print(f"\npictures: {out / 'confusion.png'}, {out / 'mistakes.png'}")
-    return result | {"run": str(folder), "confusion": matrix.tolist()}
+    return report(trained.run, name, own, part.labels, probs, theirs, part.images, trained.classes, cfg.out)
 
 
 if __name__ == "__main__":

@@ -244,8 +244,10 @@ def cut(name: str, found: dict[str, Rows], most_test: int = 5_000, most_val: int
         train, val = _drawn(train, min(total // 10, most_val), rng)
     for which, rows in (("train", train), ("val", val), ("test", test)):
         if len({label for _, label in rows}) < 2:
+            few = f"{total} reviews are too few to be cut in three; ten of each class would do. " if total < 20 else ""
             raise CourseError(
-                f"--data {name}: the {which} part has {len(rows)} texts, of one class or none. It needs some of both."
+                f"--data {name}: {few}The {which} part has {len(rows)} text{'s' * (len(rows) != 1)}, of one class or "
+                "none. It needs some of both."
             )
     parts = (Part([text for text, _ in rows], np.array([label for _, label in rows])) for rows in (train, val, test))
     return Data(name, CLASSES, *parts, dropped)

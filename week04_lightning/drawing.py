@@ -78,7 +78,12 @@ def schedules(path: Path, rates: Mapping[str, Numbers], peak: float) -> None:
 
 
 def lr_finder(
-    path: Path, rates: Numbers, losses: Numbers, smooth: Numbers, suggestion: float, checks: Mapping[float, float]
+    path: Path,
+    rates: Numbers,
+    losses: Numbers,
+    smooth: Numbers,
+    suggestion: float | None,
+    checks: Mapping[float, float],
 ) -> None:
     """The range test: loss against learning rate, the suggestion, and what training at it and beside it reached.
 
@@ -86,14 +91,15 @@ def lr_finder(
         path: where the PNG goes.
         rates: the learning rate of every step.
         losses: the loss of every step; smooth: their running mean.
-        suggestion: the learning rate to try.
+        suggestion: the learning rate to try; None where the range has not shown one.
         checks: learning rate to the validation accuracy (0 to 1) that a short training at it reached; may be empty.
     """
     with figure(path, columns=1 + bool(checks), size=(8.4 if checks else 5.0, 3.3)) as (_, axes):
         left, *rest = np.atleast_1d(axes)
         left.plot(rates, losses, color="#C9D6DF", linewidth=1, label="loss of each step")
         left.plot(rates, smooth, color=BLUE, label="running mean")
-        left.axvline(suggestion, color=ORANGE, label=f"suggestion {suggestion:.2g}")
+        if suggestion:
+            left.axvline(suggestion, color=ORANGE, label=f"suggestion {suggestion:.2g}")
         low, high = min(smooth), max(smooth[0], min(smooth))
         left.set(title="Loss while the rate grows", xlabel="learning rate", xscale="log")
         left.set_ylim(low - 0.15 * (high - low) - 0.05, high + 0.35 * (high - low) + 0.05)

@@ -200,14 +200,18 @@ def main(cfg: Config) -> dict[str, Any]:
         )
     smooth = smoothed(losses)
     steepest, fallen = places(rates, smooth)
-    suggestion = float(f"{steepest if cfg.schedule == 'constant' else fallen:.2g}")
+    found = steepest if cfg.schedule == "constant" else fallen
+    suggestion = float(f"{found:.2g}") if found < rates[-1] else None  # at the end: it has seen no minimum
     end = "blew up" if len(rates) < cfg.steps else "ended"
     print(
         f"the loss falls fastest at {steepest:.2g}, has all but fallen at {fallen:.2g}, and it {end} at {rates[-1]:.2g}"
     )
-    print(f"suggestion for --schedule {cfg.schedule}: --lr {suggestion:g}")
     checks = {}
-    if cfg.check_epochs:
+    if suggestion is None:
+        print("no suggestion: the loss was lowest at the end of the range. Give a larger --high, or more --steps.")
+    else:
+        print(f"suggestion for --schedule {cfg.schedule}: --lr {suggestion:g}")
+    if cfg.check_epochs and suggestion:
         short = replace(recipe, epochs=cfg.check_epochs, max_steps=0)
         print(f"\nlr          val accuracy after {cfg.check_epochs} epoch{'s' * (cfg.check_epochs > 1)}")
         for rate in (suggestion / 10, suggestion, suggestion * 10):
