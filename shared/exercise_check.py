@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from shared import plan
 from shared.errors import CourseError
 from shared.exercise import UNWRITTEN, Piece, number_of, parse, pieces, read, say, shown, unwritten, written_in
 from shared.files import ROOT, write_json
@@ -157,7 +158,8 @@ def check(week: Path, folder: Path) -> bool:
     write_json(folder / "progress.json", {str(piece): status for piece, (status, _) in verdicts.items()})
     statuses = {status for status, _ in verdicts.values()}
     if statuses == {"passed"}:
-        say(f"\nWell done: the core of week {number} is yours. See it learn: ./course train {number} --mine")
+        flags = " ".join(filter(None, ["--mine", plan.week(number).mine]))
+        say(f"\nWell done: the core of week {number} is yours. See it learn: ./course train {number} {flags}")
     elif "failed" in statuses:
         say(f"\nThe whole story: ./course test {number} -m exercise --mine {shown(folder)}")
     return statuses == {"passed"}

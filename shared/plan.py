@@ -38,6 +38,7 @@ class Week:
         result: what came out, beside its baseline, as measured by the code.
         picture: the picture to look at first, relative to the week's folder.
         targets: what `course list` holds the runs made here against.
+        mine: the flags with which `./course train N --mine` computes with all of a learner's code; as a rule none.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Week:
     result: str
     picture: str
     targets: tuple[Target, ...]
+    mine: str = ""
 
 
 def folder(number: int) -> str:

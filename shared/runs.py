@@ -435,6 +435,15 @@ def baseline(name: str, params: int, row: Row) -> Row:
     return {"name": name, "params": params, "seconds": round(row["seconds"], 2), **scores}
 
 
+def best_of(rows: Iterable[Row], keep: Callable[[], Any], metric: str = "val_accuracy") -> tuple[Row, Any]:
+    """The best row of a training that keeps nothing else, with the seconds of all of it; and what `keep` gave then."""
+    best, kept = None, None
+    for row in rows:
+        if best is None or row[metric] > best[metric]:
+            best, kept = row, keep()
+    return best | {"seconds": row["seconds"]}, kept
+
+
 def constant_answer(labels: Any, metric: str = "val_accuracy") -> Row:
     """The baseline that needs no network: the commonest of the labels (N,), always. No constant does better."""
     import numpy as np

@@ -123,7 +123,8 @@ def house(tmp_path):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     week = {
-        "__init__.py": '"""A week."""\n',
+        "__init__.py": '"""A week."""\nfrom shared.plan import Week\n'
+        'WEEK = Week(1, "A week", "", "", "", "", (), mine="--impl scratch")\n',
         "model.py": MODEL,
         "train.py": TRAIN,
         "helper.py": '"""Help."""\n\nHELP = ""\n',
@@ -375,7 +376,7 @@ def test_check_of_the_solution_passes_and_congratulates(house):
         "+ 2 the mean, its sum, and 1 more   passed (2 tests)",
         "+ 3 a sign                          passed (1 test)",
         "",
-        "Well done: the core of week 1 is yours. See it learn: ./course train 1 --mine",
+        "Well done: the core of week 1 is yours. See it learn: ./course train 1 --mine --impl scratch",
     ]
     assert progress(house) == {"1": "passed", "2": "passed", "3": "passed"}
 

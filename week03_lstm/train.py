@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
@@ -226,13 +227,9 @@ def train_baselines(
     if cfg.peer and cfg.kind != "cnn":
         cfg = replace(cfg, kind="cnn", lr=cfg.peer_lr, embed_dropout=0.0)
         model = build(cfg, words).to(device.name)
-        best = -1.0
-        for row in fit(cfg, train, val, model, device, peer=True):
-            if row["val_accuracy"] > best:
-                best = row["val_accuracy"]
-                models[CNN] = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
-        numbers = {"params": count(model), "seconds": round(row["seconds"], 2), "val_accuracy": best}
-        rows.append({"name": CNN} | numbers)
+        training = fit(cfg, train, val, model, device, peer=True)
+        best, models[CNN] = runs.best_of(training, lambda: deepcopy(model.state_dict()))
+        rows.append(runs.baseline(CNN, count(model), best))
     bag, numbers = sentiment_baselines.bag_of_words(reviews)
     rows += [{"name": BAG_OF_WORDS} | numbers, runs.constant_answer(reviews.val.labels)]
     return {"rows": rows, "models": models, "C": bag.C}

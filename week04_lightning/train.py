@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -362,14 +363,11 @@ def train_baselines(cfg: Config, photos: photographs.Data, device: Device) -> di
     rows, models = [], {}
     for name, recipe in recipes.items():
         config = plain_loop.Config(**{"seed": cfg.seed, "side": cfg.side, "max_steps": cfg.max_steps} | recipe)
-        model, best = baseline_net(name, asdict(config), len(photos.classes), photos.side), -1.0
-        for row in plain_loop.fit(config, photos, model, device, label=f"baseline: {name}"):
-            if row["val_accuracy"] > best:
-                best = row["val_accuracy"]
-                weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        model = baseline_net(name, asdict(config), len(photos.classes), photos.side)
+        training = plain_loop.fit(config, photos, model, device, label=f"baseline: {name}")
+        best, weights = runs.best_of(training, lambda model=model: deepcopy(model.state_dict()))
         models[name] = {"config": asdict(config), "model": weights}
-        reached = {"seconds": round(row["seconds"], 2), "val_accuracy": best}
-        rows.append({"name": name, "params": count_parameters(model), **reached})
+        rows.append(runs.baseline(name, count_parameters(model), best))
     return {"rows": [*rows, runs.constant_answer(photos.val.labels)], "models": models}
 
 
