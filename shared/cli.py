@@ -1,7 +1,6 @@
 """The command line of every program: flags from a dataclass, presets, and one clear line when something is wrong."""
 
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,10 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared import config, runs
-from shared.errors import CourseError, Stopped
+from shared import config, runs, starting
+from shared.errors import CourseError
 from shared.terminal import arguments as typed
-from shared.terminal import closed_pipe, command
+from shared.terminal import command, endings
 
 Config = TypeVar("Config")
 Presets = Mapping[str, Mapping[str, Any]]
@@ -126,17 +125,16 @@ def parse(
             description=description,
         )
     config.check(cfg)
-    return cfg
+    return config.with_whole_path(cfg)
 
 
 def launch(
     main: Callable[[Config], Any], config_class: type[Config], presets: Presets | None = None, week: int | None = None,
     program: str = "train",
 ) -> None:  # fmt: skip
-    """Parses sys.argv, calls main(config), and turns a CourseError into one line on stderr and exit code 2.
+    """Parses sys.argv and calls main(config); shared/terminal.py says how it ends (`endings`).
 
-    --help opens with the first paragraph of main's docstring. Ctrl-C ends with code 130, and a closed pipe (`| head`)
-    with 141, as they do for other programs.
+    --help opens with the first paragraph of main's docstring.
 
     Args:
         main: the program.
@@ -146,17 +144,7 @@ def launch(
         program: which of the week's programs has made them.
     """
     description = inspect.cleandoc(main.__doc__ or "").partition("\n\n")[0]
-    try:
-        main(parse(config_class, presets, typed(), description, week, program))
-        sys.stdout.flush()  # a closed pipe shows here, not only when Python ends
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(130)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        closed_pipe()
+    with endings():
+        cfg = parse(config_class, presets, typed(), description, week, program)
+        starting.done()
+        main(cfg)

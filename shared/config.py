@@ -9,13 +9,15 @@
 import math
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from shared.errors import CourseError
 
+Config = TypeVar("Config")
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
@@ -65,6 +67,10 @@ class EvalConfig:
     """auto takes the fastest one that is there and says why."""
 
 
+DATA_SETS = {"sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq"}
+"""What --data may name, in one week or another; all else is a path."""
+
+
 def flag(name: str) -> str:
     """`--batch-size` for batch_size."""
     return f"--{name.replace('_', '-')}"
@@ -84,8 +90,21 @@ def check(cfg: Any) -> None:
         CourseError: a value out of its bounds, no finite number, or none of the choices; one line.
     """
     for name, kind in hints(type(cfg)).items():
+        if name == "data" and not cfg.data and type(cfg)().data:
+            raise CourseError("--data '': must be the name of a data set or a path; the current folder is a dot.")
         for value, must in wrong(getattr(cfg, name), kind):
             raise CourseError(f"{flag(name)} {shown(value)}: must be {must}.")
+    seed, more = getattr(cfg, "seed", 0), getattr(cfg, "seeds", 1) - 1
+    if seed + more >= 2**32:
+        raise CourseError(f"--seed {seed}: must leave room for --seeds {more + 1} below {2**32}.")
+
+
+def with_whole_path(cfg: Config) -> Config:
+    """The same config, with a path in --data that holds from any folder: --resume may be typed in another one."""
+    data = getattr(cfg, "data", "")
+    if not data or data in DATA_SETS or not Path(data).expanduser().exists():
+        return cfg
+    return replace(cfg, data=str(Path(data).expanduser().absolute()))
 
 
 def hints(config_class: type) -> dict[str, Any]:

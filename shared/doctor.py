@@ -27,10 +27,20 @@ Line = tuple[str, str, str]
 
 def system() -> Iterator[Line]:
     yield "python", f"{platform.python_version()} ({sys.executable})", ""
+    for name, path in astray().items():
+        cure = f"unset {name} where it is set (~/.profile, ~/.bashrc): modules in there stand in front of Python's own"
+        yield "", f"{name}={path}; the launcher does not hand it on", cure
     total, cores = memory(), parallel.cores()
     yield "machine", f"{platform.system()} {platform.machine()}, {cores} CPU cores, {size(total)} of memory", ""
     if total is not None and total < 3.5 * GIB:
         yield "", "that is little memory", "close other programs, and lower --batch-size where a program asks for more"
+
+
+def astray() -> dict[str, str]:
+    """{name: value} of the user's settings that put other modules into Python's path, as the launcher found them."""
+    names = ("PYTHONPATH", "PYTHONHOME")
+    found = {name: os.environ.get(f"COURSE_LEFT_OUT_{name}", os.environ.get(name, "")) for name in names}
+    return {name: path for name, path in found.items() if path not in ("", str(ROOT))}
 
 
 def threads() -> Iterator[Line]:
@@ -106,8 +116,9 @@ def packages() -> Iterator[Line]:
     if Path(sys.prefix) != venv.VENV:
         return
     lacking = venv.missing(Path(sys.executable), extras)
-    if lacking or other:
-        found = {"missing": lacking, "not the tested version": other}
+    half = venv.broken(Path(sys.executable))
+    if lacking or half or other:
+        found = {"missing": lacking, "parts are missing of": half, "not the tested version": other}
         text = "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
         yield "", text, setup_command(extras)
 
@@ -169,8 +180,6 @@ def data() -> Iterator[Line]:
 
 
 def main() -> int:
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
     wrong = 0
     for check in (system, threads, setup, packages, device, disk, samples, data):
         for topic, text, cure in check():

@@ -28,6 +28,7 @@ from shared.files import ROOT, written_whole
 START = re.compile(r"(\s*)# exercise (\d+): (\S.*)")
 END = re.compile(r"\s*# end of exercise (\d+)")
 UNWRITTEN = re.compile(r"(?:NotImplementedError: )?exercise (\d+), ")  # how a stub's message begins
+GUARD = "sys.path[0] = str(Path(__file__).resolve().parents[{}])"  # how a program finds the course
 ALIKE = re.compile(r"\s*#\s*(end\s+of\s+)?exercise\s*\d", re.IGNORECASE)
 
 
@@ -45,16 +46,6 @@ class Piece:
     end: int
 
 
-def say(line: str = "") -> None:
-    """Prints a line, in ASCII where the terminal cannot show more."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        line.encode(encoding)
-    except UnicodeEncodeError:
-        line = line.translate(str.maketrans("✓✗·…", "+x-.")).encode(encoding, "replace").decode(encoding)
-    print(line)
-
-
 def shown(path: Path) -> str:
     """The path as we print it: relative to the repository where it lies inside."""
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
@@ -63,7 +54,7 @@ def shown(path: Path) -> str:
 def read(path: Path) -> str:
     """The text of a Python file; a CourseError when it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors (Notepad) put a mark in front
     except UnicodeDecodeError:
         raise CourseError(f"{shown(path)} is not UTF-8 text. Save it as UTF-8 in your editor.") from None
 
@@ -146,6 +137,11 @@ def stub(text: str, name: str = "the reference", cut: Callable[[Piece], bool] = 
     return "\n".join(lines)
 
 
+def as_copy(text: str) -> str:
+    """The file's text as it stands in exercises/weekNN, which lies one folder deeper than the week's own."""
+    return text.replace(GUARD.format(1), GUARD.format(2))
+
+
 def unwritten(path: Path) -> list[tuple[str, int]]:
     """(message, line) of every `raise NotImplementedError("exercise …")` that still stands in a learner's file."""
     found = []
@@ -161,19 +157,19 @@ def write(week: Path, folder: Path) -> None:
     todo = pieces(week)
     for name in sorted({piece.file for piece in todo}):
         if (folder / name).exists():
-            say(f"kept   {shown(folder / name)}: it is yours (to start over, move it away and run this again)")
+            print(f"kept   {shown(folder / name)}: it is yours (to start over, move it away and run this again)")
             continue
         with written_whole(folder / name) as temporary:
-            temporary.write_text(stub(read(week / name), name), encoding="utf-8")
-        say(f"wrote  {shown(folder / name)}")
+            temporary.write_text(stub(as_copy(read(week / name)), name), encoding="utf-8")
+        print(f"wrote  {shown(folder / name)}")
     number, width = number_of(folder.name), max(len(piece.title) for piece in todo)
-    say("\nThe pieces, in this order:")
+    print("\nThe pieces, in this order:")
     for piece in todo:
         marker = f"# exercise {piece.number}: {piece.title}"
         lines = [line.strip() for line in read(folder / piece.file).splitlines()]
         line = f":{lines.index(marker) + 1}" if marker in lines else ""
-        say(f"  {piece.number} {piece.title:{width}}   {shown(folder / piece.file)}{line}")
-    say(f"\nThen: ./course check {number}")
+        print(f"  {piece.number} {piece.title:{width}}   {shown(folder / piece.file)}{line}")
+    print(f"\nThen: ./course check {number}")
 
 
 def use(week: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from shared import plan
 from shared.errors import CourseError
-from shared.exercise import UNWRITTEN, Piece, number_of, parse, pieces, read, say, shown, unwritten, written_in
+from shared.exercise import UNWRITTEN, Piece, number_of, parse, pieces, read, shown, unwritten, written_in
 from shared.files import ROOT, write_json
 
 RUN_SECONDS = 600  # for all tests of a week together; shared/exercise_clock.py ends a single one, where it can
@@ -120,14 +120,22 @@ def run_tests(number: int, folder: Path) -> list[Outcome]:
 
     Raises:
         subprocess.TimeoutExpired: they did not end within RUN_SECONDS; the process has been killed.
+        CourseError: they did not start, or ended before the last one.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        report = Path(temporary) / "report.xml"
+        report, note = Path(temporary) / "report.xml", Path(temporary) / "note.txt"
         command = [sys.executable, "-m", "pytest", *pytest_arguments(number, folder, report)]
         env = {name: v for name, v in os.environ.items() if name not in ("COURSE_RECORD_TESTS", "PYTEST_ADDOPTS")}
+        env["COURSE_CHECK_NOTE"] = str(note)
         done = subprocess.run(
             command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_SECONDS
         )
+        said, code = note.read_text(encoding="utf-8") if note.is_file() else "", done.returncode
+        if said and not report.is_file():
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise CourseError(f"the tests ended early, with {how}, in {said}: os._exit or a crash in your code?")
+        if said.startswith("a thread"):
+            print(f"note: {said}")
         if not report.is_file():
             last = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()[-1:]
             raise CourseError(f"the tests of week {number} did not start: {' '.join(last)}")
@@ -146,7 +154,7 @@ def check(week: Path, folder: Path) -> bool:
             verdicts = judge(todo, folder, run_tests(number, folder))
         except subprocess.TimeoutExpired:
             cause = "a loop in your code never ends, or something else takes all of the machine: then try again"
-            say(f"{MARKS['failed']} the tests did not end within {RUN_SECONDS} s: {cause}")
+            print(f"{MARKS['failed']} the tests did not end within {RUN_SECONDS} s: {cause}")
             return False
     titles: dict[int, list[str]] = {}
     for piece in todo:
@@ -154,12 +162,12 @@ def check(week: Path, folder: Path) -> bool:
     names = {n: first + (f", and {len(more)} more" if more else "") for n, (first, *more) in titles.items()}
     width = max(map(len, names.values()))
     for piece, (status, why) in verdicts.items():
-        say(f"{MARKS[status]} {piece} {names[piece]:{width}}   {why}")
+        print(f"{MARKS[status]} {piece} {names[piece]:{width}}   {why}")
     write_json(folder / "progress.json", {str(piece): status for piece, (status, _) in verdicts.items()})
     statuses = {status for status, _ in verdicts.values()}
     if statuses == {"passed"}:
         flags = " ".join(filter(None, ["--mine", plan.week(number).mine]))
-        say(f"\nWell done: the core of week {number} is yours. See it learn: ./course train {number} {flags}")
+        print(f"\nWell done: the core of week {number} is yours. See it learn: ./course train {number} {flags}")
     elif "failed" in statuses:
-        say(f"\nThe whole story: ./course test {number} -m exercise --mine {shown(folder)}")
+        print(f"\nThe whole story: ./course test {number} -m exercise --mine {shown(folder)}")
     return statuses == {"passed"}

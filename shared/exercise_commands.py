@@ -15,11 +15,11 @@ from pathlib import Path
 
 from shared import plan
 from shared.errors import CourseError
-from shared.exercise import UNWRITTEN, number_of, parse, pieces, read, say, shown, use, write, written_in
+from shared.exercise import UNWRITTEN, number_of, parse, pieces, read, shown, use, write, written_in
 from shared.exercise_check import check
 from shared.exercise_diff import diff
 from shared.files import ROOT
-from shared.terminal import closed_pipe
+from shared.terminal import exit_with
 
 
 def run(week: Path, folder: Path, program: str, flags: list[str]) -> None:
@@ -36,7 +36,7 @@ def run(week: Path, folder: Path, program: str, flags: list[str]) -> None:
         raise CourseError(f"week {number} has no program {program!r}: ./course run {number} says which it has.")
     sys.argv[1:] = flags
     if not {"-h", "--help"} & set(flags):
-        say(f"with your own code: {', '.join(shown(path) for path in written_in(folder))}")
+        print(f"with your own code: {', '.join(shown(path) for path in written_in(folder))}")
     for path in written_in(folder):
         parse(read(path), shown(path))  # before anything is begun: the clearest line for a typing mistake
     try:
@@ -70,17 +70,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        status = main(sys.argv[1:])
-        sys.stdout.flush()  # here, where a closed pipe is still caught
-        sys.exit(status)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # `| head` has seen enough; a program of the week may have another pipe in mind
-        if sys.argv[1] == "run":
-            raise
-        closed_pipe()
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        sys.exit(130)
+    exit_with(lambda: main(sys.argv[1:]))

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from shared.exercise import END, START, Piece, pieces, read, say, shown, stub, unwritten, written_in
+from shared.exercise import END, START, Piece, as_copy, pieces, read, shown, stub, unwritten, written_in
 
 SAME = "the same as the reference"
 
@@ -69,14 +69,14 @@ def diff(week: Path, folder: Path) -> None:
                 return any(is_stub(message, piece) for message in stubs)
 
             mine = read(path).splitlines()
-            reference = stub(read(week / path.name), path.name, cut).splitlines()
+            reference = stub(as_copy(read(week / path.name)), path.name, cut).splitlines()
             for line in difflib.unified_diff(mine, reference, shown(path), shown(week / path.name), lineterm=""):
                 differ, colour = True, colours.get(line[:1], "")
-                say(f"{colour}{line}\33[0m" if colour else line)
+                print(f"{colour}{line}\33[0m" if colour else line)
     found = states(week, folder)
     if not differ and set(found.values()) <= {SAME}:
-        return say("Your files are the same as the reference.")
+        return print("Your files are the same as the reference.")
     width = max((len(title) for _, title in found), default=0)
-    say("\nPiece by piece:" if differ else "Piece by piece:")
+    print("\nPiece by piece:" if differ else "Piece by piece:")
     for (number, title), state in found.items():
-        say(f"  {number} {title:{width}}   {state}")
+        print(f"  {number} {title:{width}}   {state}")

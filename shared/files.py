@@ -42,8 +42,26 @@ def written_whole(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented UTF-8 JSON, whole or not at all. NaN is refused: it is not JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with written_whole(path) as temporary:  # a name that is not UTF-8 is escaped, as JSON itself would
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds `folder` against other processes that would write there, too. One process may hold it twice.
+
+    Raises:
+        CourseError: another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(Path(folder) / ".lock", timeout=0, is_singleton=True):
+            yield
+    except Timeout:
+        raise CourseError(
+            f"{folder}: another process is training in this run. Wait for it, or start a new one with --out."
+        ) from None
 
 
 def read_json(path: Path) -> Any:

@@ -114,8 +114,6 @@ def colour_wanted() -> bool:
 
 
 def main() -> int:
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
     print(table(colour=colour_wanted()))
     return 0
 

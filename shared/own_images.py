@@ -1,20 +1,22 @@
-"""A learner's own images: an .npz or a folder of class folders, checked, and cut in three the same way each time."""
+"""A learner's own images: copies dropped, and cut in three, the same way each time.
 
-import warnings
-import zipfile
-import zlib
+They are read by shared/image_arrays.py (.npz) and shared/image_folders.py.
+"""
+
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt8
-from PIL import Image, ImageOps
+from jaxtyping import Float, Int, Shaped, UInt8
 
 from shared.errors import CourseError
+from shared.held_out import fingerprints
 
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 HELD_OUT = 2_500  # images of a large set that are held out to choose on, and as many to test on
+NEAR = 5.0  # of 255: grey thumbnails that differ by less, in the root mean square, look alike (none in MNIST, CIFAR-10)
+MOST_PAIRS = 10**8  # so many are compared, in a second or two
 
 
 @dataclass(frozen=True)
@@ -26,118 +28,89 @@ class Labelled:
     classes: tuple[str, ...]
     split: Shaped[np.ndarray, "..."] | None = None
     """0 train, 1 val, 2 test, for each image, as the file has it; None where it says nothing."""
+    named: bool = True
+    """False where the classes have numbers alone."""
+    notes: tuple[str, ...] = ()
+    """What was guessed, left out or dropped, to be told to the reader."""
+
+    @property
+    def own_test(self) -> bool:
+        """Whether it brings a test split of its own."""
+        return self.split is not None and bool((self.split == 2).any())
 
 
-def read_npz(path: Path, colours: Sequence[int] = (1, 3)) -> Labelled:
-    """An .npz with `images` (N, H, W[, C]) uint8 and `labels` (N,) from 0; if you like `split` and `classes` (names).
+# ---------------------------------------------------------------- copies
 
-    Args:
-        path: the file.
-        colours: the Cs that are accepted.
+
+def without_copies(own: Labelled) -> Labelled:
+    """The same without copies, by content: what was learned by heart must not be tested.
+
+    Of equal images the one in test stays, or that in val, or the first. Test and val keep what they have twice.
+    """
+    split, count = own.split, len(own.labels)
+    if split is not None and (split.shape != (count,) or not np.issubdtype(split.dtype, np.number)):
+        return own  # cut_in_three says what is wrong with it
+    part, prints = np.zeros(count) if split is None else split.astype(float), fingerprints(own.images)
+    order = np.lexsort((np.arange(count), -part, prints))  # equal ones beside each other, the one that stays in front
+    again = np.concatenate([[False], prints[order][1:] == prints[order][:-1]])
+    first = order[~again][np.cumsum(~again) - 1]  # (N,) the one that stays for each
+    dropped = order[again & ((part[first] == 0) | (part[order] < part[first]))]
+    if not len(dropped):
+        return own
+    stays_for = np.empty(count, dtype=np.int64)
+    stays_for[order] = first
+    other = int((own.labels[dropped] != own.labels[stays_for[dropped]]).sum())
+    note = f"dropped {len(dropped):,} cop{'ies' if len(dropped) > 1 else 'y'} of other images"
+    note += f", {other:,} of them with another label" if other else ""
+    stays = np.setdiff1d(np.arange(count), dropped)
+    split = None if split is None else split[stays]
+    return replace(own, images=own.images[stays], labels=own.labels[stays], split=split, notes=(*own.notes, note))
+
+
+def thumbnails(images: UInt8[np.ndarray, "N ..."], side: int = 16) -> Float[np.ndarray, "N pixels"]:
+    """Grey images of at most `side` x `side`, flat: the means of blocks. What a change of size or of the file's kind
+    leaves of a picture."""
+    grey = images.astype(np.float32)
+    if grey.ndim == 4:
+        grey = grey.mean(axis=3)
+    for axis in (1, 2):
+        length = grey.shape[axis]
+        edges = np.linspace(0, length, min(side, length), endpoint=False).astype(int)
+        sizes = np.diff([*edges, length]).astype(np.float32)
+        grey = np.add.reduceat(grey, edges, axis=axis) / (sizes[:, None] if axis == 1 else sizes)
+    return grey.reshape(len(grey), -1)
+
+
+def look_alikes(held_out: UInt8[np.ndarray, "n ..."], train: UInt8[np.ndarray, "m ..."]) -> Int[np.ndarray, " _"]:
+    """Which images that are held out look nearly like one to train on: another size, or the next picture of a film."""
+    if len(held_out) * len(train) > MOST_PAIRS:
+        return np.array([], dtype=np.int64)
+    ours, theirs = thumbnails(held_out), thumbnails(train)
+    squares, near = (theirs**2).sum(axis=1), []
+    for start in range(0, len(ours), 500):  # |a - b|² = |a|² - 2 a·b + |b|², a block at a time
+        block = ours[start : start + 500]
+        distance = (block**2).sum(axis=1) + (squares - 2 * block @ theirs.T).min(axis=1)
+        near.append(distance < NEAR**2 * block.shape[1])
+    return np.flatnonzero(np.concatenate(near))
+
+
+# ---------------------------------------------------------------- train, val and test
+
+
+def in_three(path: Path, own: Labelled) -> tuple[Labelled, list[Int[np.ndarray, " _"]]]:
+    """The images without copies, and the row numbers of train, val and test among them; its notes tell what was done.
 
     Raises:
-        CourseError: what is wrong with it, in one line.
+        CourseError: as `cut_in_three` does.
     """
-    if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and advise to trust it
-        raise CourseError(f"{path}: not a whole .npz file. np.savez(path, images=…, labels=…) writes one.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise CourseError(f"{path}: not a readable .npz without pickled objects ({error}).") from None
-    missing = {"images", "labels"} - arrays.keys()
-    if missing:
-        raise CourseError(
-            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but no {' and no '.join(sorted(missing))}."
-        )
-    images, labels = _bytes(arrays["images"], path), arrays["labels"]
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in colours) or images.size == 0:
-        *most, last = map(str, colours)
-        expected = f"(N, H, W), or (N, H, W, C) with {', '.join(most)} or {last} colours"
-        raise CourseError(f"{path}: images are of shape {images.shape}, expected {expected}.")
-    if labels.shape != (len(images),):
-        raise CourseError(f"{path}: {len(images):,} images but labels of shape {labels.shape}, they do not match.")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise CourseError(f"{path}: labels must be whole numbers from 0, these are {labels.dtype}.")
-    if labels.min() < 0:
-        raise CourseError(f"{path}: labels must be whole numbers from 0, the smallest here is {labels.min()}.")
-    count = int(labels.max()) + 1
-    if count > max(1000, len(labels)):
-        raise CourseError(f"{path}: a label of {count - 1}, for {len(labels):,} images. Number the classes from 0 on.")
-    classes = tuple(map(str, np.atleast_1d(arrays["classes"]) if "classes" in arrays else range(count)))
-    if len(classes) < count:
-        raise CourseError(f"{path}: label {count - 1} is outside the {len(classes)} classes that are named.")
-    return Labelled(images, labels.astype(np.int64), classes, arrays.get("split"))
-
-
-def _bytes(images: np.ndarray, path: Path) -> np.ndarray:
-    """Images as uint8; decimals from 0 to 1 are accepted when every one of them is a number."""
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise CourseError(f"{path}: images are {images.dtype}, expected uint8 from 0 to 255 or decimals from 0 to 1.")
-    bad = ~np.isfinite(images)
-    if bad.any():
-        where = int(np.argwhere(bad)[0][0])
-        raise CourseError(
-            f"{path}: {int(bad.sum()):,} pixels are NaN or infinite, the first in image {where}. Clean the data first."
-        )
-    if images.min(initial=0) < 0 or images.max(initial=0) > 1:
-        raise CourseError(f"{path}: decimal pixels run from {images.min():g} to {images.max():g}, expected 0 to 1.")
-    return np.rint(images * 255).astype(np.uint8)
-
-
-def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """The pictures in a folder of class folders, at any depth, by class; both in alphabetical order.
-
-    Raises:
-        CourseError: no pictures, a class without any, or one class only.
-    """
-    groups = {
-        group.name: [f for f in sorted(group.rglob("[!.]*")) if f.suffix.lower() in PICTURES and f.is_file()]
-        for group in sorted(folder.glob("[!.]*"))  # a name that begins with a dot is hidden
-        if group.is_dir()
-    }
-    if not any(groups.values()):
-        raise CourseError(f"{folder}: no images in it; expected one folder per class with png or jpg files inside.")
-    empty = [group for group, files in groups.items() if not files]
-    if empty:
-        raise CourseError(f"{folder / empty[0]}: a class without images. Fill the folder or remove it.")
-    if len(groups) < 2:
-        raise CourseError(f"{folder}: one class only ({next(iter(groups))}); there is nothing to tell apart.")
-    return groups
-
-
-def read_picture(path: Path, keep_alpha: bool = False) -> Image.Image:
-    """A picture file of any kind as an RGB picture, the right way up, what is transparent in it white.
-
-    Args:
-        path: the file.
-        keep_alpha: gives a picture with something transparent as it is, as RGBA: for white ink on nothing.
-
-    Raises:
-        CourseError: it is missing, a folder, damaged, of absurd size, or no picture.
-    """
-    if path.is_dir():
-        raise CourseError(f"{path}: a folder; name the pictures in it, as in {path / '*.png'}.")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 108-megapixel phones are no attack
-            picture = ImageOps.exif_transpose(picture)  # a phone stores its photos lying, with a note how it was held
-    except FileNotFoundError:
-        raise CourseError(f"{path}: no such file.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CourseError(f"{path}: not a readable image ({error}). Repair or remove it.") from None
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits a pixel: Pillow would cut off what is above 255
-        values = np.asarray(picture, dtype=np.float32)
-        values = values - values.min()
-        picture = Image.fromarray(np.uint8(255 * values / max(values.max(), 1e-9)))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        if keep_alpha:
-            return picture
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+    own = without_copies(own)
+    train, val, test = rows = cut_in_three(path, own)
+    if own.split is not None and (drawn := [name for part, name in ((1, "val"), (2, "test")) if part not in own.split]):
+        own = replace(own, notes=(*own.notes, f"{' and '.join(drawn)} drawn from train: these data bring none"))
+    if near := len(look_alikes(own.images[np.concatenate([val, test])], own.images[train])):
+        note = f"{near:,} of the {len(val) + len(test):,} images of val and test look nearly like one to train on"
+        own = replace(own, notes=(*own.notes, f"{note}: the score may flatter"))
+    return own, rows
 
 
 def stratified(labels: Int[np.ndarray, " N"], shares: Sequence[float]) -> list[Int[np.ndarray, " _"]]:
@@ -162,7 +135,7 @@ def stratified(labels: Int[np.ndarray, " N"], shares: Sequence[float]) -> list[I
 def cut_in_three(path: Path, own: Labelled) -> list[Int[np.ndarray, " _"]]:
     """Row numbers of train, val and test: as `own.split` says, else a tenth of every class for val and one for test.
 
-    Of a large set only 2,500 images each are held out.
+    Of a large set only 2,500 images each are held out. A split that has no val, or no test, gets it from its train.
 
     Raises:
         CourseError: one class only, too few images, or a split that leaves some out.
@@ -171,16 +144,19 @@ def cut_in_three(path: Path, own: Labelled) -> list[Int[np.ndarray, " _"]]:
     if len(np.unique(labels)) < 2:
         raise CourseError(f"{path}: one class only; there is nothing to tell apart.")
     if split is None:
-        share = min(0.1, HELD_OUT / len(labels))
-        rows = stratified(labels, (share, share))
-        if not all(map(len, rows)):  # every class has one or two images: draw without regard to it
-            rows = stratified(np.zeros_like(labels), (share, share))
-        if not all(map(len, rows)):
-            raise CourseError(f"{path}: {len(labels)} images are too few for a train, a val and a test part.")
-        return rows
-    rows = [np.flatnonzero(split == part) for part in range(3)] if split.shape == labels.shape else []
-    if sum(map(len, rows)) < len(labels) or not all(map(len, rows)):
-        raise CourseError(
-            f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images."
-        )
+        split = np.zeros(len(labels))
+    numbers = split.shape == labels.shape and np.issubdtype(split.dtype, np.number)
+    if not numbers or not np.isin(split, (0, 1, 2)).all() or not (split == 0).any():
+        raise CourseError(f"{path}: every image needs a split of 0 (train), 1 (val) or 2 (test), and some must be 0.")
+    rows = [np.flatnonzero(split == part) for part in range(3)]
+    missing = [part for part in (1, 2) if not len(rows[part])]
+    if missing:
+        there, share = labels[rows[0]], min(0.1, HELD_OUT / len(rows[0]))
+        parts = stratified(there, (share,) * len(missing))
+        if not all(map(len, parts)):  # every class has one or two images: draw without regard to it
+            parts = stratified(np.zeros_like(there), (share,) * len(missing))
+        if not all(map(len, parts)):
+            raise CourseError(f"{path}: {len(there)} images are too few for a train, a val and a test part.")
+        for part, drawn in zip((0, *missing), [rows[0][drawn] for drawn in parts], strict=True):
+            rows[part] = drawn
     return rows

@@ -1,6 +1,7 @@
 """One look for every picture: a light card that reads on a white page and on a dark one, colours that colour-blind
 people tell apart (Okabe and Ito 2008), and small files."""
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,7 +46,34 @@ _STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,
 }
+
+
+def short(text: str) -> str:
+    """A class or a file as it stands in a picture: on one line, and no longer than a picture can bear."""
+    text = " ".join(text.splitlines())
+    return text if len(text) <= 32 else f"{text[:31]}…"
+
+
+@contextmanager
+def _text_as_it_is() -> Iterator[None]:
+    """Everything is drawn as it is written: a name with $ in it is no formula (the powers on a log axis are), and what
+    is no text at all, of a file's name in another encoding, is a question mark."""
+    from matplotlib.text import Text
+
+    set_text = Text.set_text
+
+    def set_as_it_is(self: Text, text: Any) -> None:
+        text = "" if text is None else str(text).encode("utf-8", "replace").decode("utf-8")
+        self.set_parse_math(text.startswith(r"$\mathdefault{"))
+        set_text(self, text)
+
+    Text.set_text = set_as_it_is
+    try:
+        yield
+    finally:
+        Text.set_text = set_text
 
 
 @contextmanager
@@ -59,13 +87,15 @@ def figure(
         rows, columns: the grid of axes; a single one comes as itself, more as an array, as from plt.subplots.
         size: width and height in inches, at 120 pixels an inch.
     """
+    os.environ["MPLBACKEND"] = "Agg"  # draws into files; needs no screen
     import matplotlib
-
-    matplotlib.use("Agg")  # draws into files; needs no screen
     import matplotlib.pyplot as plt
     from cycler import cycler
 
-    with plt.rc_context(_STYLE | {"axes.prop_cycle": cycler(color=COLOURS)}):
+    plt.switch_backend("Agg")
+    with plt.rc_context(), _text_as_it_is():
+        matplotlib.rcdefaults()  # whatever the user's matplotlibrc says: LaTeX, other fonts, another size
+        matplotlib.rcParams.update(_STYLE | {"axes.prop_cycle": cycler(color=COLOURS)})
         drawing, axes = plt.subplots(rows, columns, figsize=size)
         try:
             yield drawing, axes
@@ -125,7 +155,7 @@ def confusion(path: Path, matrix: Int[np.ndarray, "classes classes"], classes: S
     """Who is taken for whom: rows are the true classes, columns what was thought; only what is wrong has a colour."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
-    side = max(4.6, 0.42 * len(classes) + 1)
+    side, classes = max(4.6, 0.42 * len(classes) + 1), list(map(short, classes))
     with figure(path, size=(side + 0.6, side)) as (_, axis):
         axis.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1, wrong.max()))
         axis.set(title="Mistakes: true class (row) taken for (column)", xlabel="thought to be", ylabel="is")
@@ -152,5 +182,5 @@ def mistakes(path: Path, pictures: Pictures, titles: Sequence[str], cmap: str = 
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
-            images(axis, picture, title.replace(" → ", "\n→ "), cmap=cmap)
+            images(axis, picture, "\n→ ".join(map(short, title.split(" → "))), cmap=cmap)
             axis.title.set_fontsize(7)

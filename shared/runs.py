@@ -1,13 +1,14 @@
 """The life of a run, once for all weeks: begin or go on, baselines, the log and the best weights, the result, reload.
 
     run = runs.begin(WEEK_NUMBER, cfg, free=("epochs", "max_steps", "lr"))
+    run.hold_to(data)
     baselines = run.once("baselines", lambda: train_baselines(…))
     best, last = run.follow(fit(cfg, …, run), keep=lambda: {"model": model.state_dict()})
     return run.finish(best, last, device, count_parameters(model), baselines["rows"])
 
 A run is a folder, runs/weekNN/<name>: config.json, metrics.jsonl (a row an epoch), checkpoint.safetensors (where it
-stands), model.safetensors (its best weights), baselines.safetensors, result.json and pictures. Standard library only,
-up to where tensors are read and written.
+stands), examples.safetensors (what it has seen), model.safetensors (its best weights), baselines.safetensors,
+result.json and pictures. Standard library only, up to where tensors are read and written.
 """
 
 import json
@@ -200,6 +201,20 @@ class Run:
         """What to raise after Ctrl-C: what became of the work, and the command that goes on."""
         where = f" --out {shlex.quote(str(self.folder))}" if self.cfg.out else ""
         return Stopped(f"{what} `{call(self.week, self.program)}{terminal.mine()}{where} --resume` goes on.")
+
+    def hold_to(self, data: Any) -> None:
+        """Keeps a fingerprint of every example, so that eval can tell what the network has seen. A run that goes on is
+        to be given the same examples again, in the same parts.
+
+        Raises:
+            CourseError: they are others now.
+        """
+        from shared import held_out
+
+        if (self.folder / held_out.FILE).is_file():
+            held_out.hold_to(self.folder, self.cfg.data, data, "give it back as it was, or start a new run.")
+        else:
+            held_out.keep(self.folder, data)
 
     def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` returns (tensors, numbers, rows), made once in the life of the run and kept in NAME.safetensors.
@@ -429,6 +444,18 @@ def in_words(row: Row) -> str:
     return "   ".join([f"epoch {row['epoch']:3d}", *told])
 
 
+def describe(data: Any, things: str = "images") -> None:
+    """How much there is to train on and to choose by, and what was guessed, left out or dropped of it."""
+    print(f"{data.name}: {len(data.train):,} {things} to train on, {len(data.val):,} to validate")
+    tell(data.notes)
+
+
+def tell(notes: Iterable[str]) -> None:
+    """The notes on data, a line each."""
+    for note in notes:
+        print(f"  {note}")
+
+
 def baseline(name: str, params: int, row: Row) -> Row:
     """The row of a trained baseline: its name, its size, and what the last (or best) row of its training says."""
     scores = {name: value for name, value in row.items() if name in ("val_accuracy", "val_loss")}
@@ -452,15 +479,15 @@ def constant_answer(labels: Any, metric: str = "val_accuracy") -> Row:
     return {"name": "always the same answer", "params": 0, "seconds": 0.0, metric: float(counts.max() / counts.sum())}
 
 
-def contestants(result: Mapping[str, Any]) -> list[Row]:
-    """A result.json as rows of one table: this network first, then its baselines."""
+def contestants(result: Mapping[str, Any], metric: str = "") -> list[Row]:
+    """A result.json as rows of one table: this network first, then its baselines; those that have the metric."""
     ours = {"name": "this network", "params": result["params"], "seconds": result["seconds"], **result["metrics"]}
-    return [ours, *result["baselines"]]
+    return [row for row in (ours, *result["baselines"]) if not metric or metric in row]
 
 
 def print_table(result: Mapping[str, Any], metric: str) -> None:
     """The result beside its baselines."""
-    rows = [row for row in contestants(result) if metric in row]
+    rows = contestants(result, metric)
     width = max(24, *(len(row["name"]) + 2 for row in rows))
     print(f"\n{'':{width}s}{metric.replace('_', ' '):>14s}{'parameters':>13s}{'seconds':>10s}")
     for row in rows:
@@ -490,6 +517,12 @@ class Trained:
                 f"{self.folder / MODEL} does not hold the network that it describes. Train again, or use another run."
             ) from None
         return model.eval() if hasattr(model, "eval") else model
+
+    def hold_to(self, data: Any) -> None:
+        """CourseError where `data` are not what the network was trained on: then their val part is another one, too."""
+        from shared import held_out
+
+        held_out.hold_to(self.folder, self.config.data, data, "give it back as it was, or train again.")
 
     def scored(
         self, scores: Mapping[str, float], theirs: Mapping[str, float], out: Path | None = None

@@ -1,4 +1,4 @@
-"""What a classifier gets right and wrong, class by class, and a look whether it knows what it is scored on.
+"""What a classifier gets right and wrong, class by class.
 
 probs are probabilities (N, classes), preds the classes that were taken for the likeliest (N,), labels the true ones
 (N,).
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from shared import plots, runs
-from shared.errors import CourseError
+from shared.held_out import HeldOut
 
 SURE_MISTAKES = 24  # how many are drawn
 Matrix = Int[np.ndarray, "classes classes"]
@@ -59,20 +59,18 @@ def surest_mistakes(
 
 
 def report(
-    run: runs.Trained, name: str, own: bool, labels: Int[np.ndarray, " N"], probs: Float[np.ndarray, "N classes"],
-    theirs: dict[str, float], images: UInt8[np.ndarray, "N H W *C"], classes: Sequence[str], out: str = "",
-    how: str = "", cmap: str = "gray",
+    run: runs.Trained, chosen: HeldOut, probs: Float[np.ndarray, "N classes"], theirs: dict[str, float],
+    classes: Sequence[str], images: UInt8[np.ndarray, "N H W *C"], out: str = "", how: str = "", cmap: str = "gray",
 ) -> dict[str, Any]:  # fmt: skip
     """The score of a classifier of images beside its baselines', class by class, with its surest mistakes.
 
     Args:
         run: whose network it is.
-        name: of what is scored.
-        own: whether that is the run's own test part, whose score goes into result.json.
-        labels, probs: the truth, and what the network gives.
+        chosen: what it was scored on, with labels as the network numbers them.
+        probs: what the network gives.
         theirs: accuracy by the name of each baseline.
+        classes: the network's.
         images: what was looked at, as it is to be drawn.
-        classes: their names.
         out: the folder for the pictures (and result.json); default: the run's.
         how: to be said beside the number of mistakes.
         cmap: matplotlib's colours for grey images.
@@ -80,17 +78,19 @@ def report(
     Returns:
         What result.json holds now; the run's folder under "run", the counts under "confusion".
     """
-    preds, folder = probs.argmax(axis=1), Path(out) if out else run.folder
+    labels, preds, folder = chosen.part.labels, probs.argmax(axis=1), Path(out) if out else run.folder
     matrix = confusion_matrix(labels.astype(np.int64), preds, len(classes))
     constant = runs.constant_answer(labels, "test_accuracy")
     accuracy = {"test_accuracy": float((preds == labels).mean())}
-    result = run.scored(accuracy, theirs | {constant["name"]: constant["test_accuracy"]}, folder if own else None)
+    theirs = theirs | {constant["name"]: constant["test_accuracy"]}
+    result = run.scored(accuracy, theirs, folder if chosen.own else None)
     plots.confusion(folder / "confusion.png", matrix, classes)
     rows, titles = surest_mistakes(labels, probs, classes, SURE_MISTAKES)
     plots.mistakes(folder / "mistakes.png", images[rows], titles, cmap)
 
     wrong = int((preds != labels).sum())
-    print(f"{name}: {len(labels):,} images, {wrong:,} mistake{'s' * (wrong != 1)}{how}. Run: {run.folder}")
+    print(f"{chosen.name}: {len(labels):,} images, {wrong:,} mistake{'s' * (wrong != 1)}{how}. Run: {run.folder}")
+    runs.tell(chosen.notes)
     runs.print_table(result, "test_accuracy")
     print_classes(matrix, classes)
     print_confusion(matrix, classes)
@@ -98,23 +98,3 @@ def report(
         print("\nsurest mistakes: " + "; ".join(title.replace("→", "taken for") for title in titles[:3]))
     print(f"\npictures: {folder / 'confusion.png'}, {folder / 'mistakes.png'}")
     return result | {"run": str(run.folder), "confusion": matrix.tolist()}
-
-
-def refuse_known(
-    images: UInt8[np.ndarray, "N ..."], seen: Sequence[UInt8[np.ndarray, "..."]], name: str, trained_on: str, why: str
-) -> None:
-    """CourseError where a network was trained or chosen on some of these images, by their content.
-
-    Args:
-        images: what it is to be scored on.
-        seen: the images of its train and val parts.
-        name, trained_on: what --data says now, and what it said then.
-        why: what a person may not know, as that the bundled sample is a part of the data set.
-    """
-    known = {image.tobytes() for part in seen for image in part}
-    count = sum(image.tobytes() in known for image in images)
-    if count:
-        raise CourseError(
-            f"--data {name}: this network was trained or chosen on {count:,} of these {len(images):,} images "
-            f"({trained_on}), so a score on them would say nothing.{f' ({why})' if why else ''}"
-        )

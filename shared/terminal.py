@@ -1,12 +1,27 @@
-"""Between a program and the terminal: what was typed to start it, and how it ends. Standard library only."""
+"""Between a program and the terminal: what was typed to start it, what it prints, and how it ends.
 
+Standard library only.
+"""
+
+import codecs
+import errno
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
+
+from shared import starting
+from shared.errors import CourseError, Stopped
+
+PLAIN = str.maketrans("✓✗·…→←−–—×“”’│█", '+x-.><---x""\'|#') | {ord("±"): "+-"}
+"""What stands for our own signs on a terminal that has not got them."""
+TOO_LARGE = re.compile(
+    "out of memory|allocate memory|not enough memory|array is too big|Maximum allowed dimension|size.* overflow"
+)
 
 
 def mine() -> str:
@@ -17,7 +32,7 @@ def mine() -> str:
 
 def command() -> str:
     """What one types to start the running program: `./course train 1`, or its file's name where it is of no week."""
-    program = Path(sys.argv[0])
+    program = Path(sys.argv[0]).resolve()
     if program.stem == "repeat" and program.parent.name == "shared" and sys.argv[1:]:
         return f"./course repeat {sys.argv[1]}{mine()}"
     week = re.match(r"week(\d\d)", program.parent.name)
@@ -38,17 +53,102 @@ def typed(*without: str) -> str:
     return shlex.join([*command().split(), *(word for word in arguments() if word not in without)])
 
 
-def closed_pipe() -> NoReturn:
-    """Ends the program as others end whose reader has gone (`| head`): without a word, with code 141."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the end
-    sys.exit(141)
+def plainly(error: UnicodeError) -> tuple[str, int]:
+    """What is printed in the place of characters that the terminal's encoding lacks (see codecs.register_error)."""
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("plainly", plainly)
+
+
+def prepare_output() -> None:
+    """No character makes a print fail from here on.
+
+    Raises:
+        CourseError: nobody can read what is printed, because standard output is closed.
+    """
+    if sys.stderr is None:  # closed (2>&-)
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the program ends)
+    if sys.stdout is None:
+        raise CourseError("standard output is closed (>&-): send it somewhere, if only to /dev/null.")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="plainly")
+
+
+def silence_output() -> None:
+    """Drops what is still to be printed: Python would try again at the end, and complain."""
+    with suppress(OSError, ValueError, AttributeError):  # a stream without a file, in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def in_words(error: Exception) -> str | None:
+    """One line for what the person at the keyboard, or the machine, can put right; None for an error in the program."""
+    said = str(error)
+    if isinstance(error, CourseError):
+        return said
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ValueError) and TOO_LARGE.search(said)):
+        asked = re.search(r"allocate ([\d.]+) (\w+)", said)
+        amount = (
+            (float(asked[1]) / 2**30, "GiB") if asked and asked[2] == "bytes" else asked and (float(asked[1]), asked[2])
+        )
+        needed = f" ({amount[0]:.4g} {amount[1]} more were asked for)" if amount else ""
+        return f"not enough memory{needed}: lower what makes the model or its batches large; --help says what does."
+    if isinstance(error, RuntimeError) and "can't start new thread" in said:
+        return "this system allows no more threads (ulimit -u): end other programs, then try again."
+    if isinstance(error, RuntimeError) and "home directory" in said:
+        return "there is no such home: what follows ~ at the start of a path is a user's name. Write the path in full."
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        cure = " Free some space, then try again." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return f"{place}{error.strerror or said}.{cure}"
+    return None
+
+
+def end(code: int, line: str = "") -> NoReturn:
+    """Ends the program with a line on stderr."""
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        silence_output()
+    if line:
+        print(" ".join(line.splitlines()), file=sys.stderr)
+    sys.exit(code)
+
+
+@contextmanager
+def endings(begin: str = "error") -> Iterator[None]:
+    """What a program runs in, so that it ends in one line (`error: …`) where nobody has made a mistake in writing it.
+
+    Code 2 for what a person can put right, 130 after Ctrl-C, and 141 without a word where nobody reads on (`| head`),
+    as of other programs. Other errors keep their traceback.
+    """
+    try:
+        prepare_output()
+        yield
+        try:
+            sys.stdout.flush()  # what is wrong with it shows here, not only when Python ends
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CourseError(f"standard output cannot be written to: {error.strerror}.") from None
+    except Stopped as stopped:
+        end(130, str(stopped))
+    except KeyboardInterrupt:
+        end(130, "stopped.")
+    except BrokenPipeError:
+        silence_output()
+        end(141)
+    except Exception as error:
+        line = in_words(error)
+        if line is None:
+            raise
+        end(2, f"{begin}: {line}")
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Ends with main's exit code, or quietly where nobody reads on: for programs without flags."""
-    try:
+    """Ends with main's exit code: for programs without flags."""
+    starting.done()
+    with endings():
         code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        closed_pipe()
     sys.exit(code)

@@ -2,7 +2,7 @@
 
 The packages are those that pyproject.toml names for a week (its extra), at the versions of constraints.txt, installed
 by uv or else by pip. `.venv/course.json`, written last, says what is in place, so that the next call starts at once.
-The project itself is not installed: `course` puts the repository on the path of what it runs.
+The project itself is not installed: a line in the venv (sixteen_weeks.pth) puts the repository on its path.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -83,6 +84,21 @@ def missing(python: Path, extras: set[str]) -> list[str]:
     return attempt(python, "-c", query, *names).split() if python.exists() else names
 
 
+def broken(python: Path) -> list[str]:
+    """The packages that `python` has by name, but not with all the modules that were installed."""
+    query = "import sys, importlib.metadata as m; code = ('.py', '.so', '.pyd', '.dll', '.dylib')\n"
+    query += "lost = lambda d: any(f.suffix in code and not f.locate().is_file() for f in d.files or ())\n"
+    query += (
+        "sys.exit(' '.join(sorted({d.metadata['Name'] for d in m.distributions(path=sys.argv[1:]) if lost(d)})) or 0)"
+    )
+    return attempt(python, "-c", query, *map(str, site_packages())).split() if python.exists() else []
+
+
+def site_packages() -> list[Path]:
+    """Where `.venv` has its packages; nothing where it is not there yet."""
+    return [*VENV.glob("lib/python3*/site-packages"), *VENV.glob("Lib/site-packages")][:1]
+
+
 # ------------------------------------------------------------------------------------------------------ installing
 
 
@@ -110,6 +126,10 @@ def reason(output: str) -> str:
         return "the disk is full (a week with torch takes 6 GB)"
     if re.search(network, output, re.I):
         return "no network"
+    if re.search(
+        r"Resource temporarily unavailable|os error 11\b|can't start new thread|failed to spawn", output, re.I
+    ):
+        return "this system allows no more processes or threads (ulimit -u): end other programs"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if re.match("error", line, re.I)] + lines[-1:]
     return f"the installation failed ({telling[0][:300]})"
@@ -144,16 +164,17 @@ def pip_install(*arguments: str) -> str:
     return attempt(PYTHON, "-m", "pip", "install", "--quiet", "--retries", "2", *arguments)
 
 
-def install(packages: list[str], uv: str | None, again: bool) -> None:
+def install(packages: list[str], uv: str | None, again: bool, half: list[str]) -> None:
     """Installs into `.venv` by uv, from uv's cache alone, or by pip: the first that works.
 
-    `again` installs also what seems to be there: an interrupted installation may have left half of it.
+    `again` installs also what seems to be there: an interrupted installation may have left half of it. `half` are
+    packages of which parts are known to be missing.
     """
     own = SCRIPTS / f"uv{EXE}"
     error = "" if uv or own.exists() else pip_install("uv")
     if not error:
         by_uv = [uv or own, "pip", "install", "--python", PYTHON, "-c", "constraints.txt", *packages]
-        by_uv += ["--reinstall"] * again
+        by_uv += ["--reinstall"] * again + [f"--reinstall-package={name}" for name in half if not again]
         # uv shows its progress on a terminal; a dry run before that finds what may be wrong, to be told in one line.
         terminal = sys.stderr.isatty()
         error = (terminal and attempt(*by_uv, "--dry-run")) or attempt(*by_uv, show=terminal)
@@ -161,7 +182,7 @@ def install(packages: list[str], uv: str | None, again: bool) -> None:
             return say("no network: taken from uv's cache")
     if error and "disk is full" not in reason(error):
         # uv does not read pip's settings: where only a mirror named in pip.conf can be reached, pip gets through.
-        error = pip_install("-c", "constraints.txt", *packages, *["--force-reinstall"] * again)
+        error = pip_install("-c", "constraints.txt", *packages, *["--force-reinstall"] * (again or bool(half)))
     if error:
         raise CourseError(reason(error))
 
@@ -191,6 +212,15 @@ def lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def put_on_path() -> None:
+    """Lets the Python of `.venv` find the course from any folder: a program then starts without the launcher, too."""
+    for packages in site_packages():
+        line, file = f"{os.path.relpath(ROOT, packages)}\n", packages / "sixteen_weeks.pth"
+        if not file.is_file() or file.read_text(encoding="utf-8") != line:
+            with suppress(OSError):  # a venv that may only be read: the launcher works all the same
+                file.write_text(line, encoding="utf-8")
+
+
 def prepare(extras: set[str], what: str) -> None:
     """Brings `.venv` up to what `extras` need besides what it holds. Interrupted anywhere, the next call mends it."""
     import shutil
@@ -204,7 +234,7 @@ def prepare(extras: set[str], what: str) -> None:
     there, value = read_stamp()
     write_stamp(there, "unfinished")
     try:
-        install(requirements(there | extras), uv, again=value == "unfinished")
+        install(requirements(there | extras), uv, again=value == "unfinished", half=broken(PYTHON))
     except CourseError as error:
         if str(error) == "no network":  # then nothing was touched, and what was whole is still whole
             write_stamp(there, value)
@@ -225,12 +255,14 @@ def set_up(extras: set[str], what: str, look_again: bool = False) -> Path:
         CourseError: set-up fails, and packages are missing; the line says why, and which.
     """
     if is_ready(extras) and not look_again:
+        put_on_path()
         return PYTHON
     try:
         with (ROOT / ".course.lock").open("w", encoding="utf-8") as file:
             lock(file)
             if look_again or not is_ready(extras):
                 prepare(extras, what)
+        put_on_path()
         return PYTHON
     except CourseError as error:
         why = str(error)

@@ -5,6 +5,7 @@ One small training a week is done whole, and once more in three parts; the tests
 
 import importlib
 import json
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
@@ -15,15 +16,15 @@ import numpy as np
 import pytest
 from programs import assert_picture, config, refused, rows, tensors
 
-from shared import cli, plan, runs, terminal
+from shared import cli, held_out, plan, runs, terminal
 from shared.errors import Stopped
-from shared.files import read_json
+from shared.files import read_json, write_json
 from shared.loop import Loop
 
 # What makes a training of `smoke` as small as it can be, with two epochs; and the steps of its epoch. DATA is a small
 # data set of ours: images.npz or reviews.csv.
 SMALL: dict[int, tuple[str, int]] = {
-    1: ("--epochs 2", 125),
+    1: ("--data DATA/images.npz --batch-size 16 --epochs 2 --lr 0.02", 9),
     2: ("--data DATA/images.npz --side 8 --depth 3 --width 4 --batch-size 16 --epochs 2 --lr 0.05", 9),
     3: ("--data DATA/reviews.csv --epochs 2 --hidden 8 --embed 8 --batch-size 16 --lr 0.03", 14),
     4: ("--data DATA/images.npz --side 17 --batch-size 16 --epochs 2 --width 4 --logger none", 9),
@@ -49,17 +50,22 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory):
-    """The folder of the small data sets: 180 noisy images of three patterns, and 300 reviews of good and bad words."""
+    """The folder of the small data sets: 180 noisy images of three patterns, and 300 reviews of good and bad words.
+
+    In more/ lie the same with 20 more of each.
+    """
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    drawn, labels = rng.integers(0, 2, (3, 8, 8, 3)) * 150, np.arange(180) % 3
-    images = (drawn[labels] + rng.integers(0, 105, (180, 8, 8, 3))).astype(np.uint8)
-    np.savez(folder / "images.npz", images=images, labels=labels)
+    drawn, labels = rng.integers(0, 2, (3, 8, 8, 3)) * 150, np.arange(200) % 3
+    images = (drawn[labels] + rng.integers(0, 105, (200, 8, 8, 3))).astype(np.uint8)
     words = (["dull", "poor", "boring", "flat"], ["fine", "great", "lovely", "bright"])
-    lines = ["text,label"]
-    for row in range(300):
+    lines = []
+    for row in range(320):
         mixed = [*rng.choice(words[row % 2], 3), *(f"word{n}" for n in rng.integers(0, 400, 5))]
         lines.append(f"{' '.join(rng.permutation(mixed))},{row % 2}")
-    (folder / "reviews.csv").write_text("\n".join(lines), encoding="utf-8")
+    for place, fewer in ((folder, 20), (folder / "more", 0)):
+        place.mkdir(exist_ok=True)
+        np.savez(place / "images.npz", images=images[: 200 - fewer], labels=labels[: 200 - fewer])
+        (place / "reviews.csv").write_text("\n".join(["text,label", *lines[: 320 - fewer]]), encoding="utf-8")
     return folder
 
 
@@ -133,13 +139,19 @@ def launched(week, capfd, monkeypatch, *flags, program="train"):
     return ended.value.code, *capfd.readouterr()
 
 
+def grown(week):
+    """The data that the week was trained on, with 20 examples more."""
+    data = Path(read_json(week.whole / "config.json")["data"])
+    return data.parent / "more" / data.name
+
+
 # ---------------------------------------------------------------- what a run leaves
 
 
 def test_a_run_leaves_every_file(week):
     assert {path.name for path in week.whole.iterdir()} >= {
         "config.json", "metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors",
-        "baselines.safetensors", "curves.png",
+        "baselines.safetensors", "examples.safetensors", "curves.png",
     }  # fmt: skip
     assert not list(week.whole.glob("*.tmp")) and not list(week.whole.glob(".*"))
     for picture in week.whole.glob("*.png"):
@@ -175,7 +187,7 @@ def test_the_result_stands_beside_its_baselines_and_test_is_not_read(week):
 
 def test_stopped_and_gone_on_it_is_bit_for_bit_the_same(week):
     assert rows(week.parts) == rows(week.whole)
-    for file in ("model", "checkpoint", "baselines"):
+    for file in ("model", "checkpoint", "baselines", "examples"):
         assert tensors(week.parts / f"{file}.safetensors") == tensors(week.whole / f"{file}.safetensors"), file
     theirs, ours = (read_json(folder / "result.json") for folder in (week.whole, week.parts))
     assert ours["metrics"] == theirs["metrics"] and ours["params"] == theirs["params"]
@@ -211,6 +223,17 @@ def test_what_a_resume_must_not_change_is_refused_by_name(week, flag, value, was
         f"{week.whole} was started with {flag} {was}: leave {flag} out, or start a new run."
     )
     assert (week.whole / "config.json").read_bytes() == before
+
+
+def test_a_run_goes_on_only_with_the_data_that_it_was_begun_with(week, tmp_path):
+    shutil.copytree(week.whole, tmp_path / "run")
+    data = grown(week)
+    path = tmp_path / "run" / "config.json"
+    write_json(path, read_json(path) | {"data": str(data), "epochs": 9})  # as if that had been added to the file
+    assert refused(week.train.main, config(week.train, "--out", path.parent, "--resume")).startswith(
+        f"--data {data} is not what {path.parent} was begun with any more (20 new"
+    )
+    assert rows(path.parent) == rows(week.whole)
 
 
 # ---------------------------------------------------------------- bad input
@@ -263,6 +286,17 @@ def test_eval_adds_the_scores_on_test_and_nothing_else(week, capfd):
     assert "this network" in table and all(row["name"] in table for row in before["baselines"])
     again = week.eval.main(config(week.eval, "--run", week.parts))
     assert again["metrics"]["test_accuracy"] == score
+
+
+def test_eval_of_data_that_have_grown_scores_what_the_network_has_not_seen(week, capfd, tmp_path):
+    before = read_json(week.parts / "result.json")
+    data, examples = grown(week), held_out.kept(week.parts)
+    trained_on, tested = (sum(len(examples[part]) for part in parts) for parts in (("train", "val"), ("test",)))
+    found = week.eval.main(config(week.eval, "--run", week.parts, "--data", data, "--out", tmp_path / "out"))
+    assert np.sum(found["confusion"]) == tested + 20
+    said = capfd.readouterr().out
+    assert f"  left out {trained_on:,} " in said and " that this network was trained or chosen on" in said
+    assert read_json(week.parts / "result.json") == before, "that is no score of the run's own test part"
 
 
 def test_eval_of_a_run_that_has_not_come_to_its_end(week, capfd, monkeypatch, tmp_path):

@@ -126,6 +126,27 @@ def test_no_flag_is_inherited_only_to_be_refused(path):
     assert "Suppress" not in path.read_text(encoding="utf-8"), "inherit from a config without that flag"
 
 
+GUARD = """if __name__ == "__main__" and not __package__:  # started as a file: python {}
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+"""
+
+
+@every([path for path in PROGRAMS if path.parent.name in plan.FOLDERS and "cli.launch(" in path.read_text("utf-8")])
+def test_every_program_finds_the_course_when_it_is_started_as_a_file(path):
+    before, guard, _ = path.read_text(encoding="utf-8").partition(GUARD.format(path.relative_to(ROOT).as_posix()))
+    assert guard, "copy the guard of another program"
+    assert imports(ast.parse(before)) == {"sys", "pathlib"}, "the guard stands before all other imports"
+
+
+@pytest.mark.parametrize(("folder", "program"), [("week01_numpy_mlp", "train.py"), (".", "week01_numpy_mlp/train.py")])
+def test_a_program_started_as_a_file_is_the_same_program(folder, program):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, program, "--lr", "-1"]
+    done = subprocess.run(command, cwd=ROOT / folder, env=environment, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: --lr -1: must be above 0.\n")
+
+
 LINES = {"train.py": 450, "eval.py": 120, "fit": 60}
 """What a reader takes in at once. The life of a run is shared's (CONTRIBUTING.md)."""
 

@@ -112,6 +112,30 @@ def test_check_names_the_flag_as_one_types_it():
     assert refused(config.check, Config(seed=2**32)) == "--seed 4294967296: must be from 0 to 4294967295."
 
 
+def test_seeds_that_follow_a_seed_have_room():
+    @dataclass
+    class Several(TrainConfig):
+        seeds: Count = 3
+
+    config.check(Several(seed=2**32 - 3))
+    line = "--seed 4294967294: must leave room for --seeds 3 below 4294967296."
+    assert refused(config.check, Several(seed=2**32 - 2)) == line
+
+
+def test_no_data_is_not_the_current_folder():
+    line = "--data '': must be the name of a data set or a path; the current folder is a dot."
+    assert refused(config.check, Config(data="")) == line
+    config.check(EvalConfig(data=""))  # the run's own
+
+
+def test_a_path_to_data_holds_from_any_folder(tmp_path, monkeypatch):
+    for name in ("digits", "mnist"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    kept = {"digits": str(tmp_path / "digits"), "sample": "sample", "mnist": "mnist", "nowhere": "nowhere"}
+    assert {data: config.with_whole_path(Config(data=data)).data for data in kept} == kept
+
+
 def test_a_weeks_own_type_takes_the_place_of_the_common_one():
     @dataclass
     class Narrow(Config):

@@ -98,7 +98,7 @@ class Course:
         self.log = self.bin / "uv.py.log"
         for path in (self.root / "shared", self.root / "tests", self.root / "week01_mini", self.bin, self.away):
             path.mkdir(parents=True)
-        needed = ("__init__", "errors", "interrupt", "parallel", "terminal", "usage", "venv")
+        needed = ("__init__", "errors", "interrupt", "launcher", "parallel", "starting", "terminal", "usage", "venv")
         for name in ("course", *(f"shared/{module}.py" for module in needed)):
             shutil.copy(ROOT / name, self.root / name)
         programs = ["week01_mini/train", "week01_mini/eval", "week01_mini/hello"]
@@ -147,14 +147,18 @@ def course(tmp_path):
 @pytest.fixture
 def answer(course, monkeypatch, capsys):
     """Calls the launcher in this process, which is cheaper, for answers of its own: (exit code, stdout, stderr)."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(venv, "ROOT", course.root)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it starts a program"))
     monkeypatch.setattr(venv, "set_up", lambda *_, **__: pytest.fail("it sets something up"))
-    launcher = runpy.run_path(str(course.root / "course"))
+    launcher = runpy.run_path(str(course.root / "shared" / "launcher.py"))
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["course", *arguments])
-        return launcher["guarded"](), *capsys.readouterr()
+        try:
+            code = launcher["guarded"]()
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
 
     return call
 
@@ -373,7 +377,39 @@ def test_called_through_a_link_and_with_a_guarded_path(course):
     assert shown(course("train", "1", path=link, PYTHONSAFEPATH="1"))["program"] == "week01_mini/train"
 
 
+@pytest.mark.parametrize("stray", ["random", "json", "numpy"])
+def test_modules_in_a_users_pythonpath_break_nothing(course, stray):
+    (course.away / f"{stray}.py").write_text("raise SystemExit('astray')", encoding="utf-8")
+    course.write("week01_mini/hello.py", 'if __name__ == "__main__":\n    import json, random, os; print(os.environ)\n')
+    done = course("run", "1", "hello", PYTHONPATH=f"{course.away}{os.pathsep}{course.root}")
+    assert done.returncode == 0, done.stderr
+    assert f"'COURSE_LEFT_OUT_PYTHONPATH': '{course.away}{os.pathsep}{course.root}'" in done.stdout
+    assert f"'PYTHONPATH': '{course.root}'" in done.stdout
+
+
+def test_a_path_with_a_colon_is_refused_before_anything_is_tried(tmp_path):
+    course = Course(tmp_path / "a:b")
+    done = course("train", "1", path="../a course with spaces/course")
+    line = f"course: Python cannot work in {course.root}: a path must not have ':' in it. Rename that folder.\n"
+    assert (done.returncode, done.stderr) == (2, line)
+    assert not (course.root / ".venv").exists()
+
+
 # ---------------------------------------------------------------------------------------------------- what is set up
+
+
+def test_programs_start_without_the_launcher_too(course):
+    """Its own Python knows where the course is, from any folder; an older venv is told by the next call."""
+    course("train", "1")
+    [line] = course.root.glob(".venv/lib/python3*/site-packages/sixteen_weeks.pth")
+    for remove in (False, True):
+        if remove:
+            line.unlink()
+            course("train", "1")
+        command = [course.root / ".venv/bin/python", "-m", "week01_mini.hello"]
+        done = subprocess.run(command, cwd=course.away, env=course.environment(), capture_output=True, encoding="utf-8")
+        assert shown(done)["program"] == "week01_mini/hello"
+    assert len(course.calls()) == 1
 
 
 def test_extras_add_up_and_the_stamp_says_so(course):
@@ -556,8 +592,16 @@ def test_a_place_that_cannot_be_written_is_one_line(course):
 # -------------------------------------------------------------------------------------------------------- old Pythons
 
 
-def test_the_launcher_parses_on_python_3_6():
-    ast.parse((ROOT / "course").read_text(encoding="utf-8"), feature_version=(3, 6))
+def test_the_launcher_parses_on_any_python():
+    """Python 2 knows no annotations, no text between quotes with an f, no star in a list, and no letters but ASCII."""
+    text = (ROOT / "course").read_text(encoding="utf-8")
+    tree = ast.parse(text, feature_version=(3, 4))
+    assert text.isascii()
+    new = (ast.JoinedStr, ast.Starred, ast.AnnAssign, ast.NamedExpr, ast.Nonlocal, ast.YieldFrom, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        assert not isinstance(node, new), f"line {node.lineno}"
+        assert not (isinstance(node, ast.FunctionDef) and (node.returns or node.args.kwonlyargs)), f"line {node.lineno}"
+    assert "print(" not in text
 
 
 def test_an_old_python_starts_a_newer_one(course, monkeypatch, capfd):
@@ -570,10 +614,9 @@ def test_an_old_python_starts_a_newer_one(course, monkeypatch, capfd):
     assert capfd.readouterr().err == "course: Python 3.8 is too old: install Python 3.11 or newer from python.org\n"
 
     became = []
-    monkeypatch.setattr(os, "execv", lambda path, arguments: became.append((path, arguments)))
+    monkeypatch.setattr(os, "execvp", lambda path, arguments: became.append((path, arguments)))
     course.add_command("python3.12", f'exec "{sys.executable}" "$@"')
     course.add_command("python3.13", "exit 127")  # a pyenv shim of a version that is not switched on
     with pytest.raises(SystemExit):
         runpy.run_path(str(course.root / "course"), run_name="__main__")
-    newer = str(course.bin / "python3.12")
-    assert became == [(newer, [newer, str(course.root / "course"), "train", "1"])]
+    assert became == [("python3.12", ["python3.12", str(course.root / "course"), "train", "1"])]

@@ -78,6 +78,30 @@ def test_no_torch_and_a_torch_that_does_not_start(monkeypatch):
     assert cure == f"delete {venv.VENV} and call again: it will be made anew"
 
 
+def test_modules_of_the_users_in_front_of_pythons_are_named(monkeypatch):
+    for name in ("PYTHONPATH", "PYTHONHOME", "COURSE_LEFT_OUT_PYTHONPATH", "COURSE_LEFT_OUT_PYTHONHOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(doctor.ROOT))  # the launcher's own
+    assert doctor.astray() == {}
+    monkeypatch.setenv("COURSE_LEFT_OUT_PYTHONPATH", "/my/modules")
+    monkeypatch.setenv("PYTHONHOME", "/my/python")
+    assert doctor.astray() == {"PYTHONPATH": "/my/modules", "PYTHONHOME": "/my/python"}
+    texts = [(text, cure[:16]) for _, text, cure in doctor.system()]
+    assert ("PYTHONPATH=/my/modules; the launcher does not hand it on", "unset PYTHONPATH") in texts
+
+
+def test_a_package_that_is_half_gone_is_named(made_up):
+    packages = made_up / ".venv/lib/python3.11/site-packages"
+    for name in ("whole", "half"):
+        told = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", "RECORD": f"{name}/__init__.py,,\n"}
+        for file, text in told.items():
+            (packages / f"{name}-1.0.dist-info").mkdir(parents=True, exist_ok=True)
+            (packages / f"{name}-1.0.dist-info" / file).write_text(text, encoding="utf-8")
+    (packages / "whole").mkdir()
+    (packages / "whole/__init__.py").touch()
+    assert venv.broken(Path(sys.executable)) == ["half"]
+
+
 def test_little_memory_is_said(monkeypatch):
     monkeypatch.setattr(doctor, "memory", lambda: 16 * 2**30)
     assert [cure for _, _, cure in doctor.system()] == ["", ""]

@@ -118,7 +118,15 @@ SHARED = ROOT / "shared"
 def house(tmp_path):
     """A small copy of the repository with one made-up week."""
     root = tmp_path / "a house"
-    modules = ["__init__", "errors", "files", "plan", "terminal", *(path.stem for path in SHARED.glob("exercise*.py"))]
+    modules = [
+        "__init__",
+        "errors",
+        "files",
+        "plan",
+        "starting",
+        "terminal",
+        *(path.stem for path in SHARED.glob("exercise*.py")),
+    ]
     for name in [*(f"shared/{module}.py" for module in modules), "conftest.py", "tests/conftest.py", "pyproject.toml"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
@@ -440,6 +448,49 @@ def test_check_ends_when_the_tests_do_not(house):
     code, out, err = run(house, "check", "1")
     assert (code, err) == (1, TESTING)
     assert out.startswith("✗ the tests did not end within 1 s: a loop in your code never ends, or something else")
+
+
+EARLY = "error: the tests ended early, with {}, in {}: os._exit or a crash in your code?\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+@pytest.mark.parametrize(
+    ("text", "how", "where"),
+    [
+        (MODEL.replace("return a + b", "__import__('os')._exit(3)"), "exit code 3", "test_add (exercise 1)"),
+        (MODEL + "import signal\nsignal.raise_signal(11)\n", "signal 11", "the loading of your files"),
+    ],
+)
+def test_check_of_code_that_ends_the_tests_is_one_line(house, text, how, where):
+    put(house, text)
+    assert run(house, "check", "1") == (2, "", TESTING + EARLY.format(how, where))
+
+
+def test_check_does_not_wait_for_a_thread_that_was_left_behind(house):
+    thread = "    t = __import__('threading'); t.Thread(target=t.Event().wait).start()\n"
+    put(house, MODEL.replace("    return a + b", f"{thread}    return a + b"))
+    code, out, _ = run(house, "check", "1")
+    assert code == 0
+    assert out.startswith("note: a thread that your code has started was still running at the end.\n✓ 1 ")
+
+
+def test_a_file_with_a_byte_order_mark_is_read(house):
+    put(house, "\ufeff" + MODEL)
+    code, out, _ = run(house, "check", "1")
+    assert code == 0 and "Well done" in out
+    assert run(house, "diff", "1")[1].startswith("Your files are the same as the reference.")
+
+
+def test_a_program_among_the_exercises_does_not_run_the_reference(tmp_path):
+    """Week 2's train.py has pieces: its copy, started as a file, would train the rest of the week as it is."""
+    copy = tmp_path / "exercises" / "week02" / "train.py"
+    copy.parent.mkdir(parents=True)
+    (tmp_path / "shared").symlink_to(ROOT / "shared")
+    reference = (ROOT / "week02_cnn" / "train.py").read_text(encoding="utf-8")
+    copy.write_text(exercise.stub(exercise.as_copy(reference)), encoding="utf-8")
+    done = subprocess.run([sys.executable, copy], capture_output=True, encoding="utf-8", cwd=tmp_path)
+    line = "error: train.py is one file of a program: run it as ./course train 2 --mine\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
 @pytest.mark.parametrize(

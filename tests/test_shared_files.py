@@ -3,11 +3,13 @@
 import errno
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 
 from shared.errors import CourseError
-from shared.files import ROOT, read_json, write_json, written_whole
+from shared.files import ROOT, only_one, read_json, write_json, written_whole
 
 
 def test_root_is_the_folder_of_the_repository():
@@ -96,3 +98,29 @@ def test_damaged_json(tmp_path, content):
         read_json(path)
     assert str(caught.value).startswith(f"{path} is not readable JSON (")
     assert str(caught.value).endswith("). Delete it or put a whole one in its place.")
+
+
+def test_a_name_that_is_not_utf_8_comes_back_from_json(tmp_path):
+    value = {"caf\udce9.png": "猫"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert "猫" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_a_run_has_one_process_at_a_time(tmp_path):
+    line = f"{tmp_path}: another process is training in this run. Wait for it, or start a new one with --out."
+    code = (
+        "import sys; from shared.files import only_one; from shared.errors import CourseError\n"
+        "try:\n    with only_one(sys.argv[1]): print('has it')\nexcept CourseError as error: print(error)"
+    )
+
+    def another():
+        command = [sys.executable, "-c", code, tmp_path]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+        return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8").stdout.strip()
+
+    with only_one(tmp_path):
+        with only_one(tmp_path):
+            assert another() == line
+        assert another() == line
+    assert another() == "has it"

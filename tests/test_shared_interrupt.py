@@ -1,10 +1,14 @@
-"""Ctrl-C waits for the end of the step; a second one does not."""
+"""Ctrl-C waits for the end of the step; a second one does not. Before there is a step it is one word."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from shared.files import ROOT
 from shared.interrupt import StopRequest
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -78,3 +82,24 @@ def test_outside_the_main_thread_it_does_nothing(handlers):
     thread.start()
     thread.join()
     assert seen == [handlers, False]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+@pytest.mark.parametrize("start", [["-m", "week99.train"], ["week99/train.py"]], ids=["module", "file"])
+@pytest.mark.parametrize("blocked", [True, False], ids=["by the launcher", "plain"])
+def test_ctrl_c_while_libraries_are_loaded_is_one_word(tmp_path, start, blocked):
+    """The library sends it, and would swallow a KeyboardInterrupt; the launcher holds it back until it can be heard."""
+    week = tmp_path / "week99"
+    week.mkdir()
+    (tmp_path / "shared").symlink_to(ROOT / "shared")
+    (week / "__init__.py").write_text("import shared\n", encoding="utf-8")
+    slow = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (week / "library.py").write_text(slow, encoding="utf-8")
+    guard = 'import sys\nif not __package__:\n    sys.path[0] = sys.argv[1]\n    __import__("shared.starting")\n'
+    (week / "train.py").write_text(f"{guard}import week99.library\nprint('not reached')\n", encoding="utf-8")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if blocked else set())
+    try:
+        done = subprocess.run([sys.executable, *start, tmp_path], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped.\n")

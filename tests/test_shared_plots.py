@@ -57,7 +57,7 @@ def test_drawing_that_fails_leaves_nothing(tmp_path, trouble, there_before):
 def test_picture_that_cannot_be_drawn_at_the_end(tmp_path):
     """A formula that is none is found out only when the picture is saved."""
     with pytest.raises(ValueError), figure(tmp_path / "a.png") as (_, axes):
-        axes.set_title(r"$\frac{1$")
+        axes.set_title(r"$\mathdefault{\frac{1}$")  # a number on a log axis, if that could go wrong
     assert open_figures() == []
     assert list(tmp_path.iterdir()) == []
 
@@ -69,6 +69,35 @@ def test_style_of_others_is_left_alone(tmp_path):
     with figure(tmp_path / "a.png") as (_, axes):
         assert mpl.colors.same_color(axes.plot([1])[0].get_color(), COLOURS[0])
     assert dict(mpl.rcParams) == before
+
+
+FOREIGN = ["cat", "$5", r"$\frac$", "a_b^{", "two\nlines", "caf\udce9.png", "猫", "x" * 200]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_others_are_drawn_as_they_are(tmp_path):
+    plots.confusion(tmp_path / "confusion.png", np.eye(len(FOREIGN), dtype=int), FOREIGN)
+    titles = [f"{a} → {b}  90%" for a, b in itertools.pairwise(FOREIGN)]
+    plots.mistakes(tmp_path / "mistakes.png", np.zeros((len(titles), 8, 8), dtype=np.uint8), titles)
+    for name in ("confusion", "mistakes"):
+        assert_picture(tmp_path / f"{name}.png")
+    with figure(tmp_path / "a.png") as (drawing, axes):
+        axes.set(title="$\\frac$ caf\udce9", xscale="log", xlim=(1, 1000))
+        drawing.draw_without_rendering()
+        assert axes.get_title("left") == r"$\frac$ caf?"
+        assert all(label.get_parse_math() for label in axes.get_xticklabels() if label.get_text())
+
+
+def test_a_users_own_matplotlibrc_plays_no_part(tmp_path):
+    import matplotlib as mpl
+
+    def drawn(path):
+        plots.confusion(path, np.eye(2, dtype=int), ["a", "b"])
+        return path.read_bytes()
+
+    usual, users = drawn(tmp_path / "a.png"), {"text.usetex": True, "font.family": ["No Such Font"], "font.size": 30}
+    with mpl.rc_context(users | {"figure.dpi": 20, "savefig.bbox": "tight", "text.parse_math": True}):
+        assert drawn(tmp_path / "b.png") == usual
 
 
 def test_band_is_the_mean_with_smallest_and_largest(tmp_path):

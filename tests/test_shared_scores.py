@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from programs import refused
 
 from shared import scores
 
@@ -96,21 +95,3 @@ def test_of_equally_sure_mistakes_the_first_comes_first():
     probs = np.tile(np.array([[0.25, 0.75], [0.4, 0.6]]), (500, 1))
     rows, _ = scores.surest_mistakes(np.zeros(1000, dtype=np.int64), probs, ("a", "b"), 600)
     assert rows.tolist() == [*range(0, 1000, 2), *range(1, 200, 2)]
-
-
-def pictures(*numbers):
-    return np.stack([np.full((2, 2, 3), number, dtype=np.uint8) for number in numbers])
-
-
-def test_images_that_it_was_trained_or_chosen_on_are_known_by_their_content():
-    train, val = pictures(1, 2, 3), pictures(4, 5)
-    scores.refuse_known(pictures(6, 7, 8), (train, val), "own.npz", "sample", "")
-    assert refused(scores.refuse_known, pictures(6, 3, 5, 5), (train, val), "own.npz", "sample", "") == (
-        "--data own.npz: this network was trained or chosen on 3 of these 4 images (sample), "
-        "so a score on them would say nothing."
-    )
-    why = "The sample is a part of it."
-    assert refused(scores.refuse_known, np.tile(pictures(4), (1234, 1, 1, 1)), (train, val), "all", "sample", why) == (
-        "--data all: this network was trained or chosen on 1,234 of these 1,234 images (sample), "
-        "so a score on them would say nothing. (The sample is a part of it.)"
-    )

@@ -99,6 +99,72 @@ def test_list_and_doctor_are_quiet_on_a_closed_pipe(program):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def ended(code, **settings):
+    """(exit code, stdout, stderr) of `code` in a program."""
+    program = f"from shared import terminal\nwith terminal.endings():\n    {code}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0", "PYTHONUNBUFFERED": ""}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
+    options["env"] = environment | options.pop("env", {})
+    done = subprocess.run([sys.executable, "-c", program], **options)
+    return done.returncode, done.stdout and done.stdout.decode("latin-1"), done.stderr.decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "+ x > . \\u732b \\udce9 +-\n"),
+        ("cp1252", "+ x > \x85 \\u732b \\udce9 \xb1\n"),
+        ("utf-8", "✓ ✗ → … 猫 \\udce9 ±\n".encode().decode("latin-1")),
+    ],
+)
+def test_no_character_makes_a_print_fail(encoding, shown):
+    code = r"print('\u2713 \u2717 \u2192 \u2026 \u732b \udce9 \xb1')"
+    assert ended(code, env={"PYTHONIOENCODING": encoding}) == (0, shown.replace("\n", os.linesep), "")
+
+
+CLOSED = "error: standard output is closed (>&-): send it somewhere, if only to /dev/null.\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_full_or_closed_output_is_one_line():
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        line = "error: standard output cannot be written to: No space left on device.\n"
+        assert ended("print('a line')", stdout=full) == (2, None, line)
+    assert ended("print('a line')", stdout=None, preexec_fn=lambda: os.close(1)) == (2, None, CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(36, "File name too long", "aaa"), "aaa: File name too long."),
+        (OSError(5, "Input/output error"), "Input/output error."),
+        (
+            OSError(28, "No space left on device", "runs"),
+            "runs: No space left on device. Free some space, then try again.",
+        ),
+        (MemoryError(), "not enough memory: lower what makes the model or its batches large; --help says what does."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1099511627776 bytes. E"),
+            "not enough memory (1024 GiB more were asked for): lower what makes the model or its batches large; "
+            "--help says what does.",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ..."),
+            "not enough memory (20 GiB more were asked for): lower what makes the model or its batches large; "
+            "--help says what does.",
+        ),
+        (RuntimeError("can't start new thread"), "this system allows no more threads (ulimit -u): end other programs, "
+         "then try again."),
+        (RuntimeError("Could not determine home directory."), "there is no such home: what follows ~ at the start of a "
+         "path is a user's name. Write the path in full."),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+        (ValueError("x"), None),
+    ],
+)  # fmt: skip
+def test_what_a_person_can_put_right_is_a_line_and_what_is_wrong_in_the_program_is_not(error, line):
+    assert terminal.in_words(error) == line
+
+
 def test_exit_with_ends_with_mains_code():
     for code in (0, 3):
         with pytest.raises(SystemExit) as ended:

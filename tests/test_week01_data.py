@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,109 @@ def test_published_files_are_read_gzipped_or_not_in_both_spellings(published, tm
     assert_same(found.train, images[:22], labels[:22])
     assert_same(found.val, images[22:], labels[22:])
     assert_same(found.test, test_images, test_labels)
-    assert data.is_published(str(elsewhere)) and not data.is_published(str(folder.parent))
+    assert found.own_test and data.published(folder.parent) is None
+
+
+@pytest.mark.parametrize("place", ["", "raw", "MNIST/raw", "FashionMNIST/raw"])
+def test_published_files_as_torchvision_lays_them(published, tmp_path, place):
+    folder, arrays = published
+    root = tmp_path / "root" / place
+    root.mkdir(parents=True)
+    for file in arrays:
+        (folder / file).rename(root / file)
+    found = data.load(str(tmp_path / "root"))
+    assert_same(found.test, *list(arrays.values())[2:])
+    assert found.classes == (data.CLOTHES if "Fashion" in place else tuple("0123456789")) and found.own_test
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar", "tar"])
+def test_published_files_in_an_archive(published, tmp_path, kind):
+    folder, arrays = published
+    (tmp_path / "in" / "mnist").mkdir(parents=True)
+    for file in arrays:
+        (folder / file).rename(tmp_path / "in" / "mnist" / file)
+    archive = shutil.make_archive(str(tmp_path / "archive"), kind, tmp_path / "in")
+    assert_same(data.load(archive).test, *list(arrays.values())[2:])
+    missing = tmp_path / "in" / "mnist" / data.FILES[2]
+    missing.unlink()
+    archive = shutil.make_archive(str(tmp_path / "archive"), kind, tmp_path / "in")
+    assert refused(data.load, archive) == (
+        f"{archive}/mnist: {missing.name}[.gz] is missing; the four published files belong together."
+    )
+
+
+def test_archives_of_something_else_and_one_file_alone(published, tmp_path):
+    folder, arrays = published
+    (tmp_path / "pets" / "cat").mkdir(parents=True)
+    (tmp_path / "pets" / "cat" / "1.jpg").touch()
+    for kind in ("zip", "gztar"):
+        archive = shutil.make_archive(str(tmp_path / "pets"), kind, tmp_path / "pets")
+        assert refused(data.load, archive) == (
+            f"{archive}: none of MNIST's four files is in it. Unpack it and give the folder."
+        )
+    (tmp_path / "half.zip").write_bytes((tmp_path / "pets.zip").read_bytes()[:40])
+    assert refused(data.load, str(tmp_path / "half.zip")).startswith(
+        f"{tmp_path / 'half.zip'}: damaged, or no zip or tar file ("
+    )
+    alone = folder / f"{data.FILES[0]}.gz"
+    alone.write_bytes(gzip.compress(idx(arrays[data.FILES[0]])))
+    assert refused(data.load, str(alone)) == (
+        f"{alone}: one of MNIST's four files. Give the folder that they are in: {folder}."
+    )
+
+
+# ---------------------------------------------------------------- Kaggle's csv
+
+
+PIXELS = np.random.default_rng(5).integers(0, 256, (30, 16), dtype=np.uint8)
+
+
+def csv_text(label_at=0, heading=True, more=()):
+    rows = np.insert(PIXELS.astype(int), label_at, np.arange(30) % 3, axis=1).tolist()
+    head = [f"pixel{number}" for number in range(16)]
+    head.insert(label_at, "label")
+    return "\n".join(",".join(map(str, row)) for row in ([head] * heading + rows + list(more))) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.csv", csv_text()),
+        ("mnist_train.CSV", csv_text(heading=False)),
+        ("mnist_784.csv", csv_text(label_at=16)),
+        ("excel.csv", "\ufeff" + csv_text()),
+        ("train.csv.gz", csv_text()),
+    ],
+)
+def test_a_csv_with_a_label_and_pixels(tmp_path, name, content):
+    raw = content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    found = data.load(str(tmp_path / name))
+    assert (found.shape, found.classes, found.named, found.own_test) == ((4, 4), ("0", "1", "2"), False, False)
+    label_of = {image.tobytes(): number % 3 for number, image in enumerate(PIXELS)}
+    everything = found.everything
+    assert [label_of.pop(image.tobytes()) for image in everything.images] == everything.labels.tolist()
+    assert not label_of
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("\n".join(",".join(map(str, row)) for row in PIXELS),
+         "16 columns, expected a label and 784 pixels, 785. Its rows have no label: give the file to train on."),
+        ("image,label\na.png,3\n", "2 columns, expected a label and 784 pixels, 785."),
+        (csv_text(more=[[300] * 17]), "not a readable csv of whole numbers from 0 to 255 (could not convert string "
+                                      "'300' to uint8 at row 30, column 1.)."),
+        (csv_text(more=[[1] * 5]), "not a readable csv of whole numbers from 0 to 255 (the number of columns changed "
+                                   "from 17 to 5 at row 31)."),
+        (csv_text().partition("\n")[0] + "\n", "a heading, but no images below it."),
+    ],
+)  # fmt: skip
+def test_a_csv_that_is_none_of_images(tmp_path, content, complaint, recwarn):
+    path = tmp_path / "some.csv"
+    path.write_text(content, encoding="utf-8")
+    assert refused(data.load, str(path)) == f"{path}: {complaint}"
+    assert not recwarn.list
 
 
 def test_read_idx_returns_the_array_itself(tmp_path, rng):
@@ -300,10 +403,10 @@ def with_nan(images):
     ("change", "complaint"),
     [
         (lambda own: {"labels": own["labels"][:-1]}, "40 images but labels of shape (39,), they do not match."),
-        (lambda own: {"labels": np.eye(3)[own["labels"]]}, "40 images but labels of shape (40, 3), they do not match."),
+        (lambda own: {"labels": np.ones((40, 3), int)}, "40 images but labels of shape (40, 3), they do not match."),
         (lambda own: {"labels": own["labels"] / 2}, "labels must be whole numbers from 0, these are float64."),
         (lambda own: {"labels": own["labels"] * np.nan}, "labels must be whole numbers from 0, these are float64."),
-        (lambda own: {"labels": np.array(["cat"] * 40)}, "labels must be whole numbers from 0, these are <U3."),
+        (lambda own: {"labels": np.array(["cat"] * 40)}, "one class only; there is nothing to tell apart."),
         (lambda own: {"labels": own["labels"] - 1}, "labels must be whole numbers from 0, the smallest here is -1."),
         (lambda own: {"labels": own["labels"] + 10**12},
          "a label of 1000000000002, for 40 images. Number the classes from 0 on."),
@@ -312,14 +415,16 @@ def with_nan(images):
         (lambda own: {"classes": "cats and dogs"}, "label 2 is outside the 1 classes that are named."),
         (lambda own: {"images": with_nan(own["images"])},
          "3 pixels are NaN or infinite, the first in image 17. Clean the data first."),
-        (lambda own: {"images": own["images"] / 1.0}, "decimal pixels run from 0 to 255, expected 0 to 1."),
-        (lambda own: {"images": own["images"] / 255 - 1}, "decimal pixels run from -1 to 0, expected 0 to 1."),
-        (lambda own: {"images": own["images"].astype(int)},
-         "images are int64, expected uint8 from 0 to 255 or decimals from 0 to 1."),
+        (lambda own: {"images": own["images"] / 255 - 1},
+         "pixels run from -1 to 0, expected bytes from 0 to 255 or decimals from 0 to 1."),
+        (lambda own: {"images": own["images"].astype(int) * 2},
+         "pixels run from 0 to 510, expected bytes from 0 to 255 or decimals from 0 to 1."),
+        (lambda own: {"images": own["images"].astype(str)},
+         "images are <U3, expected uint8 from 0 to 255 or decimals from 0 to 1."),
         (lambda own: {"images": own["images"].reshape(40, 30)},
          "images are of shape (40, 30), expected (N, H, W), or (N, H, W, C) with 1, 3 or 4 colours."),
-        (lambda own: {"images": np.zeros((40, 3, 6, 5), np.uint8)},
-         "images are of shape (40, 3, 6, 5), expected (N, H, W), or (N, H, W, C) with 1, 3 or 4 colours."),
+        (lambda own: {"images": np.zeros((40, 2, 6, 5), np.uint8)},
+         "images are of shape (40, 2, 6, 5), expected (N, H, W), or (N, H, W, C) with 1, 3 or 4 colours."),
         (lambda own: {"images": np.zeros((0, 6, 5), np.uint8), "labels": np.zeros(0, int)},
          "images are of shape (0, 6, 5), expected (N, H, W), or (N, H, W, C) with 1, 3 or 4 colours."),
         (lambda own: {"images": own["images"][:2], "labels": own["labels"][:2]},
@@ -329,8 +434,8 @@ def with_nan(images):
         (lambda own: {"labels": own["labels"].astype(object)},
          "not a readable .npz without pickled objects (Object arrays cannot be loaded when allow_pickle=False)."),
         *((lambda own, split=split: {"split": np.array(split)},
-           "every image needs a split of 0 (train), 1 (val) or 2 (test), and each needs images.")
-          for split in ([0, 2] * 20, [0, 1, 2, 3] * 10, [0, 1, 2], ["train"] * 40)),
+           "every image needs a split of 0 (train), 1 (val) or 2 (test), and some must be 0.")
+          for split in ([1, 2] * 20, [0, 1, 2, 3] * 10, [0, 1, 2], ["train"] * 40)),
     ],
 )  # fmt: skip
 def test_own_npz_that_is_wrong(tmp_path, npz, own, change, complaint):
@@ -341,10 +446,10 @@ def test_own_npz_that_is_wrong(tmp_path, npz, own, change, complaint):
 
 def test_own_npz_with_other_names_says_which_are_there(tmp_path, own):
     path = tmp_path / "own.npz"
-    np.savez(path, x=own["images"], labels=own["labels"])
-    assert refused(data.load, str(path)) == f"{path}: holds labels, x, but no images."
-    np.savez(path, X=own["images"], y=own["labels"])
-    assert refused(data.load, str(path)) == f"{path}: holds X, y, but no images and no labels."
+    np.savez(path, digits=own["images"], labels=own["labels"])
+    assert refused(data.load, str(path)) == f"{path}: holds digits, labels, but no images."
+    np.savez(path, x_train=own["images"], y_train=own["labels"], x_test=own["images"])
+    assert refused(data.load, str(path)) == f"{path}: holds x_test, x_train, y_train, but no images and no labels."
     np.savez(path)
     assert refused(data.load, str(path)) == f"{path}: holds nothing, but no images and no labels."
 
@@ -355,7 +460,7 @@ def test_a_file_that_is_no_npz(tmp_path, own):
     (tmp_path / "nothing.npz").touch()
     np.savez(tmp_path / "whole.npz", **own)
     (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:700])
-    for name in ("images.npy", "labels.csv", "nothing.npz", "half.npz"):
+    for name in ("images.npy", "nothing.npz", "half.npz"):
         assert refused(data.load, str(tmp_path / name)) == (
             f"{tmp_path / name}: not a whole .npz file. np.savez(path, images=…, labels=…) writes one."
         )
@@ -382,7 +487,7 @@ def folder(tmp_path):
         (tmp_path / "own" / name).mkdir(parents=True)
         for i in range(10):
             ending = ("png", "JPG", "jpeg", "PNG", "bmp")[i % 5]
-            picture = Image.new("RGB" if i % 2 else "L", (20 + 9 * i, 30), (shade,) * 3 if i % 2 else shade)
+            picture = Image.new("RGB" if i % 2 else "L", (20 + 9 * i, 30), (shade + i,) * 3 if i % 2 else shade + i)
             picture.save(tmp_path / "own" / name / f"{label}{i}.{ending}")
     return tmp_path / "own"
 
@@ -400,7 +505,8 @@ def test_pictures_in_class_folders_become_grey_28_by_28(folder):
     everything = found.everything
     assert np.bincount(everything.labels).tolist() == [10, 10]
     shades = np.array([230, 20])[everything.labels]
-    assert np.abs(everything.images - shades[:, None]).max() <= 2  # jpeg is not exact
+    assert np.abs(everything.images - shades[:, None] - 4.5).max() <= 4.5 + 2  # jpeg is not exact
+    assert found.notes[0] == "left out 1 file that cannot be read as images: 1 .txt" and not found.own_test
     np.testing.assert_array_equal(data.load(str(folder)).train.images, found.train.images)
 
 
@@ -410,7 +516,9 @@ def test_folder_without_images(tmp_path):
     Image.new("L", (9, 9)).save(tmp_path / "loose.png")
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "notes.txt").write_text("none yet", encoding="utf-8")
-    assert refused(data.load, str(tmp_path)) == complaint
+    assert refused(data.load, str(tmp_path)) == (
+        f"{tmp_path / 'cats'}: a class without readable images, but with 1 .txt file. Save its pictures as png or jpg."
+    )
 
 
 def test_folder_with_an_empty_class_or_one_only(folder):
@@ -423,10 +531,16 @@ def test_folder_with_an_empty_class_or_one_only(folder):
     assert refused(data.load, str(folder)) == f"{folder}: one class only (bright); there is nothing to tell apart."
 
 
-def test_folder_with_an_unreadable_image(folder):
-    path = folder / "dark" / "10.png"
+def test_folder_with_a_damaged_image(folder):
+    """One in ten is left out, and said; more are refused."""
+    path, other = folder / "dark" / "10.png", folder / "dark" / "11.JPG"
     path.write_bytes(path.read_bytes()[:40])
-    assert refused(data.load, str(folder)).startswith(f"{path}: not a readable image (")
+    found = data.load(str(folder))
+    assert len(found.everything) == 19
+    assert "left out 1 damaged image; the first: dark/10.png: not a readable image (" in found.notes[0]
+    other.write_text("just text", encoding="utf-8")
+    path.write_bytes(b"")
+    assert refused(data.load, str(folder)) == f"{path}: an empty file. Remove it."
     path.write_text("just text", encoding="utf-8")
     assert refused(data.load, str(folder)) == (
         f"{path}: not a readable image (cannot identify image file {str(path)!r}). Repair or remove it."

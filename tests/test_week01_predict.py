@@ -10,8 +10,9 @@ from PIL import Image
 from programs import config, refused
 
 from shared import cli, plots
-from shared.own_images import read_picture
+from shared.pictures import read_picture
 from week01_numpy_mlp import data, drawing, predict, train
+from week01_numpy_mlp.sheet import sheet
 from week01_numpy_mlp.trained import load
 
 DIGITS = data.load("sample").test
@@ -167,6 +168,41 @@ def test_a_page_on_a_dark_table_and_a_ruled_page():
         assert apart(predict.normalise(Image.fromarray(picture)), expected) < 8
 
 
+def on_table(page, table=50, tilt=0, scale=0.5, size=(900, 700), at=(0.5, 0.5)):
+    """A photo of a page that lies on a table, aslant, with a gentle shadow."""
+    sheet = page.convert("L").resize((round(page.width * scale), round(page.height * scale)))
+    mask = Image.new("L", sheet.size, 255).rotate(tilt, Image.Resampling.BICUBIC, expand=True)
+    photo = Image.new("L", size, table)
+    corner = tuple(round(share * side - half / 2) for share, side, half in zip(at, size, mask.size, strict=True))
+    photo.paste(sheet.rotate(tilt, Image.Resampling.BICUBIC, expand=True), corner, mask)
+    return Image.fromarray(np.uint8(np.asarray(photo) * np.linspace(0.75, 1, size[0])))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{}, {"table": 120}, {"tilt": 6, "scale": 0.9}, {"tilt": -17}, {"at": (0.17, 0.5)}, {"table": 215}],
+    ids=["dark", "grey", "aslant", "more aslant", "cut off on the left", "as bright as the sheet"],
+)
+def test_a_sheet_on_a_table_is_found_and_straightened(where):
+    for number in (0, 5):
+        page = photo(IMAGES[number], (560, 420), 200, (180, 110))
+        assert apart(predict.normalise(on_table(page, **where)), predict.normalise(page)) < 20, (
+            number
+        )  # one pixel aside is 17
+
+
+def test_a_digit_in_chalk_is_no_sheet_nor_is_light_that_fades():
+    for image in IMAGES[:6]:
+        board = Image.fromarray(image).resize((280, 280), Image.Resampling.BICUBIC)
+        assert sheet(board) is board
+    rows, columns = np.mgrid[-1:1:420j, -1:1:500j]
+    lamp = Image.fromarray(np.uint8(np.asarray(photo(IMAGES[3])) * np.exp(-(rows**2 + columns**2))))
+    assert sheet(lamp) is lamp
+    for level in (0, 255):
+        bare = Image.new("L", (40, 30), level)
+        assert sheet(bare) is bare
+
+
 def test_a_thin_pen_is_drawn_again_wider_and_a_normal_one_is_left_alone():
     thin = np.zeros((200, 200), dtype=bool)
     thin[:, 99:102] = thin[99:102] = True
@@ -206,6 +242,21 @@ def test_the_program_shows_image_chart_and_verdict(command, tmp_path):
     assert "This is 4 (" in out and "█" in out and "4 " in out
     seen = np.asarray(Image.open(tmp_path / "seen" / "four_28x28.png"))
     np.testing.assert_array_equal(seen, read(0))
+
+
+def test_one_bad_picture_does_not_stop_the_others_and_none_overwrites_another(command, tmp_path):
+    names = ["a/four.png", "b/four.png", "c/Four.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        photo(IMAGES[0]).save(tmp_path / name)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"")
+    code, out, err = command(tmp_path / names[0], bad, *(tmp_path / name for name in names[1:]), "--out", tmp_path)
+    assert code == 2 and err == f"error: 1 of 4 pictures could not be read: {bad}.\n"
+    assert out.count("This is 4 (") == 3 and f"\n{bad}: an empty file. Remove it.\n" in out
+    assert sorted(path.name for path in tmp_path.glob("*_28x28.png")) == [
+        "Four_3_28x28.png", "four_28x28.png", "four_2_28x28.png"
+    ]  # fmt: skip
 
 
 def test_two_digits_are_reported(command, tmp_path):
@@ -254,6 +305,8 @@ def test_a_terminal_without_block_characters_gets_ascii(command, tmp_path, monke
 
 
 DOT = Image.fromarray(np.pad(np.zeros((9, 9), dtype=np.uint8), 300, constant_values=255))
+BLOCK = Image.fromarray(np.pad(np.full((90, 80), 20, dtype=np.uint8), 200, constant_values=240))
+PLATE = Image.fromarray(np.uint8(40 + 190 * (np.hypot(*(np.mgrid[:300, :400] - [[[150]], [[200]]])) < 110)))
 EDGE = Image.fromarray(np.repeat(np.uint8([[255] * 190 + [0] * 20]), 99, axis=0))
 
 
@@ -272,9 +325,15 @@ def page_file(folder, name, picture):
         (lambda f: page_file(f, "dot.png", DOT),
          "{path}: the page seems empty. Draw one digit, dark and large, and take the photo from near by."),
         (lambda f: page_file(f, "edge.png", EDGE),
-         "{path}: all that stands out runs off the picture. Leave plain paper all around the digit."),
+         "{path}: all that stands out runs off the picture. "
+         "Crop it to the paper, with some left all around the digit."),
+        (lambda f: page_file(f, "block.png", BLOCK),
+         "{path}: what stands out is too solid for a digit. Crop the picture to the paper with the digit."),
+        (lambda f: page_file(f, "plate.png", PLATE),
+         "{path}: something bright lies on something dark, but no whole sheet is seen. "
+         "Crop the picture to the paper, or take it without shadows."),
     ],
-    ids=["missing", "folder", "empty page", "only a dot", "at the edge"],
+    ids=["missing", "folder", "empty page", "only a dot", "at the edge", "no digit", "a plate on a table"],
 )  # fmt: skip
 def test_bad_pictures_get_one_line_and_exit_code_2(command, tmp_path, make, message):
     path = make(tmp_path)

@@ -469,26 +469,23 @@ def test_eval_adds_the_test_accuracy_to_the_result(run_copy, capfd):
 WHY = "(The bundled sample is cut from CIFAR-10's test images.)"
 
 
-def test_eval_of_the_sample_on_cifar10s_test_images_is_refused(run_copy):
-    """Without downloading anything: the name is enough."""
-    assert refused(evaluation.main, config(evaluation, "--run", run_copy, "--data", "cifar10")) == (
-        "--data cifar10: this network was trained on the bundled sample, so a score on the test images of CIFAR-10 "
-        f"would say nothing. {WHY}"
-    )
-
-
-def test_eval_on_images_that_it_knows_is_refused_by_their_content(run_copy, tmp_path):
+def test_eval_on_images_that_it_knows_by_their_content(run_copy, tmp_path, capfd):
     sample = data.load("sample")
     before = (run_copy / "result.json").read_bytes()
-    mixed = data.Part(*(np.concatenate([getattr(sample.test, f)[:90], getattr(sample.train, f)[:10]])
-                        for f in ("images", "labels")))  # fmt: skip
-    for name, part, known in (("train", sample.train, "4,000"), ("val", sample.val, "1,000"), ("mixed", mixed, "10")):
-        path = tmp_path / f"{name}.npz"
-        np.savez(path, images=part.images, labels=part.labels)
-        assert refused(evaluation.main, config(evaluation, "--run", run_copy, "--data", path)) == (
-            f"--data {path}: this network was trained or chosen on {known} of these {len(part):,} images (sample), so "
-            f"a score on them would say nothing. {WHY}"
-        )
+    path, out = tmp_path / "own.npz", tmp_path / "out"
+    np.savez(path, images=sample.val.images, labels=sample.val.labels)
+    assert refused(evaluation.main, config(evaluation, "--run", run_copy, "--data", path)) == (
+        f"--data {path}: this network was trained or chosen on all of these 1,000 images, so a score on them would say "
+        f"nothing. {WHY}"
+    )
+    images, labels = (
+        np.concatenate([getattr(part, field)[:count] for part, count in ((sample.test, 90), (sample.train, 10))])
+        for field in ("images", "labels")
+    )
+    np.savez(path, images=images, labels=labels)
+    found = evaluation.main(config(evaluation, "--run", run_copy, "--data", path, "--out", out))
+    assert np.sum(found["confusion"]) == 90
+    assert f"  left out 10 images that this network was trained or chosen on {WHY}\n" in capfd.readouterr().out
     assert (run_copy / "result.json").read_bytes() == before
 
 
@@ -510,7 +507,7 @@ def test_eval_refuses_what_it_cannot_score(run_copy, tmp_path):
     images, labels = patterns(60, classes=12)
     np.savez(tmp_path / "many.npz", images=images, labels=labels)
     assert refused(evaluation.main, config(evaluation, "--run", run_copy, "--data", tmp_path / "many.npz")) == (
-        f"--data {tmp_path / 'many.npz'}: 12 classes, the network knows 10."
+        f"--data {tmp_path / 'many.npz'}: label 11, but the network knows 10 classes."
     )
     path = run_copy / "model.safetensors"
     saved = checkpoint.load(path, "pt")
@@ -596,8 +593,11 @@ def test_predict_refuses_what_is_no_picture(sample_run, tmp_path, capfd):
     assert line() == "which picture? For example: ./course run 2 predict my_cat.jpg"
     assert line(tmp_path / "none.png") == f"{tmp_path / 'none.png'}: no such file."
     assert line(tmp_path) == f"{tmp_path}: a folder; name the pictures in it, as in {tmp_path / '*.png'}."
-    assert line(good, bad).startswith(f"{bad}: not a readable image (cannot identify image file")
-    assert capfd.readouterr().out == "", "nothing is said of one picture when another cannot be read"
+    assert line(bad).startswith(f"{bad}: not a readable image (cannot identify image file")
+    assert "This is" not in capfd.readouterr().out
+    assert line(good, bad) == f"1 of 2 pictures could not be read: {bad}."
+    out = capfd.readouterr().out
+    assert f"{good}: 40 x 40 pixels" in out and f"\n{bad}: not a readable image (" in out
     write_json(tmp_path / "config.json", {})
     assert refused(predict.main, config(predict, good, "--run", tmp_path)).startswith("no checkpoint at ")
 

@@ -5,15 +5,20 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import re
+import shutil
 import tarfile
+import zipfile
 from dataclasses import replace
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from shared.errors import CourseError
-from week03_lstm import data
+from week03_lstm import data, sentiment_files, tables
 from week03_lstm.data import Vocabulary, batch_rows, batches, padded, tokenize
 
 
@@ -46,7 +51,7 @@ def texts(*parts):
 def test_the_bundled_reviews():
     reviews = data.load("sample")
     assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (3500, 500, 1000)
-    assert reviews.classes == ("negative", "positive") and reviews.dropped == 0
+    assert reviews.classes == ("negative", "positive") and (reviews.notes, reviews.own_test) == ((), True)
     assert reviews.everything.labels.sum() == 2500
     for part in (reviews.train, reviews.val, reviews.test):
         assert 0.45 < part.labels.mean() < 0.55 and all(text.strip() for text in part.texts)
@@ -57,7 +62,7 @@ def test_the_bundled_reviews():
 # ---------------------------------------------------------------- a file of one's own
 
 
-@pytest.mark.parametrize("ending", data.ENDINGS)
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".csv.gz", ".jsonl.gz"])
 def test_own_files_are_cut_the_same_way_each_time(tmp_path, ending):
     path = tmp_path / f"own{ending}"
     if "csv" in ending:
@@ -108,7 +113,8 @@ def test_a_text_that_occurs_twice_lies_in_one_split_alone(tmp_path):
     some[1]["text"] = some[25]["text"]  # train one of test
     some[3]["text"] = some[2]["text"]  # train one of its own
     reviews = data.load(str(jsonl(tmp_path / "twice.jsonl", some)))
-    assert (len(reviews.train), len(reviews.val), len(reviews.test), reviews.dropped) == (17, 3, 2, 4)
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (17, 3, 2)
+    assert reviews.notes == ("dropped 4 reviews that occur twice",) and reviews.own_test
     assert texts(reviews.test) == [row["text"] for row in some[24:]], "test stays as it was published"
     assert reviews.train.texts[0] == some[2]["text"], "the first of two equal ones stays"
     parts = [{data.same(text) for text in part.texts} for part in (reviews.train, reviews.val, reviews.test)]
@@ -118,7 +124,8 @@ def test_a_text_that_occurs_twice_lies_in_one_split_alone(tmp_path):
 def test_duplicates_go_before_the_cut(tmp_path):
     reviews = data.load(str(jsonl(tmp_path / "twice.jsonl", rows(40) + rows(40))))
     everything = texts(reviews.train, reviews.val, reviews.test)
-    assert len(everything) == len(set(everything)) == 40 and reviews.dropped == 40
+    assert len(everything) == len(set(everything)) == 40
+    assert reviews.notes == ("dropped 40 reviews that occur twice",)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +138,11 @@ def test_duplicates_go_before_the_cut(tmp_path):
 def test_labels_as_people_write_them(tmp_path, label, number):
     some = rows(40)
     some[6]["label"] = label
-    found = data.read_table(jsonl(tmp_path / "own.jsonl", some), "text", "label")
-    assert found["train"][6] == (some[6]["text"], number)
+    found, notes = sentiment_files.read_table(jsonl(tmp_path / "own.jsonl", some))
+    assert found["train"][6] == (some[6]["text"], number) and notes == ()
 
 
-@pytest.mark.parametrize("label", ["good", 2, -1, "", 0.5, [1], "0.7"])
+@pytest.mark.parametrize("label", ["good", 2, -1, "", None, 0.5, [1], "0.7", math.nan, math.inf, -math.inf])
 def test_a_label_outside(tmp_path, label):
     some = rows()
     some[6]["label"] = label
@@ -145,28 +152,150 @@ def test_a_label_outside(tmp_path, label):
     )
 
 
+FIVE = "stars 1 to 5: took 1 and 2 for negative, 4 and 5 for positive"
+TEN = "stars 1 to 10: took 1 to 4 for negative, 7 to 10 for positive"
+
+
+@pytest.mark.parametrize(
+    ("labels", "senses", "note"),
+    [
+        ([1, 2], [0, 1], "labels 1 and 2: took 1 for negative, 2 for positive"),
+        ([-1, 1], [0, 1], "labels -1 and 1: took -1 for negative, 1 for positive"),
+        ([0, 4], [0, 1], "labels 0 to 4: took 0 for negative, 4 for positive"),
+        ([0, 2, 4], [0, None, 1], "labels 0 to 4: took 0 for negative, 4 for positive"),
+        ([1, 2, 3, 4, 5], [0, 0, None, 1, 1], FIVE),
+        (["1.0", "3.0", "5.0"], [0, None, 1], FIVE),
+        ([1, 4, 5, 6, 7, 10], [0, 0, None, None, 1, 1], TEN),
+        ([2, 9], [0, 1], TEN),
+        (["negative", "neutral", "positive"], [0, None, 1], ""),
+        (["False", "True"], [0, 1], ""),
+    ],
+)
+def test_what_the_labels_of_a_column_mean(tmp_path, labels, senses, note):
+    some = [(f"text {n} {label}", label, sense) for n in range(12) for label, sense in zip(labels, senses, strict=True)]
+    path = jsonl(tmp_path / "own.jsonl", [{"text": text, "label": label} for text, label, _ in some])
+    found, notes = sentiment_files.read_table(path)
+    assert found["train"] == [(text, sense) for text, _, sense in some if sense is not None]
+    out = 12 * senses.count(None)
+    assert notes == tuple(filter(None, (note, f"left out {out} reviews that are neither" if out else "")))
+
+
+TOOK = "took 'review' for the text and 'sentiment' for the label; --text and --label choose"
+
+
 def test_columns_of_other_names(tmp_path):
     some = [{"review": row["text"], "sentiment": ("negative", "positive")[row["label"]], "id": 3} for row in rows()]
     path = jsonl(tmp_path / "own.jsonl", some)
+    for flags, notes in (({}, (TOOK,)), ({"text": "review", "label": "Sentiment"}, ())):
+        reviews = data.load(str(path), **flags)
+        assert len(reviews.everything) == 40 and reviews.notes == notes
+    there = "there are: review, sentiment, id. Choose with --text and --label."
+    assert refused(path, text="body") == f"{path}: no column 'body'; {there}"
+    assert refused(path, label="verdict") == f"{path}: no column 'verdict'; {there}"
+    path = jsonl(tmp_path / "own.jsonl", [row | {"content": "x"} for row in some])
+    assert refused(path) == f"{path}: review, content: which column is the text? Choose with --text."
+    path = jsonl(tmp_path / "own.jsonl", [*some, {"review": "x"}])
     assert refused(path) == (
-        f"{path}, line 1: no column 'text'; there are: review, sentiment, id. Choose with --text and --label."
+        f"{path}, line 41: no column 'sentiment'; there are: review. Choose with --text and --label."
     )
-    assert refused(path, text="review") == (
-        f"{path}, line 1: no column 'label'; there are: review, sentiment, id. Choose with --text and --label."
-    )
-    assert len(data.load(str(path), text="review", label="sentiment").everything) == 40
 
 
-def test_missing_columns_of_a_csv(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("words;label\nfine;1\n", ": no column 'text'; there are: words, label. Choose with --text and --label."),
+        (
+            "A fine film,positive\nA dull film,negative\n",
+            ": no column 'text'; there are: A fine film, positive. Choose with --text and --label. Or write the "
+            "missing heading above its first line: text,label",
+        ),
+        ("text,text,label\na,b,1\n", ": two columns 'text'. Rename one of them in the first line."),
+        ("text,label\nfine,1\ncut short\n", ": line 3 has too few fields (1 of 2); is a quote open?"),
+        ('text,label\nfine,1\n"open,0\nfine,1\n', ": line 3 has too few fields (1 of 2); is a quote open?"),
+        (
+            "text,label\nfine,1\ngood, I think,1\n",
+            ": line 3 has 3 fields, the first line 2: put texts with a separator in them in quotes.",
+        ),
+        ("text,label\nNaN,1\n", ", line 2: the review is empty or no text. Remove the line."),
+    ],
+)
+def test_a_csv_that_is_wrong(tmp_path, text, line):
     path = tmp_path / "own.csv"
-    path.write_text("text;label\nfine;1\n", encoding="utf-8")
-    assert refused(path) == (
-        f"{path}, line 2: no column 'text'; there are: text;label. Choose with --text and --label."
-    )
-    path.write_text("text,label\nfine,1\ncut short\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    assert refused(path) == f"{path}{line}"
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.tsv", "own.txt", "own.zip", "own.csv.gz", "own.json", "own.parquet"])
+def test_tables_of_every_sort(tmp_path, name):
+    path, some = tmp_path / name, rows()
+    mark = "\t" if name in ("own.tsv", "own.txt") else ";"
+    table = f"Text{mark}LABEL\n" + "".join(f"{row['text']}{mark}{row['label']}\n" for row in some)
+    if name.endswith(".json"):
+        path.write_text(json.dumps(some, indent=1), encoding="utf-8")
+    elif name.endswith(".parquet"):
+        parquet.write_table(pyarrow.Table.from_pylist(some), path)
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("IMDB Dataset.csv", table)
+            file.writestr("__MACOSX/._IMDB Dataset.csv", b"\0\5")
+    else:
+        path.write_bytes(gzip.compress(table.encode()) if name.endswith("gz") else table.encode())
+    reviews = data.load(str(path))
+    assert sorted(texts(reviews.everything)) == sorted(row["text"] for row in some) and reviews.notes == ()
+    assert reviews.everything.labels.sum() == 20
+
+
+@pytest.mark.parametrize(
+    ("encoding", "note"),
+    [
+        ("utf-8-sig", ""),
+        ("utf-16", "read as UTF-16"),
+        ("utf-16-be", "read as UTF-16"),
+        ("cp1252", "not UTF-8: read as Windows-1252; if letters come out wrong, save it as UTF-8"),
+    ],
+)
+def test_encodings(tmp_path, encoding, note):
+    path = tmp_path / "own.csv"
+    path.write_bytes(("text,label\n" + "".join(f"“Café” No {n}…,{n % 2}\n" for n in range(40))).encode(encoding))
+    reviews = data.load(str(path))
+    assert "“Café” No 0…" in texts(reviews.everything) and reviews.notes == ((note,) if note else ())
+
+
+def test_a_folder_as_the_hub_has_it(tmp_path):
+    place = tmp_path / "imdb" / "plain_text"
+    place.mkdir(parents=True)
+    for n, split in enumerate(("train", "test", "unsupervised")):
+        some = [{"text": f"{split} {row['text']}", "label": row["label"] if n < 2 else -1} for row in rows(20)]
+        parquet.write_table(pyarrow.Table.from_pylist(some), place / f"{split}-00000-of-00001.parquet")
+    reviews = data.load(str(tmp_path / "imdb"))
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (18, 2, 20) and reviews.own_test
+    assert all(text.startswith("test ") for text in reviews.test.texts)
+    (place / "train-00000-of-00001.parquet").write_bytes(b"PAR1 cut")
+    assert f"{place / 'train-00000-of-00001.parquet'}: broken parquet (" in refused(place)
+    (place / "more.csv").write_text("text,label\n", encoding="utf-8")
     assert (
-        refused(path) == f"{path}, line 3: no column 'label'; there are: text, label. Choose with --text and --label."
+        refused(place)
+        == f"{place / 'more.csv'}: one of 4 tables, but not called train…, val… or test…. Give one of them."
     )
+
+
+@pytest.mark.parametrize("name", ["own.zip", "own.csv.gz"])
+def test_packed_files_have_a_limit(tmp_path, name, monkeypatch):
+    path, raw = tmp_path / name, b"text,label\n" * 100
+    if name.endswith("gz"):
+        path.write_bytes(gzip.compress(raw))
+    else:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("own.csv", raw)
+    monkeypatch.setattr(tables, "LIMIT", 1000)
+    assert refused(path) == f"{path}: holds more than 1,000 bytes unpacked."
+
+
+def test_nothing_to_train_on(tmp_path):
+    path = jsonl(tmp_path / "own.jsonl", rows(40, "test"))
+    assert refused(path) == f"--data {path}: all of it is val or test. Call some of it train, or leave the split out."
+    reviews = data.load(str(jsonl(path, rows(40) + [row | {"split": ""} for row in rows(50)[40:]])))
+    assert len(reviews.everything) == 50 and not reviews.own_test, "an empty cell is no split"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +325,15 @@ def test_a_header_alone(tmp_path):
     assert refused(tmp_path / "own.csv") == f"{tmp_path / 'own.csv'}: no review in it."
 
 
+@pytest.mark.parametrize("words", [lambda n: "👍👎"[n % 2] * (n + 1), lambda n: f"word{n} word{n}"])
+def test_reviews_that_share_no_word(tmp_path, words):
+    path = jsonl(tmp_path / "own.jsonl", [row | {"text": words(n)} for n, row in enumerate(rows())])
+    assert refused(path) == (
+        f"--data {path}: no word occurs in two of the reviews to train on (letters and digits make words, emoji do "
+        "not): there is nothing to learn from. Give more text."
+    )
+
+
 def test_one_class_only(tmp_path):
     path = jsonl(tmp_path / "own.jsonl", [row | {"label": "pos"} for row in rows()])
     assert refused(path) == f"--data {path}: one class only; there is nothing to tell apart."
@@ -216,12 +354,15 @@ def test_files_that_are_no_text(tmp_path):
     assert refused(path).startswith(f"{path}: the gzip file is cut short or damaged (")
     path.write_bytes(b"no gzip")
     assert refused(path).startswith(f"{path}: the gzip file is cut short or damaged (")
-    latin = tmp_path / "own.csv"
-    latin.write_bytes("text,label\ncafé,1\n".encode("latin-1"))
-    assert refused(latin) == f"{latin}: not UTF-8 text (byte 14). Save it as UTF-8."
     other = tmp_path / "own.xlsx"
     other.write_bytes(b"PK")
-    assert refused(other) == f"{other}: expected a file that ends in .csv, .jsonl, .csv.gz, .jsonl.gz."
+    assert refused(other) == f"{other}: a workbook. Save its sheet as a .csv file, and give that."
+    other = tmp_path / "own.pdf"
+    other.write_bytes(b"%PDF")
+    assert refused(other) == f"{other}: {sentiment_files.LAYOUT}"
+    other = tmp_path / "own.csv"
+    other.write_bytes(bytes(range(256)))
+    assert refused(other) == f"{other}: no text. Save it as a .csv file in UTF-8."
     assert refused("no/such") == "--data no/such: no such file or folder, nor one of sample, imdb."
 
 
@@ -253,21 +394,52 @@ def test_a_folder_in_the_published_layout(tmp_path, inside):
     root = published(tmp_path / "aclImdb")
     path = root if inside else tmp_path
     check_published(data.load(str(path)))
-    assert data.is_published(str(path)) and not data.is_published(str(tmp_path / "train"))
+    assert data.load(str(path)).own_test and data.load(str(path)).notes == ()
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar.gz"])
+def test_archives_as_they_were_downloaded(tmp_path, ending):
+    path = tmp_path / f"aclImdb_v1.{ending}"
+    published(tmp_path / "made" / "aclImdb")
+    shutil.make_archive(str(tmp_path / "aclImdb_v1"), {"zip": "zip", "tar.gz": "gztar"}[ending], tmp_path / "made")
+    check_published(data.load(str(path)))
+    path.write_bytes(path.read_bytes()[:-30])
+    assert str(path) in refused(path)
+
+
+def test_folders_of_polarity_are_cut_by_us(tmp_path):
+    """Capitals and a folder around them do not matter; what a system puts there is passed over."""
+    for group, word in (("Neg", "bad"), ("POSITIVE", "good")):
+        place = tmp_path / "reviews" / "txt_sentoken" / group
+        place.mkdir(parents=True)
+        for i in range(20):
+            (place / f"cv{i}.txt").write_text(f"{word} {i}", encoding="utf-8")
+        (place / "._cv1.txt").write_bytes(b"\0\5\26\7")
+        (place / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+        (place / "empty.txt").write_text(" \n", encoding="utf-8")
+    (tmp_path / "__MACOSX" / "neg").mkdir(parents=True)
+    (place / "cv1.txt").write_bytes("good café".encode("cp1252"))
+    reviews = data.load(str(tmp_path))
+    assert (len(reviews.train), len(reviews.val), len(reviews.test)) == (28, 4, 8)
+    assert all(
+        ("good" in text) == label for text, label in zip(texts(reviews.train), reviews.train.labels, strict=True)
+    )
+    assert not reviews.own_test and "good café" in texts(reviews.everything)
+    assert reviews.notes == (
+        "not UTF-8: read as Windows-1252; if letters come out wrong, save it as UTF-8 (cv1.txt, and perhaps others)",
+        "left out 2 empty files",
+        "no folder test: the reviews were cut in three, a fifth of them for test",
+    )
 
 
 def test_folders_that_are_not_in_the_published_layout(tmp_path):
-    layout = (
-        "expected a .csv or .jsonl file, or a folder with train/pos, train/neg, test/pos and test/neg in it, one .txt "
-        "file a review."
-    )
-    assert refused(tmp_path) == f"{tmp_path / 'train' / 'neg'} is missing; {layout}"
+    assert refused(tmp_path) == f"{tmp_path}: no reviews; {sentiment_files.LAYOUT}"
     root = published(tmp_path / "aclImdb")
-    (root / "test" / "pos" / "1_9.txt").write_text(" \n", encoding="utf-8")
-    assert refused(root) == f"{root / 'test' / 'pos' / '1_9.txt'}: an empty review. Remove the file."
     for file in (root / "test" / "neg").iterdir():
         file.unlink()
-    assert refused(root) == f"{root / 'test' / 'neg'} holds no .txt files; {layout}"
+    assert refused(root) == f"{root / 'test' / 'neg'} holds no .txt files; {sentiment_files.LAYOUT}"
+    (root / "test" / "neg").rmdir()
+    assert refused(root) == f"{root / 'test' / 'neg'} is missing; {sentiment_files.LAYOUT}"
 
 
 @pytest.fixture
@@ -311,10 +483,22 @@ def test_imdb_that_is_not_the_published_one(mirror):
         ("Ein schöner Film – été", ["ein", "schöner", "film", "été"]),
         ("'quoted' words' --- (brackets)", ["quoted", "words", "brackets"]),
         ("<br/>", []),
+        ("这部电影很好!", ["这", "部", "电", "影", "很", "好", "!"]),
+        ("とても良い映画", ["と", "て", "も", "良", "い", "映", "画"]),
+        ("หนังดี", ["ห", "นั", "ง", "ดี"]),
+        ("फिल्म बहुत अच्छी है", ["फिल्म", "बहुत", "अच्छी", "है"]),
+        ("영화가 좋아요, фильм", ["영화가", "좋아요", "фильм"]),
+        ("l'e\u0301te\u0301 👍🏽❤️", ["l'e\u0301te\u0301"]),
     ],
 )
 def test_tokenize(text, words):
     assert tokenize(text) == words
+
+
+def test_english_has_the_words_that_it_always_had():
+    plain = re.compile(r"\w+(?:'\w+)*|[!?]")
+    for text in data.load("sample").test.texts:
+        assert tokenize(text) == plain.findall(re.sub(r"<br\s*/?>", " ", text.lower().replace("’", "'")))
 
 
 def test_vocabulary_knows_the_frequent_words_of_train_alone():

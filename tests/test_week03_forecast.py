@@ -1,12 +1,14 @@
 """Week 3's prices: reading files, windows and folds that never see the future, the measures, and the whole program."""
 
 import csv
+import gzip
 import itertools
 import json
 import math
 import os
 import shlex
 import signal
+import zipfile
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -82,52 +84,195 @@ def test_bundled_prices(name, first, last):
     assert (str(prices.dates[0]), str(prices.dates[-1])) == ("1999-01-04", "2018-12-31")
     assert prices.close[[0, -1]] == pytest.approx([first, last], abs=1e-2)
     assert (np.diff(prices.dates) > np.timedelta64(0, "D")).all() and (prices.close > 0).all()
+    dates, closes = np.loadtxt(price_series.SAMPLES / f"{name}.csv", dtype=str, delimiter=",", skiprows=1).T
+    assert (prices.dates == dates.astype("datetime64[D]")).all() and (prices.close == closes.astype(float)).all()
 
 
 def test_the_sample_is_the_sp500():
     assert price_series.load_prices("sample").name == "sp500"
 
 
+def crowd(rows: str, note: str = "", heading: str = "Date,Close", **flags) -> tuple:
+    """A layout of the three days below: its heading and rows, what is noted, and the flags that it needs."""
+    return f"{heading}\n{rows}", (note,) if note else (), flags
+
+
+ROUND = "the newest price came first: turned round"
+YAHOO = "took 'Close' for the close (not Adj Close); --date and --close choose others"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "notes", "flags"),
     [
-        "date,close\n2020-01-30,1\n2020-01-31,2.5\n2020-02-03,3\n",
-        "Open,CLOSE ,Volume, Date\n9,1,7,2020-01-30\n9,2.5,7,2020-01-31\n\n9,3,7,2020-02-03\n",  # an empty line
-        "\ufeffDate;Close\r\n2020/01/30;1\r\n2020/01/31;2.5\r\n2020/02/03;3\r\n",
-        "date\tclose\n20200130\t1\n20200131\t2.5\n20200203\t3e0\n",
-        "date,close\n30.01.2020,1\n31.01.2020,2.5\n3.2.2020,3\n",
-        "date,close\n01/30/2020,1\n01/31/2020,2.5\n02/03/2020,3\n",
-        "date,close\n30/01/2020,1\n31/01/2020,2.5\n03/02/2020,3\n",
-        'date,close\n2020-01-30 00:00:00-05:00,"1"\n2020-01-31T16:00:00,2.5\n2020-02-03,3\n',
+        crowd("2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\n"),
+        crowd("9,1200,7,2020-01-30\n9,1225.5,7,2020-01-31\n\n9,1230,7,2020-02-03\n", "", "Open,CLOSE ,Volume, Date"),
+        crowd("2020/01/30;1200\r\n2020/01/31;1225.5\r\n2020/02/03;1230\r\n", "", "\ufeffDate;Close"),
+        crowd("2020/01/30,1200\r2020/01/31,1225.5\r2020/02/03,1230\r"),
+        crowd("20200130\t1200\n20200131\t1225.5\n20200203\t1.23e3\n", "", "date\tclose"),
+        crowd("30.01.2020,1200\n31.01.2020,1225.5\n3.2.2020,1230\n"),
+        crowd("01/30/2020,1200\n01/31/2020,1225.5\n2/3/2020,1230\n"),
+        crowd("30/01/2020,1200\n31/01/2020,1225.5\n03/02/2020,1230\n"),
+        crowd("30-01-20,1200\n31-01-20,1225.5\n03-02-20,1230\n"),
+        crowd("30-Jan-2020,1200\n31-Jan-2020,1225.5\n03-Feb-2020,1230\n"),
+        crowd('"January 30, 2020",1200\n"January 31, 2020",1225.5\n"February 3, 2020",1230\n'),
+        crowd("43860,1200\n43861,1225.5\n43864,1230\n"),  # Excel
+        crowd("1580342400,1200\n1580428800,1225.5\n1580688000,1230\n"),
+        crowd('2020-01-30 00:00:00-05:00,"1200"\n2020-01-31T16:00:00,1225.5\n2020-02-03 9:30,1230\n'),
+        crowd("2020.01.30;1200\n2020.01.31;1225.5\n2020.02.03;1230\n", "", "<DATE>;<CLOSE>"),
+        crowd("2020-30-01,1200\n2020-31-01,1225.5\n2020-03-02,1230\n", date_format="%Y-%d-%m"),
+        crowd("30/01/2020,1200\n31/01/2020,1225.5\n03/02/2020,1230\n", date_format="day/month/year"),
+        crowd("2020-02-03,1,1230\n2020-01-31,1,1225.5\n2020-01-30,1,1200\n", ROUND, "date,open,4. close"),
+        crowd("2020-01-30,1200,9\n2020-01-31,1225.5,9\n2020-02-03,1230,9\n", YAHOO, "Date,Close,Adj Close"),
+        crowd("2020-01-30,9,1200\n2020-01-31,9,1225.5\n2020-02-03,9,1230\n", "", "Date,Close,Mean", close="mean"),
+        crowd("2020-01-30,9,1200\n2020-01-31,9,1225.5\n2020-02-03,9,1230\n", "", "Date,Close,Close", close="3"),
+        crowd("2020-01-31,1225.5\n2020-02-03,1230\n", "", "2020-01-30,1200", date="1", close="2"),  # no heading
+        crowd(
+            "2020-01-30,9,1200\n2020-01-31,9,1225.5\n2020-02-03,9,1230\n",
+            "",
+            "Price,Close,Close\nTicker,A,B\nDate,,",
+            close="Close B",
+        ),
+        crowd("9,2020-01-30,1200\n9,2020-01-31,1225.5\n9,2020-02-03,1230\n", "", "id,day,Close", date="day"),
+        crowd(
+            "2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\n",
+            "took 'timestamp' for the date; --date and --close choose others",
+            "timestamp,close",
+        ),
+        crowd(
+            "2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\n",
+            "took 'the first column' for the date; --date and --close choose others",
+            ",Close",
+        ),
+        crowd(
+            "2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\n",
+            "took 'observation_date' for the date and 'SP500' for the close; --date and --close choose others",
+            "observation_date,SP500",
+        ),
+        crowd(
+            "2020-01-30,$1200\n2020-01-31,$1225.5\n2020-02-03,$1230\n",
+            "read numbers such as '$1200' as 1200",
+        ),
+        crowd(
+            '2020-01-30,"1,200.00"\n2020-01-31,"1,225.50"\n2020-02-03,"1,230.00"\n',
+            "read numbers such as '1,200.00' as 1200",
+        ),
+        crowd(
+            "30.01.2020;9;1.200,0\n31.01.2020;9;1.225,5\n03.02.2020;9;1.230,0\n",
+            "read numbers such as '1.200,0' as 1200",
+            "Date,Volume,Close",  # separated in another way than the rows
+        ),
+        crowd(
+            "2020-01-30;1\u00a0200\n2020-01-31;1\u00a0225,5\n2020-02-03;1\u00a0230\n",
+            "read numbers such as '1 200' as 1200",
+            "Date;Close",
+        ),
+        crowd(
+            "2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\nSource: the exchange,\n",
+            "left out 1 line above or below the prices, as line 6: 'Source: the exchange'",
+            "Index of shares\nDate,Close",
+        ),
+        crowd("2020-01-30,1200,9\n2020-01-31,1225.5,9\n2020-02-03,1230,9\n", "", "Price,Close,Low\nTicker,A,A\nDate,,"),
+        crowd(
+            "2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\n",
+            "left out 1 line above or below the prices, as line 2: 'AAPL'",
+            "Date,Close\n,AAPL",
+        ),
+        crowd(
+            "2020-01-30,1200\n2020-01-31,1225.5\n2020-02-03,1230\n2020-02-03,1230\n",
+            "left out 1 row: the same day with the same price again",
+        ),
+        crowd(
+            "2020-01-30,12\x0000\n2020-01-31,1225.5\n2020-02-03,1230\n",
+            "took out 1 NUL character",
+        ),
+        crowd("2020-01-30,1200,,\n2020-01-31,1225.5,,\n2020-02-03,1230,,\n"),
     ],
-)
-def test_a_csv_of_ones_own(tmp_path, text):
-    prices = price_series.load_prices(write(tmp_path / "own.csv", text))
+)  # fmt: skip
+def test_a_csv_of_ones_own(tmp_path, text, notes, flags):
+    prices = price_series.load_prices(write(tmp_path / "own.csv", text), **flags)
     assert [str(day) for day in prices.dates] == ["2020-01-30", "2020-01-31", "2020-02-03"]
-    assert prices.close.tolist() == [1, 2.5, 3] and prices.notes == ()
+    assert prices.close.tolist() == [1200, 1225.5, 1230] and prices.notes == notes
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.csv.gz", "own.zip"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_encodings_and_packings(tmp_path, name, encoding):
+    raw = "Date;Close;Währung\n2020-01-30;12;€\n2020-01-31;13;€\n".encode(encoding)
+    path = tmp_path / name
+    if name.endswith("zip"):
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("__MACOSX/._prices.csv", b"\0")
+            file.writestr("prices.csv", raw)
+    else:
+        path.write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    prices = price_series.load_prices(str(path))
+    assert prices.close.tolist() == [12, 13]
+    assert [note.split(":")[0] for note in prices.notes] == {"utf-8-sig": [], "cp1252": ["not UTF-8"]}.get(
+        encoding, ["read as UTF-16"]
+    )
+
+
+def test_what_is_odd_about_prices_is_said(tmp_path):
+    path = write(tmp_path / "own.csv", "date,close\n2090-01-30,700\n2090-01-31,35\n2090-02-01,70\n")
+    assert price_series.load_prices(path).notes == (
+        "a move of +100% on 2090-02-01, and 1 more beyond 50%: a split of the shares? It would decide every error; use "
+        "adjusted prices",
+        "the dates lie in the future, up to 2090-02-01: were they read rightly? --date-format decides",
+    )
+
+
+CHOOSE = "Choose with --{}: a name, or a number from 1."
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("day,close\n1,2\n", "no column 'date'; the columns there: day, close."),
-        ("Date,Open,Price\n1,2,3\n", "no column 'close'; the columns there: Date, Open, Price."),
-        ("date,Close,close\n1,2,3\n", "more than one column 'close'; the columns there: date, Close, close."),
+        ("day,close\n1,2\n", f"no column 'date'; the columns there: day, close. {CHOOSE.format('date')}"),
+        (
+            "Date,Open,High\n1,2,3\n",
+            f"no column 'close'; the columns there: Date, Open, High. {CHOOSE.format('close')}",
+        ),
+        (
+            "date,Close,close\n1,2,3\n",
+            f"more than one column 'close'; the columns there: date, Close, close. {CHOOSE.format('close')}",
+        ),
         ("", "no column 'date'; the columns there: none: the file is empty."),
         ("date,close\n\n", "a heading, but no prices below it."),
         ("open,date,close\n1,2020-01-30,2\n1,2020-01-31\n", "line 3 has 2 columns, the heading has 3."),
+        (
+            "date,close\n2020-01-30,1201,87\n",
+            "line 2 has 3 columns, the heading has 2: are there commas in the numbers? Separate the columns with "
+            "semicolons.",
+        ),
+        (
+            '{"finance":{"error":{"code":"Unauthorized"}}}',
+            "a web page or JSON, no table. Was it the site's word of an error? Fetch it anew.",
+        ),
         ("date,close\n2020-01-30,one\n", "line 2: the close 'one' is not a number. Write it as 1234.56."),
+        (
+            'date,close\n2020-01-30,"1\n2020-01-31,2',
+            "line 2: the close '1 2020-01-31,2' is not a number. Write it as 1234.56.",
+        ),
         ("date,close\n2020-01-30,inf\n", "line 2: the close 'inf' is not a number. Write it as 1234.56."),
-        ('date,close\n2020-01-30,"1.234,5"\n', "line 2: the close '1.234,5' is not a number. Write it as 1234.56."),
+        ('date,close\n2020-01-30,"1,2,5"\n', "line 2: the close '1,2,5' is not a number. Write it as 1234.56."),
+        ('date,close\n2020-01-30,"1,234"\n', "'1,234' can be read as 1234 or as 1.234. Write it as 1234.56."),
+        (
+            "date,close\n2020-01-30,1e303\n",
+            "line 2: the close 1e+303 is not between 1e-12 and 1e+12. Write the prices in another unit.",
+        ),
+        (
+            "date,close\n2020-01-30,1\n2020-01-31,1e-99\n",
+            "line 3: the close 1e-99 is not between 1e-12 and 1e+12. Write the prices in another unit.",
+        ),
         (
             "date,close\n2020-01-30,1\n2020-02-30,2\n",
             "line 3: '2020-02-30' is no date, or not spelled like the ones above. Readable are year-month-day, "
-            "year/month/day, yearmonthday, day.month.year, month/day/year, day/month/year; year-month-day is safest.",
+            "day-month-year, month-day-year, and what --date-format says, as %d/%m/%Y.",
         ),
         (
             "date,close\n01/02/2020,1\n02/02/2020,2\n",
-            "the dates can be read as month/day/year or day/month/year, and mean other days each time. "
-            "Write them as year-month-day.",
+            "the dates can be read as day-month-year or month-day-year, and mean other days each time. "
+            "Say which with --date-format.",
         ),
         (
             "date,close\n2020-01-30,1\n2020-01-31,2\n2020-01-30,3\n",
@@ -150,6 +295,26 @@ def test_a_csv_with_something_wrong(tmp_path, text, line):
     assert refused(price_series.load_prices, path) == f"{path}: {line}"
 
 
+def test_flags_about_columns_and_dates(tmp_path):
+    path = write(tmp_path / "own.csv", "date,close\n01/02/2020,1\n02/02/2020,1\n")
+    for spelling, first in (
+        ("day-month-year", "2020-02-01"),
+        ("month/day/year", "2020-01-02"),
+        ("%d/%m/%Y", "2020-02-01"),
+    ):
+        assert str(price_series.load_prices(path, "drop", date_format=spelling).dates[0]) == first
+    for spelling, line in (
+        ("german", "choose one of year-month-day, day-month-year, month-day-year, or a pattern as %d/%m/%Y."),
+        ("%Q", "no pattern of dates ('Q' is a bad directive in format '%Q')."),
+    ):
+        assert refused(lambda flag: price_series.load_prices(path, date_format=flag), spelling) == (
+            f"--date-format {spelling}: {line}"
+        )
+    assert refused(lambda flag: price_series.load_prices(path, close=flag), "Open") == (
+        f"{path}: no column 'Open'; the columns there: date, close. {CHOOSE.format('close')}"
+    )
+
+
 def test_ten_days_are_no_gap(tmp_path):
     assert len(price_series.load_prices(write(tmp_path / "own.csv", "date,close\n2020-01-30,1\n2020-02-09,2\n"))) == 2
 
@@ -158,17 +323,22 @@ def test_what_is_no_file_or_no_text(tmp_path):
     assert refused(price_series.load_prices, "dax") == "--data dax: no such file, nor one of sp500, nasdaq."
     assert "no such file" in refused(price_series.load_prices, str(tmp_path))
     path = tmp_path / "own.csv"
-    path.write_bytes(b"date,close\n\xff\xfe,1\n")
-    assert refused(price_series.load_prices, str(path)).startswith(f"{path}: not a readable text file in UTF-8")
+    path.write_bytes(bytes(range(256)))
+    assert refused(price_series.load_prices, str(path)) == f"{path}: no text. Save it as a .csv file in UTF-8."
+    path = tmp_path / "own.xlsx"
+    path.write_bytes(b"PK")
+    assert refused(price_series.load_prices, str(path)) == (
+        f"{path}: a workbook. Save its sheet as a .csv file, and give that."
+    )
     assert refused(price_series.load_prices, "sp500", "fill") == "--gaps fill: choose refuse or drop."
 
 
 @pytest.mark.parametrize("empty", ["", " ", "NaN", "null", "N/A", "0", "-3", "-"])
 def test_rows_without_a_price_are_dropped_if_asked(tmp_path, empty):
-    path = write(tmp_path / "own.csv", f"date,close\n2020-01-30,1\n2020-01-31,{empty}\n2020-02-01,3\n")
+    path = write(tmp_path / "own.csv", f"date,close\n2020-01-30,2\n2020-01-31,{empty}\n2020-02-01,3\n")
     assert "1 row without a price above 0, the first is line 3" in refused(price_series.load_prices, path)
     prices = price_series.load_prices(path, gaps="drop")
-    assert prices.close.tolist() == [1, 3]
+    assert prices.close.tolist() == [2, 3]
     assert prices.notes == ("left out 1 of 3 rows: they have no price above 0",)
 
 
@@ -586,7 +756,7 @@ def test_the_weeks_two_programs_do_not_go_on_with_each_others_runs(run, tmp_path
         runs.write_json(folder / "config.json", vars(program.Config()))
         checkpoint.save(folder / runs.checkpoint_of(program.__name__.rpartition(".")[2]), {"week": 3, "step": 0})
     assert resuming(train).out == str(own) and resuming(price_forecast).out == str(forecast)
-    assert "is not of this program (gaps, target," in refused(resuming, train, "--out", forecast)
+    assert "is not of this program (gaps, date," in refused(resuming, train, "--out", forecast)
     assert "is not of this program (text, label," in refused(resuming, price_forecast, "--out", own)
 
 
@@ -613,6 +783,8 @@ def test_flags_that_cannot_work(flags, line):
 def test_prices_that_cannot_work_leave_no_folder(own, tmp_path):
     line = "own.csv: 300 prices give 9 windows of 290 days and the day after; 2 folds need "
     assert line in refused(price_forecast.main, small(own, "--window", 290, "--out", tmp_path / "run"))
+    for flag, word in (("--date-format", "german"), ("--close", "Open"), ("--date", "day")):
+        assert word in refused(price_forecast.main, small(own, flag, word, "--out", tmp_path / "run"))
     path = tmp_path / "none.csv"
     assert refused(price_forecast.main, small(path, "--out", tmp_path / "run")) == (
         f"--data {path}: no such file, nor one of sp500, nasdaq."

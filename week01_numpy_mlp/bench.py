@@ -15,6 +15,13 @@ One round is one epoch of `--images` random images, whose content does not matte
 its time is scaled up). How the contestants take turns and what counts: shared/race.py.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week01_numpy_mlp/bench.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version

@@ -6,22 +6,29 @@ Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
 
 import gzip
 import math
+import tarfile
+import tempfile
+import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL.Image import Image, Resampling
 
+from shared.archives import DAMAGE, unpack
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
-from shared.own_images import Labelled, class_folders, cut_in_three, read_npz, read_picture
+from shared.image_arrays import read_npz
+from shared.image_folders import read_folder
+from shared.own_images import Labelled, cut_in_three, in_three
 
 SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "mnist_10k.npz"
 SIDE = 28  # a learner's own pictures are brought to MNIST's size
 CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
+CSV, ARCHIVES = (".csv", ".csv.gz"), (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _MNIST_HOSTS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
 _FASHION_HOSTS = (
@@ -67,6 +74,15 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def examples(self) -> np.ndarray:
+        """What tells one example from another (shared.held_out)."""
+        return self.images
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> "Part":
+        """Some of them."""
+        return Part(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Data:
@@ -78,6 +94,9 @@ class Data:
     train: Part
     val: Part
     test: Part
+    named: bool = True  # False: its classes have numbers alone
+    own_test: bool = False  # whether it brings a test split of its own
+    notes: tuple[str, ...] = ()  # what was guessed, left out or dropped, to be told to the reader
 
     @property
     def everything(self) -> Part:
@@ -86,13 +105,15 @@ class Data:
 
 
 def load(name: str) -> Data:
-    """Loads `sample`, `mnist`, `fashion_mnist`, or a path: an .npz, a folder of class folders, or one of idx files.
+    """Loads `sample`, `mnist`, `fashion_mnist`, or a path: an .npz, a folder of class folders, the published idx files
+    (in a folder, a zip or a tar), or a csv with a label and 784 pixels a row.
 
     Raises:
         CourseError: what is wrong with the data, in one line.
     """
     if name == "sample":
-        return load_npz(SAMPLE, name)
+        own = read_npz(SAMPLE)
+        return _data(name, replace(own, named=True), cut_in_three(SAMPLE, own))
     if name in ASSETS:
         files = [fetch(asset) for asset in ASSETS[name]]
         return load_idx(files[0].parent, name)
@@ -100,9 +121,11 @@ def load(name: str) -> Data:
     if not path.exists():
         raise CourseError(f"--data {name}: no such file or folder, nor one of sample, {', '.join(ASSETS)}.")
     if path.is_file():
-        return load_npz(path, name)
-    if is_published(name):
-        return load_idx(path, name)
+        ending = path.name.lower()
+        read = load_csv if ending.endswith(CSV) else load_archive if ending.endswith(ARCHIVES) else load_npz
+        return read(path, name)
+    if found := published(path):
+        return load_idx(found, name)
     return load_folder(path, name)
 
 
@@ -152,9 +175,33 @@ def _idx_file(folder: Path, name: str) -> Path | None:
     return None
 
 
-def is_published(name: str) -> bool:
-    """Whether `name` is a folder with published files, which bring their own test split."""
-    return any(_idx_file(Path(name).expanduser(), file) for file in FILES)
+def published(folder: Path) -> Path | None:
+    """The folder of published files, which `folder` is or holds as torchvision lays them (MNIST/raw)."""
+    for found in (folder, folder / "raw", folder / "MNIST" / "raw", folder / "FashionMNIST" / "raw"):
+        if any(_idx_file(found, file) for file in FILES):
+            return found
+    return None
+
+
+def load_archive(path: Path, name: str) -> Data:
+    """The four published files in a zip or a tar, as some pages hand them out."""
+    if any(path.name.startswith((file, file.replace("-idx", ".idx"))) for file in FILES):
+        raise CourseError(f"{path}: one of MNIST's four files. Give the folder that they are in: {path.parent}.")
+    try:
+        with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path) as file:
+            members = file.namelist() if isinstance(file, zipfile.ZipFile) else file.getnames()
+    except (*DAMAGE, OSError) as error:
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise CourseError(f"{path}: damaged, or no zip or tar file ({why}). Get a new copy.") from None
+    if not any("-ubyte" in member for member in members):
+        raise CourseError(f"{path}: none of MNIST's four files is in it. Unpack it and give the folder.")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = unpack(path, Path(temporary) / path.name, limit=2**30)
+        places = filter(Path.is_dir, (folder, *sorted(folder.rglob("*"))))
+        try:
+            return load_idx(next(filter(None, map(published, places)), folder), name)
+        except CourseError as error:  # speaks of a folder that is gone then
+            raise CourseError(str(error).replace(str(folder), str(path))) from None
 
 
 def load_idx(folder: Path, name: str, val_size: int = 5_000) -> Data:
@@ -185,9 +232,10 @@ def load_idx(folder: Path, name: str, val_size: int = 5_000) -> Data:
         parts.append(Part(images.reshape(len(images), -1), labels.astype(np.int64)))
     full, test = parts
     cut = len(full) - min(val_size, max(1, len(full) // 12))
-    classes = CLOTHES if name == "fashion_mnist" else _digits(int(max(full.labels.max(), test.labels.max())) + 1)
+    clothes = "fashion" in f"{name} {folder}".lower()
+    classes = CLOTHES if clothes else _digits(int(max(full.labels.max(), test.labels.max())) + 1)
     train, val = (Part(full.images[part], full.labels[part]) for part in (slice(cut), slice(cut, None)))
-    return Data(name, arrays[0].shape[1:], classes, train, val, test)
+    return Data(name, arrays[0].shape[1:], classes, train, val, test, own_test=True)
 
 
 def _digits(count: int) -> tuple[str, ...]:
@@ -198,16 +246,39 @@ def _digits(count: int) -> tuple[str, ...]:
 
 
 def load_npz(path: Path, name: str) -> Data:
-    """An .npz as `shared.own_images.read_npz` takes it, also with transparency (four colours)."""
+    """An .npz as `shared.image_arrays.read_npz` takes it, also with transparency (four colours)."""
     return _in_three(name, path, read_npz(path, colours=(1, 3, 4)))
+
+
+def load_csv(path: Path, name: str) -> Data:
+    """A csv with the label and the pixels of one image in a row, as Kaggle's train.csv: with a heading or without."""
+    try:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+            head, below = file.readline(), file.readline()
+        columns = head.count(",") + 1
+        side = math.isqrt(columns - 1)
+        if side < 2 or side**2 != columns - 1:
+            square = math.isqrt(columns) ** 2 == columns
+            only_pixels = " Its rows have no label: give the file to train on." if square else ""
+            raise CourseError(f"{path}: {columns} columns, expected a label and 784 pixels, 785.{only_pixels}")
+        names = [name.strip(' "\n').lower() for name in head.split(",")]
+        heading = int(not names[0].isdecimal())
+        if heading and not below:
+            raise CourseError(f"{path}: a heading, but no images below it.")
+        table = np.loadtxt(path, np.uint8, delimiter=",", skiprows=heading, encoding="utf-8-sig", ndmin=2)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise CourseError(
+            f"{path}: not a readable csv of whole numbers from 0 to 255 ({str(error).partition(';')[0]})."
+        ) from None
+    column = next((names.index(word) for word in ("label", "class", "target") if word in names), 0)
+    labels = table[:, column].astype(np.int64)
+    images, classes = np.delete(table, column, axis=1).reshape(-1, side, side), _digits(int(labels.max()) + 1)
+    return _in_three(name, path, Labelled(images, labels, classes, named=False))
 
 
 def load_folder(folder: Path, name: str) -> Data:
     """A folder of class folders with pictures of any size, read as grey and brought to 28 x 28."""
-    groups = class_folders(folder)
-    images = [in_small(read_picture(file)) for files in groups.values() for file in files]
-    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
-    return _in_three(name, folder, Labelled(np.stack(images), labels, tuple(groups)))
+    return _in_three(name, folder, read_folder(folder, in_small))
 
 
 def in_small(picture: Image) -> UInt8[np.ndarray, "28 28"]:
@@ -216,9 +287,13 @@ def in_small(picture: Image) -> UInt8[np.ndarray, "28 28"]:
 
 
 def _in_three(name: str, path: Path, own: Labelled) -> Data:
+    return _data(name, *in_three(path, own))
+
+
+def _data(name: str, own: Labelled, rows: list[Int[np.ndarray, " _"]]) -> Data:
     flat = own.images.reshape(len(own.images), -1)  # (N, H, W[, C]) -> (N, features)
-    parts = (Part(flat[rows], own.labels[rows]) for rows in cut_in_three(path, own))
-    return Data(name, own.images.shape[1:], own.classes, *parts)
+    parts = (Part(flat[part], own.labels[part]) for part in rows)
+    return Data(name, own.images.shape[1:], own.classes, *parts, own.named, own.own_test, own.notes)
 
 
 # ---------------------------------------------------------------- batches

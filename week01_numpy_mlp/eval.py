@@ -1,15 +1,22 @@
 """Scores a trained network on images it has not seen: `./course eval 1`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week01_numpy_mlp/eval.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from shared import cli
+from shared import cli, held_out
 from shared.config import EvalConfig
 from shared.errors import CourseError
-from shared.scores import refuse_known, report
+from shared.scores import report
 from week01_numpy_mlp import data, train
 from week01_numpy_mlp.model import MLP, SoftmaxCrossEntropy
 from week01_numpy_mlp.trained import Trained, load
@@ -36,26 +43,18 @@ def probabilities(model: MLP, part: data.Part, size: int = 1000) -> Float[np.nda
     return np.concatenate(rows)
 
 
-def part_to_score(name: str, trained: Trained) -> tuple[str, data.Part]:
-    """What `--data name` (default: what it was trained on) is to be called, and its images.
+def part_to_score(name: str, trained: Trained) -> held_out.HeldOut:
+    """What of `--data name` (default: what it was trained on) the network has not seen, in its numbering of classes.
 
     Raises:
-        CourseError: they are of another size, have more classes, or the network has been trained or chosen on some.
+        CourseError: the images are of another size, of a class that the network does not know, or all known to it.
     """
-    trained_on = trained.config.data
-    name = name or trained_on
-    found = data.load(name)
-    if tuple(found.shape) != trained.shape:
-        raise CourseError(f"--data {name}: images of {found.shape}, the network was trained on {trained.shape}.")
-    if len(found.classes) > len(trained.classes):
-        raise CourseError(f"--data {name}: {len(found.classes)} classes, the network knows {len(trained.classes)}.")
-    if name == trained_on:
-        return f"{name} (test)", found.test
-    named = name == "sample" or name in data.ASSETS or data.is_published(name)
-    part, before = found.test if named else found.everything, data.load(trained_on)
-    seen = (before.train.images, before.val.images)
-    refuse_known(part.images, seen, name, trained_on, WHY if "sample" in (name, trained_on) else "")
-    return f"{name} (test)" if named else name, part
+    name = name or trained.config.data
+    digits = data.load(name)
+    if tuple(digits.shape) != trained.shape:
+        raise CourseError(f"--data {name}: images of {digits.shape}, the network was trained on {trained.shape}.")
+    chosen = held_out.choose(trained.run, name, digits, why=WHY if "sample" in (name, trained.config.data) else "")
+    return held_out.by_name(chosen, digits.classes if digits.named else None, trained.classes)
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -64,11 +63,12 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
     """
     trained = load(cfg.run, finished=True)
-    name, part = part_to_score(cfg.data, trained)
+    chosen = part_to_score(cfg.data, trained)
+    part = chosen.part
     probs = probabilities(trained.model, part)
     theirs = {baseline: train.evaluate(net, part)["accuracy"] for baseline, net in trained.baselines().items()}
-    shown, own = part.images.reshape(-1, *trained.shape), name == f"{trained.config.data} (test)"
-    return report(trained.run, name, own, part.labels, probs, theirs, shown, trained.classes, cfg.out, cmap="gray_r")
+    shown = part.images.reshape(-1, *trained.shape)
+    return report(trained.run, chosen, probs, theirs, trained.classes, shown, cfg.out, cmap="gray_r")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,15 @@
 """Makes the README's pictures again, from the bundled data: `./course run 1 figures` (takes as long as compare)."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week01_numpy_mlp/figures.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from shared import cli
 from shared.config import Seed

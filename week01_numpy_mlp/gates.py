@@ -1,7 +1,13 @@
 """What one neuron can learn and what it cannot: AND, OR and XOR. `./course run 1 gates`."""
 
-from dataclasses import dataclass
+import sys
 from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week01_numpy_mlp/gates.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np

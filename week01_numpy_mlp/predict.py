@@ -6,30 +6,36 @@ learning applied to document recognition", 1998, section III.A.
 """
 
 import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week01_numpy_mlp/predict.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 import tyro
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageFilter
 
 from shared import cli
 from shared.errors import CourseError
 from shared.files import written_whole
-from shared.own_images import read_picture
+from shared.pictures import each, free_name, read_picture
 from week01_numpy_mlp import data
 from week01_numpy_mlp.eval import probabilities
+from week01_numpy_mlp.sheet import Mask, pieces, sheet, stroke_width
 from week01_numpy_mlp.trained import load
 
 Grey = Float[np.ndarray, "height width"]
-Mask = Bool[np.ndarray, "_ _"]  # of any size: each is cut out to its digit
 Digit = UInt8[np.ndarray, "28 28"]
 
 WORKING_SIDE = 600  # pixels: every picture is brought to this size first, so that its own size does not matter
 LEAST_CONTRAST = 0.12  # of the paper's brightness; what is fainter is no ink
 THIN, PEN = 0.06, 0.1  # of the digit's longer side: a stroke below THIN is drawn again PEN wide (MNIST: 0.06 to 0.25)
+SOLID = 0.35  # of its longer side: what is as wide as that is no stroke (MNIST: up to 0.27)
 SURE = 0.6
 
 
@@ -52,6 +58,7 @@ def normalise(picture: Image.Image) -> Digit:
     """Turns a picture of a digit into an image as MNIST's are: 28 x 28 bytes, bright strokes (255) on black (0).
 
     The way there, one function for each step:
+    0. `sheet`: where a sheet of paper lies on a darker table, the sheet alone, straightened.
     1. `brightness`: one number per pixel, at a standard size. Colour, transparency and resolution are gone.
     2. `ink`: how much darker than the paper around it each pixel is. Light, shadow and inverted colours are gone.
     3. `digits`: the pixels that belong to the digit. Specks, noise and the edge of the table are gone.
@@ -59,12 +66,17 @@ def normalise(picture: Image.Image) -> Digit:
     5. `boxed`: size-normalised to fit a 20 x 20 box, keeping the aspect ratio; anti-aliasing gives the grey levels.
     6. `centred`: placed in 28 x 28 so that the centre of mass is in the middle.
 
-    Steps 5 and 6 are LeCun et al.'s. Steps 1 to 4 stand for the scanner and the people who cut out the digits.
+    Steps 5 and 6 are LeCun et al.'s. Steps 0 to 4 stand for the scanner and the people who cut out the digits.
 
     Raises:
-        CourseError: nothing is drawn on the page, or too faint or too small.
+        CourseError: nothing is drawn on the page, or too faint or too small; or what stands out is no digit.
     """
-    return centred(boxed(thickened(digits(ink(brightness(picture)))[0])))
+    return finished(digits(ink(brightness(sheet(picture))))[0])
+
+
+def finished(strokes: Mask) -> Digit:
+    """The last three steps: a digit's strokes as an image like MNIST's."""
+    return centred(boxed(thickened(strokes)))
 
 
 def brightness(picture: Image.Image) -> Grey:
@@ -131,22 +143,6 @@ def ink(grey: Grey) -> Grey:
     return np.asarray(soft, dtype=np.float32) / 255
 
 
-def pieces(mask: Mask) -> list[np.ndarray]:
-    """The connected parts of a mask, largest first, each as its pixels' (row, column) in an array (n, 2).
-
-    Flood fill: take any pixel, go to its neighbours, to theirs, and so on until there are none left; then start again.
-    """
-    left, found = set(map(tuple, np.argwhere(mask).tolist())), []
-    while left:
-        piece = [left.pop()]
-        for row, column in piece:  # it grows while it is read
-            around = {(row + down, column + right) for down in (-1, 0, 1) for right in (-1, 0, 1)} & left
-            left -= around
-            piece.extend(around)
-        found.append(np.array(piece))
-    return sorted(found, key=len, reverse=True)
-
-
 def belongs(part: np.ndarray, main: np.ndarray) -> bool:
     """Whether a smaller piece is a stroke of the same digit: its middle is within the other, or it is low and close by,
     like the bar of a 5. The digits of a number stand apart, and one is as tall as the other."""
@@ -162,7 +158,7 @@ def digits(swallowed: Grey) -> list[Mask]:
     """The digits on the page as masks of strokes, each cut out to its box, the one with the most ink first.
 
     Raises:
-        CourseError: there is no ink, or only specks.
+        CourseError: there is no ink, or only specks, or a solid thing.
     """
     mask = swallowed > max(0.4 * swallowed.max(), LEAST_CONTRAST)
     edge = np.array(mask.shape) - 1
@@ -170,7 +166,9 @@ def digits(swallowed: Grey) -> list[Mask]:
     # What runs off the picture is a ruled line, a shadow or the edge of the table.
     left = [piece for piece in large if piece.min() > 0 and (piece.max(axis=0) < edge).all()]
     if large and not left:
-        raise CourseError("all that stands out runs off the picture. Leave plain paper all around the digit.")
+        raise CourseError(
+            "all that stands out runs off the picture. Crop it to the paper, with some left all around the digit."
+        )
     if not left or np.ptp(left[0], axis=0).max() < 0.04 * WORKING_SIDE:
         raise CourseError("the page seems empty. Draw one digit, dark and large, and take the photo from near by.")
     found = []
@@ -184,14 +182,9 @@ def digits(swallowed: Grey) -> list[Mask]:
             box = np.zeros(np.ptp(strokes, axis=0) + 1, dtype=bool)
             box[tuple((strokes - corner).T)] = True
             found.append(box)
+    if stroke_width(found[0]) > SOLID * max(found[0].shape):
+        raise CourseError("what stands out is too solid for a digit. Crop the picture to the paper with the digit.")
     return found
-
-
-def stroke_width(strokes: Mask) -> float:
-    """Roughly how wide the pen was, in pixels: the strokes' area over half the length of their outline."""
-    padded = np.pad(strokes, 1)
-    edges = sum((padded != np.roll(padded, 1, axis)).sum() for axis in (0, 1))
-    return float(2.5 * strokes.sum() / edges)  # and not 2: along a slope, counting pixel edges overstates the outline
 
 
 def thickened(strokes: Mask) -> Mask:
@@ -253,6 +246,21 @@ def verdict(probs: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> s
     return f"Not sure: {classes[first]} ({probs[first]:.1%}), or {classes[second]} ({probs[second]:.1%})?"
 
 
+def read_digit(path: Path) -> tuple[Digit, int]:
+    """A picture file as `normalise` makes it, and how many digits seem to be on it."""
+    picture = read_picture(path, keep_alpha=True)
+    try:
+        found = digits(ink(brightness(sheet(picture))))
+    except CourseError as error:
+        raise CourseError(f"{path}: {error}") from None
+    return finished(found[0]), len(found)
+
+
+def small(path: Path) -> tuple[Digit, int]:
+    """A picture file as it is, but small."""
+    return data.in_small(read_picture(path)), 1
+
+
 def main(cfg: Config) -> list[np.ndarray]:
     """Reads pictures of your own digits and shows what the network sees and thinks of them.
 
@@ -270,23 +278,17 @@ def main(cfg: Config) -> list[np.ndarray]:
         blocks = True
     except UnicodeEncodeError:
         blocks = False
-    answers = []
-    for path in map(Path, cfg.pictures):
-        picture = read_picture(path, keep_alpha=not cfg.as_is)
-        try:
-            found = [] if cfg.as_is else digits(ink(brightness(picture)))
-        except CourseError as error:
-            raise CourseError(f"{path}: {error}") from None
-        image = centred(boxed(thickened(found[0]))) if found else data.in_small(picture)
+    answers, taken = [], set()
+    for path, (image, count) in each(cfg.pictures, small if cfg.as_is else read_digit):
         [probs] = probabilities(trained.model, data.Part(image.reshape(1, -1), np.zeros(1, dtype=np.int64)))
         print(f"\n{path}")
         for left, right in zip_longest(drawing(image, blocks), chart(probs, trained.classes, blocks), fillvalue=""):
             print(f"{left:28s}   {right}".rstrip())
-        if len(found) > 1:
-            print(f"There seem to be {len(found)} digits; this is the one with the most ink. Put one on a picture.")
+        if count > 1:
+            print(f"There seem to be {count} digits; this is the one with the most ink. Put one on a picture.")
         print(verdict(probs, trained.classes))
         if cfg.out:
-            with written_whole(Path(cfg.out) / f"{path.stem}_28x28.png") as temporary:
+            with written_whole(free_name(Path(cfg.out), path.stem, "_28x28.png", taken)) as temporary:
                 Image.fromarray(image).save(temporary, "PNG")
         answers.append(probs)
     return answers

@@ -1,5 +1,12 @@
 """Trains the network: `./course train 1`, or `python -m week01_numpy_mlp.train --help`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week01_numpy_mlp/train.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -161,8 +168,9 @@ def main(cfg: Config) -> dict[str, Any]:
     """
     digits = data.load(cfg.data)
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
+    run.hold_to(digits)
     model = build(cfg, digits.train.images.shape[1], len(digits.classes))
-    print(f"{digits.name}: {len(digits.train):,} images to train on, {len(digits.val):,} to validate")
+    runs.describe(digits)
     print(f"network: {' - '.join(map(str, model.sizes))}, {len(model.params):,} parameters; NumPy, float32 on the CPU")
     if not cfg.hidden and cfg.loss == "cross_entropy":
         print("no hidden layer: this is logistic regression")

@@ -9,6 +9,13 @@
 Without a word, step and conv; time_to takes long. How the contestants take turns and what counts: shared/race.py.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/bench.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -10,11 +10,17 @@ All are trained by train.py's loop and recipe, from several seeds; only what a p
 training is kept, so a second call goes on where the first one stopped, and trains nothing twice.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/compare.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch

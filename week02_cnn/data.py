@@ -16,7 +16,9 @@ from torch import Tensor
 from shared.archives import unpack
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
-from shared.own_images import HELD_OUT, Labelled, class_folders, cut_in_three, read_npz, read_picture, stratified
+from shared.image_arrays import read_npz
+from shared.image_folders import read_folder
+from shared.own_images import HELD_OUT, Labelled, in_three, stratified
 
 SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "cifar10_6k.webp"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -44,6 +46,15 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def examples(self) -> np.ndarray:
+        """What tells one example from another (shared.held_out)."""
+        return self.images
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> "Part":
+        """Some of them."""
+        return Part(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Data:
@@ -54,6 +65,9 @@ class Data:
     train: Part
     val: Part
     test: Part
+    named: bool = True  # False: its classes have numbers alone
+    own_test: bool = False  # whether it brings a test split of its own
+    notes: tuple[str, ...] = ()  # what was guessed, left out or dropped, to be told to the reader
 
     @property
     def side(self) -> int:
@@ -123,11 +137,6 @@ def load(name: str, side: int = SIDE) -> Data:
     return load_folder(path, name, side)
 
 
-def is_named(name: str) -> bool:
-    """Whether `name` is a data set that brings its own test split: one of ours, or a folder with published files."""
-    return name in ("sample", "cifar10") or published(Path(name).expanduser()) is not None
-
-
 def published(folder: Path) -> Path | None:
     """The folder of CIFAR-10's published files, which `folder` is or holds."""
     for found in (folder, folder / BATCHES, folder / BINARY):
@@ -152,7 +161,7 @@ def load_sheet(path: Path, name: str) -> Data:
         order = np.random.default_rng(seed).permutation(len(CLASSES) * (last - first))
         photos = images[:, first:last].reshape(-1, SIDE, SIDE, 3)
         parts.append(Part(photos[order], np.repeat(np.arange(len(CLASSES)), last - first)[order]))
-    return Data(name, CLASSES, *parts)
+    return Data(name, CLASSES, *parts, own_test=True)
 
 
 def load_batches(root: Path, name: str) -> Data:
@@ -198,14 +207,16 @@ def load_binary(folder: Path, name: str) -> Data:
 def _held_out(name: str, full: Part, test: Part) -> Data:
     """CIFAR-10 with a val split out of its training images; its test images stay what they are."""
     train, val = stratified(full.labels, (HELD_OUT / len(full),))
-    return Data(name, CLASSES, *(Part(full.images[rows], full.labels[rows]) for rows in (train, val)), test)
+    return Data(
+        name, CLASSES, *(Part(full.images[rows], full.labels[rows]) for rows in (train, val)), test, own_test=True
+    )
 
 
 # ---------------------------------------------------------------- a learner's own data
 
 
 def load_npz(path: Path, name: str, side: int = SIDE) -> Data:
-    """An .npz as `shared.own_images.read_npz` takes it: grey images get three equal colours, others than `side` x
+    """An .npz as `shared.image_arrays.read_npz` takes it: grey images get three equal colours, others than `side` x
     `side` are resized."""
     own = read_npz(path)
     images = own.images if own.images.ndim == 4 else own.images[..., None]  # (N, H, W, 1 or 3)
@@ -215,14 +226,14 @@ def load_npz(path: Path, name: str, side: int = SIDE) -> Data:
 
 def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
     """A folder of class folders with pictures of any size; of each the middle is taken, `side` x `side`."""
-    groups = class_folders(folder)
-    images = [np.asarray(squared(read_picture(file), side)) for files in groups.values() for file in files]
-    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
-    return _in_three(name, folder, Labelled(np.stack(images), labels, tuple(groups)))
+    own = read_folder(folder, lambda picture: np.asarray(squared(picture, side)))
+    return _in_three(name, folder, own)
 
 
 def _in_three(name: str, path: Path, own: Labelled) -> Data:
-    return Data(name, own.classes, *(Part(own.images[rows], own.labels[rows]) for rows in cut_in_three(path, own)))
+    own, rows = in_three(path, own)
+    parts = (Part(own.images[part], own.labels[part]) for part in rows)
+    return Data(name, own.classes, *parts, own.named, own.own_test, own.notes)
 
 
 def middle(width: int, height: int) -> tuple[int, int, int, int]:
@@ -249,7 +260,8 @@ def resized(images: Data, side: int) -> Data:
     if images.side == side:
         return images
     parts = (images.train, images.val, images.test)
-    return Data(images.name, images.classes, *(Part(_to_side(part.images, side), part.labels) for part in parts))
+    train, val, test = (Part(_to_side(part.images, side), part.labels) for part in parts)
+    return replace(images, train=train, val=val, test=test)
 
 
 # ---------------------------------------------------------------- tensors

@@ -1,5 +1,12 @@
 """Scores a trained network on photographs it has not seen: `./course eval 2`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/eval.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from shared import cli
+from shared import cli, held_out
 from shared.config import EvalConfig
 from shared.device import Device, choose
-from shared.errors import CourseError
-from shared.scores import refuse_known, report
+from shared.scores import report
 from week02_cnn import data, train
 from week02_cnn.trained import Trained, load
 
@@ -29,29 +35,16 @@ def probabilities(trained: Trained, part: data.Part, device: Device) -> Float[np
     return torch.softmax(outputs, dim=1).numpy()
 
 
-def part_to_score(name: str, trained: Trained) -> tuple[str, data.Part]:
-    """What `--data name` (default: what it was trained on) is to be called, and its images.
+def part_to_score(name: str, trained: Trained) -> held_out.HeldOut:
+    """What of `--data name` (default: what it was trained on) the network has not seen, in its numbering of classes.
 
     Raises:
-        CourseError: they have more classes, or the network has been trained or chosen on some of them.
+        CourseError: a class that the network does not know, or nothing that it has not seen.
     """
-    trained_on = trained.config.data
-    name = name or trained_on
-    if trained_on == "sample" and name == "cifar10":
-        raise CourseError(
-            "--data cifar10: this network was trained on the bundled sample, so a score on the test images of CIFAR-10 "
-            f"would say nothing. ({WHY})"
-        )
-    found = data.load(name, trained.side)
-    if len(found.classes) > len(trained.classes):
-        raise CourseError(f"--data {name}: {len(found.classes)} classes, the network knows {len(trained.classes)}.")
-    if name == trained_on:
-        return f"{name} (test)", found.test
-    named = data.is_named(name)
-    part, before = found.test if named else found.everything, data.load(trained_on, trained.side)
-    seen = (before.train.images, before.val.images)
-    refuse_known(part.images, seen, name, trained_on, WHY if trained_on == "sample" else "")
-    return f"{name} (test)" if named else name, part
+    name = name or trained.config.data
+    photos = data.load(name, trained.side)
+    chosen = held_out.choose(trained.run, name, photos, why=WHY if "sample" in (name, trained.config.data) else "")
+    return held_out.by_name(chosen, photos.classes if photos.named else None, trained.classes)
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -60,14 +53,14 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
-    name, part = part_to_score(cfg.data, trained)
+    chosen = part_to_score(cfg.data, trained)
+    part = chosen.part
     probs = probabilities(trained, part, device)
     theirs = {
         baseline: train.evaluate(model, part, trained.mean, trained.std, device)["accuracy"]
         for baseline, model in trained.baselines().items()
     }
-    own = name == f"{trained.config.data} (test)"
-    return report(trained.run, name, own, part.labels, probs, theirs, part.images, trained.classes, cfg.out)
+    return report(trained.run, chosen, probs, theirs, trained.classes, part.images, cfg.out)
 
 
 if __name__ == "__main__":

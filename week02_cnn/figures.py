@@ -1,11 +1,17 @@
 """Makes the README's pictures again from a trained run and compare's tables: `./course run 2 figures`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/figures.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import contextlib
 import io
 import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -68,7 +74,7 @@ def main(cfg: Config) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.main(evaluation.Config(run=str(trained.run.folder), out=folder))  # confusion.png, mistakes.png
         curves(made / "curves.png", read_metrics(trained.run.folder / "metrics.jsonl"))
-        of_network(trained, data.load(trained.config.data, trained.side), cfg.photograph, made)
+        of_network(trained, trained.photos(), cfg.photograph, made)
         compare.draw(read_json(tables)["tables"], made)
         out.mkdir(parents=True, exist_ok=True)
         for picture in sorted(made.glob("*.png")):

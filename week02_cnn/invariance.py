@@ -1,5 +1,12 @@
 """What does the network not care about? Val, shifted, mirrored and turned: `./course run 2 invariance`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/invariance.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +44,7 @@ def main(cfg: Config) -> dict[str, float]:
     Returns the accuracy under each change.
     """
     trained, device, found = load(cfg.run), choose(cfg.device), {}
-    val = data.load(trained.config.data, trained.side).val
+    val = trained.photos().val
     for name, change in CHANGES.items():
         part = data.Part(np.ascontiguousarray(change(val.images)), val.labels)
         found[name] = train.evaluate(trained.model, part, trained.mean, trained.std, device)["accuracy"]

@@ -1,8 +1,13 @@
 """Says what is on a picture of your own: `./course run 2 predict my_cat.jpg`."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/predict.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,7 +19,7 @@ from shared import cli
 from shared.device import choose
 from shared.errors import CourseError
 from shared.files import written_whole
-from shared.own_images import read_picture
+from shared.pictures import each, free_name, read_picture
 from week02_cnn import data
 from week02_cnn.eval import probabilities
 from week02_cnn.trained import load
@@ -65,15 +70,6 @@ def verdict(probs: Float[np.ndarray, " classes"], classes: tuple[str, ...]) -> s
     return f"Not sure: {classes[first]} ({probs[first]:.1%}), or {classes[second]} ({probs[second]:.1%})?"
 
 
-def free_name(folder: Path, stem: str, taken: set[Path]) -> Path:
-    """A name for a PNG that no other picture of this call has: two may be called cat.jpg, in two folders."""
-    path, number = folder / f"{stem}_seen.png", 2
-    while path in taken:
-        path, number = folder / f"{stem}_{number}_seen.png", number + 1
-    taken.add(path)
-    return path
-
-
 def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
     """Looks at pictures of your own and says what may be on them, and what the network saw of each.
 
@@ -83,7 +79,6 @@ def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
         raise CourseError("which picture? For example: ./course run 2 predict my_cat.jpg")
     device = choose(cfg.device)
     trained = load(cfg.run)
-    photos = [read_picture(Path(name)) for name in cfg.pictures]  # all of them, before anything is said of one
     try:
         bar = "█"
         bar.encode(sys.stdout.encoding or "ascii")
@@ -91,15 +86,15 @@ def main(cfg: Config) -> list[Float[np.ndarray, " classes"]]:
         bar = "#"
     print(f"this network knows: {', '.join(trained.classes)}. It takes everything else for one of them.")
     answers, taken = [], set()
-    for name, photo in zip(cfg.pictures, photos, strict=True):
+    for path, photo in each(cfg.pictures, read_picture):
         seen = data.squared(photo, trained.side)
         [probs] = probabilities(trained, data.Part(np.asarray(seen)[None], np.zeros(1, dtype=np.int64)), device)
         left, top, right, bottom = data.middle(*photo.size)
-        where = free_name(Path(cfg.out) if cfg.out else trained.run.folder, Path(name).stem, taken)
+        where = free_name(Path(cfg.out) if cfg.out else trained.run.folder, path.stem, "_seen.png", taken)
         with written_whole(where) as temporary:
             beside(photo, seen).save(temporary, "PNG")
         part = "" if photo.width == photo.height else f"the middle {right - left} x {bottom - top} of them, "
-        print(f"\n{name}: {photo.width} x {photo.height} pixels, {part}brought to {seen.width} x {seen.height}")
+        print(f"\n{path}: {photo.width} x {photo.height} pixels, {part}brought to {seen.width} x {seen.height}")
         print("\n".join(chart(probs, trained.classes, bar)))
         print(f"{verdict(probs, trained.classes)} What the network saw: {where}")
         answers.append(probs)

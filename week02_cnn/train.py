@@ -1,5 +1,12 @@
 """Trains the network: `./course train 2`, or `python -m week02_cnn.train --help`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week02_cnn/train.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -243,9 +250,10 @@ def main(cfg: Config) -> dict[str, Any]:
         torch.set_num_threads(cfg.threads)
     images = data.load(cfg.data, cfg.side).to_train_on()
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
+    run.hold_to(images)
     model = build(cfg, len(images.classes), images.side)
     params = count_parameters(model)
-    print(f"{images.name}: {len(images.train):,} images to train on, {len(images.val):,} to validate")
+    runs.describe(images)
     print(f"device: {device}")
     print_network(model)
     theirs = run.once("baselines", lambda: train_baselines(cfg, images, device, params))

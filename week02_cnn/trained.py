@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from shared import runs
-from week02_cnn import baselines
+from week02_cnn import baselines, data
 from week02_cnn.model import ConvNet
 from week02_cnn.train import WEEK_NUMBER, Config, build
 
@@ -23,6 +23,12 @@ class Trained:
     side: int
     mean: Float[np.ndarray, " 3"]
     std: Float[np.ndarray, " 3"]
+
+    def photos(self) -> data.Data:
+        """What it was trained on; CourseError where that has changed since."""
+        found = data.load(self.config.data, self.side)
+        self.run.hold_to(found)
+        return found
 
     def baselines(self) -> dict[str, baselines.MLP]:
         """The run's baselines by name."""

@@ -18,6 +18,13 @@ How the contestants take turns, and what counts: shared/race.py. With more than 
 as anything else runs.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/bench.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -4,12 +4,8 @@ A. Maas et al., "Learning word vectors for sentiment analysis", ACL 2011: the La
 The prices of the week are in price_series.py.
 """
 
-import csv
-import gzip
-import io
-import json
 import re
-import zlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +18,8 @@ from shared.archives import unpack
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
 from shared.files import ROOT, read_json, write_json
+from week03_lstm import sentiment_files
+from week03_lstm.sentiment_files import Rows, Splits
 
 SAMPLE = ROOT / "shared" / "samples" / "reviews_5k.jsonl.gz"
 IMDB = Asset(
@@ -35,12 +33,7 @@ IMDB = Asset(
     "no formal licence, cite Maas et al. 2011",
 )
 CLASSES = ("negative", "positive")
-SPLITS = {name: name for name in ("train", "val", "test")} | dict.fromkeys(("valid", "validation", "dev"), "val")
-LABELS = {"0": 0, "neg": 0, "negative": 0, "1": 1, "pos": 1, "positive": 1}
-ENDINGS = (".csv", ".jsonl", ".csv.gz", ".jsonl.gz")
 PAD, UNK = 0, 1  # the ids of padding and of every word that is not in the vocabulary
-
-Rows = list[tuple[str, int]]  # (text, label)
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,15 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def examples(self) -> list[str]:
+        """What tells one text from another (shared.held_out)."""
+        return [same(text) for text in self.texts]
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> "Part":
+        """Some of them."""
+        return Part([self.texts[row] for row in rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Data:
@@ -63,7 +65,8 @@ class Data:
     train: Part
     val: Part
     test: Part
-    dropped: int = 0  # texts that were left out because they occur twice
+    own_test: bool = False  # whether it brings a test split of its own
+    notes: tuple[str, ...] = ()  # what was guessed, left out or dropped, to be told to the reader
 
     @property
     def everything(self) -> Part:
@@ -72,7 +75,7 @@ class Data:
 
 
 def load(name: str, text: str = "text", label: str = "label") -> Data:
-    """Loads `sample`, `imdb`, or a path: a folder in IMDB's layout, or a .csv or .jsonl (also .gz) with two columns.
+    """Loads `sample`, `imdb`, or a path: a table with two columns, or folders of texts (README: layouts that are read).
 
     Args:
         name: what to load.
@@ -82,130 +85,14 @@ def load(name: str, text: str = "text", label: str = "label") -> Data:
         CourseError: what is wrong with the data, in one line.
     """
     if name == "sample":
-        return cut(name, read_table(SAMPLE, "text", "label"))
+        return cut(name, *sentiment_files.read_table(SAMPLE))
     if name == "imdb":
         archive = fetch(IMDB)
-        return cut(name, read_published(unpack(archive, archive.with_name("aclImdb_v1"))))
+        return cut(name, *sentiment_files.read_folder(unpack(archive, archive.with_name("aclImdb_v1"))))
     path = Path(name).expanduser()
-    if not path.exists():
+    if not name or not path.exists():
         raise CourseError(f"--data {name}: no such file or folder, nor one of sample, imdb.")
-    return cut(name, read_published(path) if path.is_dir() else read_table(path, text, label))
-
-
-# ---------------------------------------------------------------- files
-
-
-def is_published(name: str) -> bool:
-    """Whether `name` is a folder with published files, which bring their own test split."""
-    path = Path(name).expanduser()
-    return path.is_dir() and any((root / "train" / "pos").is_dir() for root in (path, path / "aclImdb"))
-
-
-def read_published(folder: Path) -> dict[str, Rows]:
-    """The published layout: train and test, each with the folders pos and neg, one .txt file a review."""
-    root = folder / "aclImdb" if (folder / "aclImdb").is_dir() else folder
-    found: dict[str, Rows] = {"train": [], "test": []}
-    for split, rows in found.items():
-        for group, label in (("neg", 0), ("pos", 1)):
-            place = root / split / group
-            files = sorted(place.glob("*.txt"))
-            if not files:
-                why = "holds no .txt files" if place.is_dir() else "is missing"
-                raise CourseError(
-                    f"{place} {why}; expected a .csv or .jsonl file, or a folder with train/pos, train/neg, test/pos "
-                    "and test/neg in it, one .txt file a review."
-                )
-            for file in files:
-                review = _decoded(file.read_bytes(), file)
-                if not review.strip():
-                    raise CourseError(f"{file}: an empty review. Remove the file.")
-                rows.append((review, label))
-    return found
-
-
-def read_table(path: Path, text: str, label: str) -> dict[str, Rows]:
-    """A .csv with a header line, or a .jsonl with an object a line; either may be gzipped.
-
-    Raises:
-        CourseError: naming the line: a column that is missing (and those that are there), a label that is none, a
-            split of another name, an empty review, JSON that is broken.
-    """
-    if not path.name.lower().endswith(ENDINGS):
-        raise CourseError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}.")
-    raw = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, OSError, zlib.error) as error:
-            raise CourseError(f"{path}: the gzip file is cut short or damaged ({error}).") from None
-    content = _decoded(raw, path)
-    read = _csv_rows if ".csv" in path.suffixes[-2:] or path.suffix.lower() == ".csv" else _json_rows
-    found: dict[str, Rows] = {"train": [], "val": [], "test": []}
-    for line, row in read(content, path):
-        missing = [column for column in (text, label) if row.get(column) is None]
-        if missing:
-            there = ", ".join(map(str, row)) or "none"
-            raise CourseError(
-                f"{path}, line {line}: no column {missing[0]!r}; there are: {there}. Choose with --text and --label."
-            )
-        found[_split_of(row, path, line)].append((_text_of(row[text], path, line), _label_of(row[label], path, line)))
-    if not any(found.values()):
-        raise CourseError(f"{path}: no review in it.")
-    return found
-
-
-def _decoded(raw: bytes, path: Path) -> str:
-    try:
-        return raw.decode("utf-8-sig")  # -sig: Excel writes a mark in front
-    except UnicodeDecodeError as error:
-        raise CourseError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-
-
-def _csv_rows(content: str, path: Path) -> Iterator[tuple[int, dict]]:
-    csv.field_size_limit(1 << 24)
-    reader = csv.DictReader(io.StringIO(content, newline=""), restval=None)
-    try:
-        for row in reader:
-            yield reader.line_num, {name: value for name, value in row.items() if name is not None}
-    except csv.Error as error:
-        raise CourseError(f"{path}, line {reader.line_num}: broken CSV ({error}).") from None
-
-
-def _json_rows(content: str, path: Path) -> Iterator[tuple[int, dict]]:
-    for line, one in enumerate(content.split("\n"), 1):  # not splitlines(): a text may hold other line separators
-        if not one.strip():
-            continue
-        try:
-            row = json.loads(one)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise CourseError(f"{path}, line {line}: broken JSON ({error}).") from None
-        if not isinstance(row, dict):
-            raise CourseError(f'{path}, line {line}: expected an object as {{"text": …, "label": …}}.')
-        yield line, row
-
-
-def _text_of(value: object, path: Path, line: int) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise CourseError(f"{path}, line {line}: the review is empty or no text. Remove the line.")
-    return value
-
-
-def _label_of(value: object, path: Path, line: int) -> int:
-    found = LABELS.get(str(int(value) if isinstance(value, bool | float) else value).strip().lower())
-    if found is None or (isinstance(value, float) and found != value):
-        raise CourseError(
-            f"{path}, line {line}: the label {value!r} is outside 0 and 1 (or negative and positive, neg and pos)."
-        )
-    return found
-
-
-def _split_of(row: dict, path: Path, line: int) -> str:
-    if row.get("split") is None:
-        return "train"
-    found = SPLITS.get(str(row["split"]).strip().lower())
-    if found is None:
-        raise CourseError(f"{path}, line {line}: the split {row['split']!r} is none of train, val, test.")
-    return found
+    return cut(name, *sentiment_files.read(path, text, label))
 
 
 # ---------------------------------------------------------------- train, val and test
@@ -213,10 +100,10 @@ def _split_of(row: dict, path: Path, line: int) -> str:
 
 def same(text: str) -> str:
     """What two texts have in common when they differ in spaces, capitals and punctuation alone."""
-    return re.sub(r"\W+", " ", text).lower().strip()
+    return re.sub(r"\W+", " ", text).lower().strip() or text.strip()  # of 👍 and 👎 nothing would be left
 
 
-def cut(name: str, found: dict[str, Rows], most_test: int = 5_000, most_val: int = 2_500) -> Data:
+def cut(name: str, found: Splits, notes: tuple[str, ...] = (), most_test: int = 5_000, most_val: int = 2_500) -> Data:
     """Train, val and test, with no text in two of them.
 
     A text that test or val holds too, or train twice, is dropped from train (from val, if it is in test). What no
@@ -224,18 +111,21 @@ def cut(name: str, found: dict[str, Rows], most_test: int = 5_000, most_val: int
     keeps the share of the classes, and is the same each time, whatever --seed: every run must hold out the same texts.
 
     Raises:
-        CourseError: one class only, or too few texts.
+        CourseError: one class only, none to train on, too few texts, or texts that share no word.
     """
     train, val, test = (found.get(split, []) for split in ("train", "val", "test"))
     total, everything = len(train), len(train) + len(val) + len(test)
     if len({label for rows in (train, val, test) for _, label in rows}) < 2:
         raise CourseError(f"--data {name}: one class only; there is nothing to tell apart.")
-    held_out = {same(text) for text, _ in test}
+    if not train:
+        raise CourseError(f"--data {name}: all of it is val or test. Call some of it train, or leave the split out.")
+    own_test, held_out = bool(test), {same(text) for text, _ in test}
     val = [row for row in val if same(row[0]) not in held_out]
     held_out |= {same(text) for text, _ in val}
     once = {same(row[0]): row for row in reversed(train)}  # reversed: the first of equals stays
     train = [row for text, row in reversed(once.items()) if text not in held_out]
-    dropped = everything - len(train) - len(val) - len(test)
+    if dropped := everything - len(train) - len(val) - len(test):
+        notes += (f"dropped {dropped:,} review{'s' * (dropped > 1)} that occur{'s' * (dropped == 1)} twice",)
 
     rng = np.random.default_rng(0)
     if not test:
@@ -249,8 +139,13 @@ def cut(name: str, found: dict[str, Rows], most_test: int = 5_000, most_val: int
                 f"--data {name}: {few}The {which} part has {len(rows)} text{'s' * (len(rows) != 1)}, of one class or "
                 "none. It needs some of both."
             )
+    if not _share_a_word(text for text, _ in train):
+        raise CourseError(
+            f"--data {name}: no word occurs in two of the reviews to train on (letters and digits make words, emoji do "
+            "not): there is nothing to learn from. Give more text."
+        )
     parts = (Part([text for text, _ in rows], np.array([label for _, label in rows])) for rows in (train, val, test))
-    return Data(name, CLASSES, *parts, dropped)
+    return Data(name, CLASSES, *parts, own_test, notes)
 
 
 def _drawn(rows: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
@@ -262,17 +157,39 @@ def _drawn(rows: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows
     return [r for r, t in zip(rows, taken, strict=True) if not t], [r for r, t in zip(rows, taken, strict=True) if t]
 
 
+def _share_a_word(texts: Iterable[str]) -> bool:
+    seen: set[str] = set()
+    for text in texts:
+        words = set(tokenize(text))
+        if words & seen:
+            return True
+        seen |= words
+    return False
+
+
 # ---------------------------------------------------------------- words
+
+
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters: they are written without spaces, so each counts as a word.
+UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Accents and vowel signs that follow their letter: \w has letters and digits of every script, but not these.
+SIGNS = "".join(chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code))[0] == "M")
+SPACED = rf"(?:[^\W{UNSPACED}]|[{SIGNS}])+"
+WORD = re.compile(rf"(?=\w)(?:[{UNSPACED}][{SIGNS}]*|{SPACED}(?:'{SPACED})*)|[!?]")
+ASCII_WORD = re.compile(r"\w+(?:'\w+)*|[!?]")  # the same for most texts, in half the time
 
 
 def tokenize(text: str) -> list[str]:
     """Words in lower case, don't in one piece, and ! and ? as words of their own. What is HTML in IMDB is removed.
+    Letters are those of any script; where a script has no spaces, each character is a word.
 
     >>> tokenize("I don't care!<br /><br />WHY?")
     ['i', "don't", 'care', '!', 'why', '?']
+    >>> tokenize("好电影 хорошо")
+    ['好', '电', '影', 'хорошо']
     """
     text = re.sub(r"<br\s*/?>", " ", text.lower().replace("’", "'"))
-    return re.findall(r"\w+(?:'\w+)*|[!?]", text)
+    return (ASCII_WORD if text.isascii() else WORD).findall(text)
 
 
 class Vocabulary:

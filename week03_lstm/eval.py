@@ -1,22 +1,28 @@
 """Scores a trained network on reviews it has not seen: `./course eval 3`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/eval.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shared import cli, runs
+from shared import cli, held_out, runs
 from shared.config import EvalConfig, Natural
 from shared.device import choose
 from shared.errors import CourseError
 from shared.scores import confusion_matrix, surest_mistakes
 from week03_lstm import data, sentiment_drawing, train
 from week03_lstm.sentiment_baselines import BAG_OF_WORDS, CNN, BagOfWords
-from week03_lstm.trained import load
+from week03_lstm.trained import Trained, load
 
-FEW = 0.01  # of the texts may have been seen in training: these are left out. With more the score is refused
+WHY = "The bundled sample is a part of IMDB's training reviews."
 
 
 @dataclass
@@ -31,30 +37,19 @@ class Config(EvalConfig):
     """How many of the surest mistakes to print."""
 
 
-def part_to_score(cfg: Config, trained_on: train.Config) -> tuple[str, data.Part, data.Data, int]:
-    """The reviews to score on, their name, what the run was trained on, and how many were left out as already seen.
+def load_reviews(cfg: Config, trained: Trained) -> data.Data:
+    """What --data, --text and --label say, each as in training where it says nothing."""
+    flags = trained.config
+    return data.load(cfg.data or flags.data, cfg.text or flags.text, cfg.label or flags.label)
 
-    Raises:
-        CourseError: the network has been trained, or chosen, on more than a few of them.
-    """
-    own = data.load(trained_on.data, trained_on.text, trained_on.label)
-    name = cfg.data or trained_on.data
-    if name == trained_on.data:
-        return f"{name} (test)", own.test, own, 0
-    found = data.load(name, cfg.text or trained_on.text, cfg.label or trained_on.label)
-    named = name in ("sample", "imdb") or data.is_published(name)
-    part = found.test if named else found.everything
-    seen = {data.same(text) for known in (own.train, own.val) for text in known.texts}
-    fresh = [row for row, text in enumerate(part.texts) if data.same(text) not in seen]
-    known = len(part) - len(fresh)
-    if known > FEW * len(part):
-        raise CourseError(
-            f"--data {name}: this network was trained or chosen on {known:,} of these {len(part):,} reviews "
-            f"({trained_on.data}, train and val), so a score on them would say nothing. (The bundled sample is a part "
-            "of IMDB's training reviews.)"
-        )
-    part = data.Part([part.texts[row] for row in fresh], part.labels[fresh])
-    return f"{name} (test)" if named else name, part, own, known
+
+def bag_of_words(trained: Trained) -> BagOfWords | None:
+    """The baseline, fitted again to what the network was trained on; None where that is not there any more."""
+    try:
+        return BagOfWords(trained.run.baselines["C"]).fit(trained.reviews().train)
+    except CourseError as error:
+        print(f"{BAG_OF_WORDS}: cannot be fitted again. {error}")
+        return None
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -63,28 +58,31 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
-    folder = trained.run.folder
     train.use_threads(trained.config)
-    name, part, own, left_out = part_to_score(cfg, trained.config)
-    encoded = trained.encode(part)
+    reviews = load_reviews(cfg, trained)
+    why = WHY if "sample" in (reviews.name, trained.config.data) else ""
+    chosen = held_out.choose(trained.run, reviews.name, reviews, "reviews", why)
+    part, encoded = chosen.part, trained.encode(chosen.part)
     probs = train.predict(trained.model.to(device.name), encoded)
     preds, accuracy = probs.argmax(axis=1), train.score(probs, part.labels)["accuracy"]
-    theirs = {BAG_OF_WORDS: BagOfWords(trained.run.baselines["C"]).fit(own.train).accuracy(part)}
+    theirs = {}
+    if bag := bag_of_words(trained):
+        theirs[BAG_OF_WORDS] = bag.accuracy(part)
     if convolution := trained.convolution():
         theirs[CNN] = train.evaluate(convolution.to(device.name), encoded)["accuracy"]
     constant = runs.constant_answer(part.labels, "test_accuracy")
     theirs[constant["name"]] = constant["test_accuracy"]
+    folder = trained.run.folder
     out = Path(cfg.out) if cfg.out else folder
-    is_own = name == f"{trained.config.data} (test)"
-    result = trained.run.scored({"test_accuracy": accuracy}, theirs, out if is_own else None)
-    sentiment_drawing.bars(out / "test_accuracy.png", runs.contestants(result), "test_accuracy", name)
+    result = trained.run.scored({"test_accuracy": accuracy}, theirs, out if chosen.own else None)
+    contestants = runs.contestants(result, "test_accuracy")
+    sentiment_drawing.bars(out / "test_accuracy.png", contestants, "test_accuracy", chosen.name)
 
     matrix = confusion_matrix(part.labels, preds, len(data.CLASSES))
     wrong = int((preds != part.labels).sum())
     spread = 1.96 * np.sqrt(accuracy * (1 - accuracy) / len(part))
-    print(f"{name}: {len(part):,} reviews, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {folder}")
-    if left_out:
-        print(f"({left_out:,} more were left out: this network has seen them in training)")
+    print(f"{chosen.name}: {len(part):,} reviews, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {folder}")
+    runs.tell(chosen.notes)
     runs.print_table(result, "test_accuracy")
     print(f"(with {len(part):,} reviews, chance alone moves an accuracy by ± {spread:.1%}: 95 % interval)")
     print(f"\n{'':20s}" + "".join(f"{'thought ' + label:>18s}" for label in data.CLASSES))

@@ -1,5 +1,12 @@
 """Makes the lesson's pictures again: `./course run 3 figures`; or only some: `./course run 3 figures vanish`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/figures.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import contextlib
 import importlib
 import io
@@ -7,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from shared.errors import CourseError
 from shared.files import read_json
-from shared.plots import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, figure
+from shared.plots import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, figure, short
 
 COLOURS = {"drift": GREY, "AR(1)": PURPLE, "returns": BLUE, "levels": ORANGE}
 NAMES = {"sp500": "S&P 500", "sample": "S&P 500", "nasdaq": "NASDAQ"}
@@ -129,7 +129,7 @@ def error_over_folds(path: Path, name: str, result: dict) -> None:
             axis.set_xticks(x, [fold["from"][:7] for fold in folds], rotation=45 if len(folds) > 6 else 0)
             axis.set(xlabel="test days from … on", xlim=(-0.5, len(folds) - 0.5))
             axis.legend(loc="best", fontsize=9)
-        np.atleast_1d(axes)[0].set(title=f"{name}: error / last price's error")
+        np.atleast_1d(axes)[0].set(title=f"{short(Path(name).name)}: error / last price's error")
         if len(panels) == 2:
             from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 

@@ -13,6 +13,13 @@ Finance 25, 1970), past prices say next to nothing of tomorrow's, and a network 
 failure of the network.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/price_forecast.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import copy
 import csv
 import itertools
@@ -20,7 +27,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -50,9 +56,15 @@ class Config(TrainConfig):
     """The flags of price_forecast."""
 
     data: str = "sp500"
-    """sp500, nasdaq (both bundled, daily, 1999 to 2018), or a csv of your own with the columns date and close."""
+    """sp500, nasdaq (both bundled, daily, 1999 to 2018), or a csv of your own: dates and prices."""
     gaps: Literal["refuse", "drop"] = "refuse"
     """What to do where prices are missing: refuse (says where), or drop (leaves out such days and says how many)."""
+    date: str = ""
+    """The column of the dates in your csv, by name or number from 1 (default: Date, timestamp, …; says which)."""
+    close: str = ""
+    """The column of the prices (default: Close, Close/Last, Price, Adj Close, …; says which)."""
+    date_format: str = ""
+    """day-month-year, month-day-year, year-month-day, or a pattern as %d/%m/%Y (default: the one that fits)."""
     target: Literal["returns", "levels", "both"] = "both"
     """What the network is to forecast. Levels make the plot that looks perfect."""
     kind: Literal["lstm", "gru", "rnn"] = "lstm"
@@ -279,7 +291,7 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds; the run folder is under the key "run".
     """
     device = choose(cfg.device)
-    prices = price_series.load_prices(cfg.data, cfg.gaps)
+    prices = price_series.load_prices(cfg.data, cfg.gaps, cfg.date, cfg.close, cfg.date_format)
     cfg = replace(cfg, data=prices.name)
     windows = {target: price_series.windows(prices, cfg.window, target) for target in TARGETS}
     days = windows["returns"]

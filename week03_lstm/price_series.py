@@ -1,35 +1,37 @@
-"""The week's prices: two bundled stock indices or a csv of your own, cut into windows and walk-forward folds.
+"""The week's prices: two bundled stock indices or a table of your own, cut into windows and walk-forward folds.
 
 Whoever forecasts must not see the future. So everything here looks back: a window ends the day before the day it is to
 forecast, the scaler knows the days to train on alone, and a fold trains on the past, chooses on the days after it, and
 is tested on the days after those.
 """
 
-import csv
-import io
 import itertools
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date as Date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from shared.errors import CourseError
+from week03_lstm import tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLES = Path(__file__).resolve().parent.parent / "shared" / "samples"
 BUNDLED = ("sp500", "nasdaq")
 LONGEST_PAUSE = 10  # days between two prices; the longest in the bundled data is 7, after 10 September 2001
+WILD_MOVE = 0.5  # in a day; a larger one is more often a split of the shares than the market
+SMALLEST, LARGEST = 1e-12, 1e12  # of prices: squares of their errors still are numbers, and fit into a table
 
-DATE_FORMATS = {
-    "year-month-day": "%Y-%m-%d",
-    "year/month/day": "%Y/%m/%d",
-    "yearmonthday": "%Y%m%d",
-    "day.month.year": "%d.%m.%Y",
-    "month/day/year": "%m/%d/%Y",
-    "day/month/year": "%d/%m/%Y",
-}
-NO_PRICE = ("", "nan", "null", "none", "na", "n/a", "-")  # what programs write where they have none
+# What the columns are called, the likeliest first: Yahoo, Alpha Vantage, FRED, Nasdaq, Investing.com.
+DATE_NAMES = ("date", "datetime", "timestamp", "observation date", "trade date", "time", "datum")
+CLOSE_NAMES = ("close", "close last", "last", "price", "adj close", "adjusted close", "closing price", "close price")
+HEADING = 20  # lines in which it is looked for: some files have a title above it
 
 # A fold that is smaller than this says nothing.
 FEWEST = {"train": 50, "val": 10, "test": 20}
@@ -43,7 +45,7 @@ class Prices:
         name: what was asked for.
         dates: (days,) datetime64[D], each later than the one before.
         close: (days,) float64, all above 0.
-        notes: what was done to the file to get there (sorted, rows left out), to be told to the reader.
+        notes: what was guessed in the file or done to it (sorted, rows left out), to be told to the reader.
     """
 
     name: str
@@ -58,21 +60,22 @@ class Prices:
 # ---------------------------------------------------------------- reading a file
 
 
-def load_prices(name: str, gaps: str = "refuse") -> Prices:
-    """Reads `sp500` (also called `sample`), `nasdaq`, or a csv with the columns date and close.
-
-    A csv of your own may have other columns too, be separated by commas, semicolons or tabs, and spell Date and CLOSE
-    as it likes. Decimals have a point. Dates are spelled in one of DATE_FORMATS; a time after the date is ignored.
+def load_prices(name: str, gaps: str = "refuse", date: str = "", close: str = "", date_format: str = "") -> Prices:
+    """Reads `sp500` (also called `sample`), `nasdaq`, or a table of your own as text (README, "Layouts that are read").
 
     Args:
         name: a bundled series, or a path.
         gaps: what to do about days without a price (an empty, NaN or non-positive close) and about more than
             LONGEST_PAUSE days between two prices. "refuse" says where the first is; "drop" leaves the rows without a
             price out, and `windows` then leaves out what would reach across a pause.
+        date, close: the columns, by name or by number from 1. Default: the likeliest of DATE_NAMES and CLOSE_NAMES.
+        date_format: one of tables.DATE_FORMATS, or a pattern of strptime. Default: the one that fits all dates.
 
     Raises:
         CourseError: what is wrong with the file, and in which line.
     """
+    import pandas as pd
+
     if gaps not in ("refuse", "drop"):
         raise CourseError(f"--gaps {gaps}: choose refuse or drop.")
     if name == "sample":
@@ -80,123 +83,183 @@ def load_prices(name: str, gaps: str = "refuse") -> Prices:
     path = SAMPLES / f"{name}.csv" if name in BUNDLED else Path(name).expanduser()
     if not path.is_file():
         raise CourseError(f"--data {name}: no such file, nor one of {', '.join(BUNDLED)}.")
-    lines, texts, closes = read_columns(path)
-    days = read_dates(path, lines, texts)
-    prices = [read_close(path, line, text) for line, text in zip(lines, closes, strict=True)]
-    notes = []
+    lines, texts, closes, notes = read_columns(path, date, close, date_format)
+    prices, guess = tables.numbers(path, lines, closes, "close")
+    notes += guess
+    table = pd.DataFrame({"day": tables.dates(path, lines, texts, date_format), "price": prices}, index=lines)
+    beyond = table[(table.price > 0) & ~table.price.between(SMALLEST, LARGEST)]
+    if len(beyond):
+        raise CourseError(
+            f"{path}: line {beyond.index[0]}: the close {beyond.price.iloc[0]:g} is not between {SMALLEST:g} and "
+            f"{LARGEST:g}. Write the prices in another unit."
+        )
 
-    missing = [i for i, price in enumerate(prices) if price is None]
-    if missing and gaps == "refuse":
-        first = missing[0]
+    missing = table[~(table.price > 0)]
+    if len(missing) and gaps == "refuse":
+        line, day = missing.index[0], missing.day.iloc[0]
         count = f"{len(missing):,} row{'s' * (len(missing) > 1)} without a price above 0"
         raise CourseError(
-            f"{path}: {count}, the first is line {lines[first]} ({days[first]}: '{closes[first].strip()}'). "
+            f"{path}: {count}, the first is line {line} ({day:%Y-%m-%d}: '{closes[lines.index(line)].strip()}'). "
             "Repair the file, or leave such rows out with --gaps drop."
         )
-    if missing:
-        notes.append(f"left out {len(missing):,} of {len(prices):,} rows: they have no price above 0")
-    rows = [i for i, price in enumerate(prices) if price is not None]
-
-    order = sorted(rows, key=lambda i: days[i])
-    if order != rows:
-        newest_first = order == rows[::-1]
+    if len(missing):
+        notes.append(f"left out {len(missing):,} of {len(table):,} rows: they have no price above 0")
+        table = table[table.price > 0]
+    if not table.day.is_monotonic_increasing:
+        newest_first = table.day.is_monotonic_decreasing
         notes.append("the newest price came first: turned round" if newest_first else "dates out of order: sorted")
-    for before, after in itertools.pairwise(order):
-        if days[before] == days[after]:
-            raise CourseError(
-                f"{path}: {days[after]} stands there twice, in lines {lines[before]} and {lines[after]}. "
-                "Keep one price a day."
-            )
-        pause = (days[after] - days[before]).days
-        if pause > LONGEST_PAUSE and gaps == "refuse":
-            raise CourseError(
-                f"{path}: line {lines[after]} ({days[after]}) comes {pause} days after the price before it "
-                f"({days[before]}); more than {LONGEST_PAUSE} is a gap. Fill it, or go on without the windows that "
-                "reach across it with --gaps drop."
-            )
-    dates = np.array([days[i] for i in order], dtype="datetime64[D]")
-    return Prices(name, dates, np.array([prices[i] for i in order], dtype=np.float64), tuple(notes))
+        table = table.sort_values("day", kind="stable")
+    if copies := int(table.duplicated().sum()):
+        notes.append(f"left out {copies:,} row{'s' * (copies > 1)}: the same day with the same price again")
+        table = table.drop_duplicates()
+    if (twice := table[table.duplicated("day", keep=False)]).size:
+        first, second = twice.index[:2]
+        raise CourseError(
+            f"{path}: {twice.day.iloc[0]:%Y-%m-%d} stands there twice, in lines {first} and {second}. "
+            "Keep one price a day."
+        )
+    pause = table.day.diff().dt.days
+    if (pause > LONGEST_PAUSE).any() and gaps == "refuse":
+        at = int((pause > LONGEST_PAUSE).argmax())
+        raise CourseError(
+            f"{path}: line {table.index[at]} ({table.day.iloc[at]:%Y-%m-%d}) comes {pause.iloc[at]:.0f} days after the "
+            f"price before it ({table.day.iloc[at - 1]:%Y-%m-%d}); more than {LONGEST_PAUSE} is a gap. Fill it, or go "
+            "on without the windows that reach across it with --gaps drop."
+        )
+    notes += remarks(table)
+    return Prices(name, table.day.to_numpy().astype("datetime64[D]"), table.price.to_numpy(), tuple(notes))
 
 
-def read_columns(path: Path) -> tuple[list[int], list[str], list[str]]:
-    """The line number, the date and the close of every row, still as text. Empty lines are skipped.
+def remarks(table: "pd.DataFrame") -> list[str]:
+    """What is odd about the prices, though they can be read."""
+    notes, moves = [], table.price.pct_change().abs().fillna(0)
+    if count := int((moves > WILD_MOVE).sum()):
+        at = int(moves.argmax())
+        move = table.price.iloc[at] / table.price.iloc[at - 1] - 1
+        more = f", and {count - 1:,} more beyond {WILD_MOVE:.0%}" if count > 1 else ""
+        notes.append(
+            f"a move of {move:+.0%} on {table.day.iloc[at]:%Y-%m-%d}{more}: a split of the shares? It would decide "
+            "every error; use adjusted prices"
+        )
+    if (last := table.day.iloc[-1].date() if len(table) else Date.min) > Date.today():
+        notes.append(f"the dates lie in the future, up to {last}: were they read rightly? --date-format decides")
+    return notes
+
+
+def read_columns(
+    path: Path, date: str = "", close: str = "", date_format: str = ""
+) -> tuple[list[int], list[str], list[str], list[str]]:
+    """The line number, the date and the close of every row, still as text; and what was guessed or left out.
 
     Raises:
         CourseError: no text, no rows, a column that is missing or there twice, a row that is too short.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise CourseError(f"{path}: not a readable text file in UTF-8 ({error}). Save it as a csv.") from None
-    head = text.partition("\n")[0]
-    rows = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
-    lines, dates, closes = [], [], []
-    try:
-        names = [name.strip() for name in next(rows, [])]
-        lower = [name.lower() for name in names]
-        for wanted in ("date", "close"):
-            if lower.count(wanted) != 1:
-                wrong = "no" if wanted not in lower else "more than one"
-                there = ", ".join(filter(None, names)) or "none: the file is empty"
-                raise CourseError(f"{path}: {wrong} column '{wanted}'; the columns there: {there}.")
-        columns = lower.index("date"), lower.index("close")
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) <= max(columns):
-                raise CourseError(f"{path}: line {rows.line_num} has {len(row)} columns, the heading has {len(names)}.")
-            lines.append(rows.line_num)
-            dates.append(row[columns[0]])
-            closes.append(row[columns[1]])
-    except csv.Error as error:
-        raise CourseError(f"{path}: line {rows.line_num} is not readable as csv ({error}).") from None
-    if not lines:
-        raise CourseError(f"{path}: a heading, but no prices below it.")
-    return lines, dates, closes
-
-
-def read_dates(path: Path, lines: list[int], texts: list[str]) -> list[date]:
-    """The dates, all read in the one spelling that fits every line.
-
-    Raises:
-        CourseError: no spelling fits (names the line), or two do and would make different days of it.
-    """
-    found: dict[str, list[date]] = {}
-    furthest = 0
-    texts = [text.strip().replace("T", " ").partition(" ")[0] for text in texts]
-    for spelling, pattern in DATE_FORMATS.items():
-        days = []
-        try:
-            for text in texts:
-                days.append(datetime.strptime(text, pattern).date())
-            found[spelling] = days
-        except ValueError:
-            furthest = max(furthest, len(days))  # the line that even the best spelling does not fit
+    text, notes = tables.decoded(tables.read_bytes(path)[0], path)
+    if text.lstrip().lower().startswith(("{", "[", "<!doctype", "<html")):
+        raise CourseError(f"{path}: a web page or JSON, no table. Was it the site's word of an error? Fetch it anew.")
+    found = [(line, _split(row)) for line, row in tables.rows(text, path)]
     if not found:
-        raise CourseError(
-            f"{path}: line {lines[furthest]}: '{texts[furthest]}' is no date, or not spelled like the ones above. "
-            f"Readable are {', '.join(DATE_FORMATS)}; year-month-day is safest."
-        )
-    if len(found) > 1 and len({tuple(days) for days in found.values()}) > 1:
-        raise CourseError(
-            f"{path}: the dates can be read as {' or '.join(found)}, and mean other days each time. "
-            "Write them as year-month-day."
-        )
-    return next(iter(found.values()))
+        raise CourseError(f"{path}: no column 'date'; the columns there: none: the file is empty.")
+    above, rows = heading(found, date, close)
+    day, price, guess = choose_columns(path, above, date, close)
+    if not rows:
+        raise CourseError(f"{path}: a heading, but no prices below it.")
+
+    def is_price(row: list[str]) -> bool:
+        cells = [row[at].strip() if at < len(row) else "" for at in (day, price)]
+        numbers = [tables.as_number(cells[1], decimal) for decimal in ".,"]
+        number = any(one is not None and one == one for one in numbers)
+        return bool(tables.as_dates(cells[:1], date_format)) or (number and bool(re.search(r"\d", cells[0])))
+
+    ends, table = [], rows.copy()
+    for at in (0, -1):  # a second heading or units; a footer
+        while table and not is_price(table[at][1]):
+            ends.append(table.pop(at))
+    if ends and table:
+        count = f"{len(ends)} line{'s' * (len(ends) > 1)} above or below the prices"
+        guess.append(f"left out {count}, as line {ends[-1][0]}: {' '.join(ends[-1][1]).strip()[:60]!r}")
+    table = table or rows  # nothing but strange rows: the first of them will be told
+    for line, row in table:
+        if len(row) <= max(day, price):
+            raise CourseError(f"{path}: line {line} has {len(row)} columns, the heading has {len(above)}.")
+        if any(row[len(above) :]):
+            raise CourseError(
+                f"{path}: line {line} has {len(row)} columns, the heading has {len(above)}: are there commas in the "
+                "numbers? Separate the columns with semicolons."
+            )
+    lines, dates, closes = zip(*((line, row[day], row[price]) for line, row in table), strict=True)
+    return list(lines), list(dates), list(closes), [*notes, *guess]
 
 
-def read_close(path: Path, line: int, text: str) -> float | None:
-    """A closing price, or None where there is none (see NO_PRICE) or it is not above 0."""
-    text = text.strip()
-    if text.lower() in NO_PRICE:
-        return None
-    try:
-        price = float(text)
-    except ValueError:
-        price = np.inf
-    if price == np.inf:
-        raise CourseError(f"{path}: line {line}: the close '{text}' is not a number. Write it as 1234.56.")
-    return price if price > 0 else None
+def _split(row: list[str]) -> list[str]:
+    """A row; a heading that is separated in another way than the rows below it is taken apart."""
+    return re.split(r"[,;\t|]", row[0]) if len(row) == 1 else row
+
+
+def plain(cell: str) -> str:
+    """A heading without what is put around a name, as in Close*, <CLOSE>, 4. close, observation_date, Close/Last."""
+    return " ".join(re.findall(r"[^\W\d_]+", cell.lower()))
+
+
+def _means(cell: str, name: str) -> bool:
+    return cell.strip().lower() == name.lower() or plain(cell) == name.lower()
+
+
+def heading(found: list[tables.Row], date: str, close: str) -> tuple[list[list[str]], list[tables.Row]]:
+    """What stands above each column, and the rows below. The heading ends where the date is named: newer yfinance files
+    have three rows, with the price, the share and the date; others have a title above theirs."""
+    top = [[cell.strip() for cell in row] for _, row in found[:HEADING]]
+
+    def first_with(given: str, usual: Sequence[str]) -> int | None:
+        names = (*usual, given) if given and not given.isdigit() else usual
+        named = (at for at, row in enumerate(top) if any(_means(cell, name) for cell in row for name in names))
+        return next(named, None)
+
+    fullest = max(range(len(top)), key=lambda at: sum(map(bool, top[at])))
+    price = first_with(close, CLOSE_NAMES)
+    day = first_with(date, DATE_NAMES)
+    if day is None and price is None and date.isdigit() and close.isdigit():  # then there need be no heading
+        return [[str(at)] for at in range(1, max(map(len, top)) + 1)], found
+    last = day if day is not None and (price is None or price <= day) else price
+    last = fullest if last is None else last
+    start = last if price is None else min(price, last)
+    width = max(map(len, top[start : last + 1]))
+    above = [[row[at] for row in top[start : last + 1] if at < len(row) and row[at]] for at in range(width)]
+    return above, found[last + 1 :]
+
+
+def choose_columns(path: Path, above: list[list[str]], date: str, close: str) -> tuple[int, int, list[str]]:
+    """Which columns hold the date and the close, and a note where that was a guess."""
+    there = [" ".join(cells) for cells in above]
+    guess = []
+
+    def column(given: str, names: Sequence[str], what: str) -> int:
+        if given.isdigit() and 0 < int(given) <= len(above):
+            return int(given) - 1
+        for name in [given] if given else names:
+            found = [at for at, cells in enumerate(above) if any(_means(cell, name) for cell in (*cells, there[at]))]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                break
+        wrong = f"more than one column '{name}'" if found else f"no column '{given or what}'"
+        raise CourseError(
+            f"{path}: {wrong}; the columns there: {', '.join(name[:30] for name in there if name)}. "
+            f"Choose with --{what}: a name, or a number from 1."
+        )
+
+    if not (date or there[0]):
+        there[0], above[0] = "the first column", ["date"]  # as pandas writes the names of rows
+    day = column(date, DATE_NAMES, "date")
+    others = [at for at, name in enumerate(there) if name and at != day]
+    price = others[0] if len(others) == 1 and not close else column(close, CLOSE_NAMES, "close")
+    rivals = [there[at] for at in others if at != price and any(_means(there[at], name) for name in CLOSE_NAMES)]
+    if not (date or any(_means(cell, "date") for cell in above[day])) or there[day] == "the first column":
+        guess.append(f"'{there[day]}' for the date")
+    if not close and (rivals or not any(_means(cell, "close") for cell in above[price])):
+        instead = f" (not {', '.join(rivals)})" if rivals else ""
+        guess.append(f"'{there[price]}' for the close{instead}")
+    return day, price, [f"took {' and '.join(guess)}; --date and --close choose others"] if guess else []
 
 
 # ---------------------------------------------------------------- windows

@@ -1,11 +1,16 @@
 """How a verdict comes about, word by word: `./course run 3 sentiment_classify "not as bad as I had feared"`."""
 
-import os
 import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/sentiment_classify.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
+import os
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tyro
@@ -77,13 +82,18 @@ def classify(trained: Trained, review: str, out: Path, show: int = 8) -> dict:
     """Prints the verdict on a review and how it came about, and draws it. Returns words, positive and the pictures.
 
     Raises:
-        CourseError: there is no word in the text.
+        CourseError: there is no word in the text, or none that the network knows.
     """
     words = data.tokenize(review)
     if not words:
         raise CourseError('no word in this review. Write one, as in: ./course run 3 sentiment_classify "what a film!"')
     known = trained.vocabulary
     ids = [known.ids.get(word, data.UNK) for word in words]
+    if not any(number != data.UNK for number in ids):
+        raise CourseError(
+            f"the network knows no word of this review ({', '.join(words[:3])}{', …' * (len(words) > 3)}): whatever it "
+            "said would be a guess. Write in the language of the reviews that it was trained on."
+        )
     words = [word if number != data.UNK else f"[{word}]" for word, number in zip(words, ids, strict=True)]
     positive = positive_after(trained, ids)
     changes = np.diff(positive, prepend=positive[0])  # the first word has nothing before it to move away from

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.plots import BLUE, GREY, INK, ORANGE, figure
+from shared.plots import BLUE, GREY, INK, ORANGE, figure, short
 
 
 def bars(path: Path, rows: Sequence[Mapping[str, Any]], metric: str, name: str) -> None:
@@ -22,7 +22,7 @@ def bars(path: Path, rows: Sequence[Mapping[str, Any]], metric: str, name: str) 
     with figure(path, size=(6.4, 2.6)) as (_, axis):
         drawn = axis.barh(names, [100 * value for value in values], color=[GREY] * (len(rows) - 1) + [BLUE])
         axis.bar_label(drawn, [f"{value:.1%}" for value in values], padding=4)
-        axis.set(title=f"{metric.replace('_', ' ').capitalize()} on {name}", xlim=(0, 108))
+        axis.set(title=f"{metric.replace('_', ' ').capitalize()} on {short(Path(name).name)}", xlim=(0, 108))
         axis.set_xticks([0, 50, 100], ["0 %", "50 %", "100 %"])
         axis.grid(axis="y", visible=False)
 

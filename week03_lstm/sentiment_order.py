@@ -1,5 +1,12 @@
 """Does the network read, or does it count? Val with its words in another order: `./course run 3 sentiment_order`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/sentiment_order.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,8 +40,7 @@ def main(cfg: Config) -> dict[str, float]:
     Returns the accuracy under each change.
     """
     trained, found = load(cfg.run), {}
-    flags = trained.config
-    val = trained.encode(data.load(flags.data, flags.text, flags.label).val)
+    val = trained.encode(trained.reviews().val)
     for name, change in CHANGES.items():
         rng = np.random.default_rng(0)
         ids = [change(text[-val.max_len :], rng) for text in val.ids]

@@ -10,12 +10,18 @@ are drawn at random: that part is synthetic, the classifiers are the week's own.
 How the contestants take turns, and what counts: shared/race.py.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/speed.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch

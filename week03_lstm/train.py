@@ -1,5 +1,12 @@
 """Trains a classifier of reviews: `./course train 3`, or `python -m week03_lstm.train --help`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/train.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import math
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,7 +19,6 @@ from annotated_types import Ge
 from shared import cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, choose
-from shared.errors import CourseError
 from shared.loop import Loop
 from shared.seed import seed_everything
 from shared.terminal import mine
@@ -241,10 +247,8 @@ def count(model) -> int:
 
 
 def describe(cfg: Config, reviews: data.Data, train: data.Encoded, words: int, params: int, device: Device) -> None:
-    """What is trained on what, in three lines."""
-    counts = f"{len(reviews.train):,} reviews to train on, {len(reviews.val):,} to validate"
-    dropped = f" ({reviews.dropped:,} that occur twice were dropped)" if reviews.dropped else ""
-    print(f"{reviews.name}: {counts}{dropped}")
+    """What is trained on what."""
+    runs.describe(reviews, "reviews")
     lengths = np.array([len(text) for text in train.ids])
     cut = (lengths > cfg.max_len).mean()
     print(f"{words:,} words known; a review has {np.median(lengths):.0f} (median), "
@@ -253,17 +257,6 @@ def describe(cfg: Config, reviews: data.Data, train: data.Encoded, words: int, p
     stack = f"{cfg.layers} layers of " if cfg.layers > 1 else ""
     units = "as large as the lstm" if cfg.kind == "cnn" else f"{stack}{cfg.hidden} units{both}, pooled by {cfg.pool}"
     print(f"network: {cfg.kind}, {units}; {params:,} parameters. Device: {device}")
-
-
-def keep_words(run: runs.Run, vocabulary: data.Vocabulary) -> None:
-    """Keeps a new run's vocabulary; CourseError where a run that goes on has another, for its ids mean other words."""
-    path = run.folder / "vocabulary.json"
-    if run.resumed_at is None:
-        vocabulary.save(path)
-    elif data.Vocabulary.read(path).words != vocabulary.words:
-        raise CourseError(
-            f"{run.folder} was started on other reviews than --data {run.cfg.data} holds now: start a new run."
-        )
 
 
 def use_threads(cfg: Config) -> None:
@@ -284,7 +277,8 @@ def main(cfg: Config) -> dict[str, Any]:
     use_threads(cfg)
     vocabulary = data.Vocabulary.build(reviews.train.texts, cfg.vocab)
     run, words = runs.begin(WEEK_NUMBER, cfg, FREE), len(vocabulary)
-    keep_words(run, vocabulary)
+    run.hold_to(reviews)
+    vocabulary.save(run.folder / "vocabulary.json")
     train, val = (data.encode(part, vocabulary, cfg.max_len) for part in (reviews.train, reviews.val))
     model = build(cfg, words).to(device.name)
     describe(cfg, reviews, train, words, count(model), device)

@@ -20,6 +20,12 @@ class Trained:
     vocabulary: data.Vocabulary
     config: Config
 
+    def reviews(self) -> data.Data:
+        """What it was trained on; CourseError where that has changed since."""
+        found = data.load(self.config.data, self.config.text, self.config.label)
+        self.run.hold_to(found)
+        return found
+
     def encode(self, part: data.Part) -> data.Encoded:
         """The part in this network's numbers."""
         return data.encode(part, self.vocabulary, self.config.max_len)

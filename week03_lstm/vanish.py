@@ -15,6 +15,13 @@ References
     C. Tallec, Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018, section 2: the chrono initialisation
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week03_lstm/vanish.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import math
 import statistics
 import tempfile
@@ -22,7 +29,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np

@@ -12,11 +12,17 @@ grid whose best rate is its smallest or its largest goes on in that direction.
 Each training that has ended is kept as a JSON file, by what was trained: the same command goes on where it stopped.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week04_lightning/ablate.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch

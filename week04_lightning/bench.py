@@ -12,6 +12,13 @@ schedules are made for the short way, which is kinder to the peer than its usual
 there within --limit minutes, the ratio is a lower bound, and is told as one.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week04_lightning/bench.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import math
 import time
 from collections.abc import Callable

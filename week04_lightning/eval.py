@@ -1,5 +1,12 @@
 """Scores a trained network on photographs it has not seen: `./course eval 4`."""
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week04_lightning/eval.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,17 +41,18 @@ def main(cfg: Config) -> dict[str, Any]:
     tta = trained.config.tta if cfg.tta < 0 else cfg.tta
     recipe = trained.model.cfg = replace(trained.config, device=cfg.device, devices=1, tta=tta)
     device = train.choose_device(recipe)
-    name, part = part_to_score(cfg.data, trained)
-    photos = Data(name, classes, part, part, part)  # the Trainer only tests: it looks at nothing else
+    chosen = part_to_score(cfg.data, trained)
+    part = chosen.part
+    photos = Data(chosen.name, classes, part, part, part)  # the Trainer only tests: it looks at nothing else
     _, logits = train.test(recipe, photos, part, trained.model, device)
     probs = torch.softmax(logits, dim=1).numpy()
     theirs = {
         baseline: evaluate(model, part, trained.mean, trained.std, choose(cfg.device))["accuracy"]
         for baseline, model in trained.baselines().items()
     }
-    own = name == f"{trained.config.data} (test)" and tta == trained.config.tta  # another --tta measures another thing
-    how = f", --tta {tta}"
-    return report(trained.run, name, own, part.labels, probs, theirs, part.images, classes, cfg.out, how)
+    if tta != trained.config.tta:  # that measures another thing than the run's own test
+        chosen = replace(chosen, own=False)
+    return report(trained.run, chosen, probs, theirs, classes, part.images, cfg.out, f", --tta {tta}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,13 @@ the steepest against the rate's logarithm, as the curve is drawn.
 Then the suggestion is put to the test: short trainings at a tenth of it, at it, and at ten times as much.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week04_lightning/lr_finder.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace

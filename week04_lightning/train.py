@@ -1,13 +1,18 @@
 """Trains the network under Lightning: `./course train 4`, or `python -m week04_lightning.train --help`."""
 
-import signal
 import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week04_lightning/train.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
+import signal
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -318,6 +323,9 @@ def fit(
             if stop:
                 raise KeyboardInterrupt from None
             raise
+        except OSError as error:  # out of one of Lightning's loggers
+            why = error.strerror or str(error)
+            raise CourseError(f"cannot write {folder}: {why}. Free some space; then --resume goes on.") from None
         except SystemExit:  # Lightning's answer to Ctrl-C, after which it hears no other
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
@@ -395,10 +403,11 @@ def main(cfg: Config) -> dict[str, Any]:
     photos = photographs.load(cfg.data, cfg.side).to_train_on()
     classifier = build(cfg, photos)
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
+    run.hold_to(photos)
     if (run.folder / "result.json").is_file():  # the schedule was fitted to its epochs: more of them are a new run
         raise run.finished("start a new run.")
     params = count_parameters(classifier)
-    print(f"{photos.name}: {len(photos.train):,} images to train on, {len(photos.val):,} to validate")
+    runs.describe(photos)
     processes = f", {cfg.devices} processes" if cfg.devices > 1 else ""
     print(f"device: {device}{processes}\nnetwork: {cfg.net}, {params:,} parameters")
     theirs = run.once("baselines", lambda: train_baselines(cfg, photos, choose(cfg.device)))

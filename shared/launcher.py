@@ -1,0 +1,184 @@
+"""What `./course` does: sets up what a command needs on first use (shared/venv.py), then runs it.
+
+Standard library only. It starts fast: what not every call needs is imported where it is needed.
+"""
+
+import os
+import re
+import signal
+import sys
+
+from shared.errors import CourseError, Stopped
+from shared.terminal import endings
+from shared.usage import CALL, OVERVIEW, USAGE
+from shared.venv import PYTHON, ROOT, say, set_up
+
+WEEKS = {int(path.parent.name[4:6]): path.parent for path in sorted(ROOT.glob("week[0-9][0-9]_*/__init__.py"))}
+
+
+def hand_over(python, *arguments, **environment):
+    """Becomes `python -m arguments`, with the course importable from any working directory."""
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUTF8="1", **environment)
+    measures = {"bench", "speed"} & {word.rpartition(".")[2] for word in arguments[:4]}  # for machines that are idle
+    if not measures and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(environment):
+        # Threads that wait for each other spin, and where the machine has other work to do they keep the core from the
+        # very thread that they wait for. Let them sleep: a step of week 2 takes 159 ms instead of 955 beside another
+        # training (two cores), and 95 instead of 89 on an idle machine.
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    command = [str(python), "-P", "-m", *arguments]
+    if os.name != "nt":
+        if arguments[0] != "pytest":  # the program lets it through once it can answer (shared/starting.py)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        os.execve(command[0], command, environment)
+    import subprocess
+
+    process = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the program has had the Ctrl-C too, and saves
+            continue
+
+
+def week_number(text):
+    """Reads 1, 01, week01 and week01_numpy_mlp/ as 1."""
+    match = re.match(r"(?:week)?(\d{1,2})(?:_\w*)?/?$", text, re.ASCII)
+    number = int(match.group(1)) if match else 0
+    if not 1 <= number <= 16:
+        raise CourseError(f"there is no week {text!r}: the course has weeks 1 to 16")
+    if number not in WEEKS:
+        raise CourseError(f"week {number} is not here yet (here: {', '.join(map(str, WEEKS))})")
+    return number
+
+
+def near(word, words):
+    """`; did you mean train?` where one of the words is like the one that was typed, else a full stop."""
+    from difflib import get_close_matches
+
+    return "".join(f"; did you mean {match}?" for match in get_close_matches(word, words, 1)) or "."
+
+
+def programs(number):
+    """{name: first line of its docstring} of the modules of a week that can be run; the others are its libraries."""
+    found = {}
+    for path in sorted(WEEKS[number].glob("[!_]*.py")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if re.search('^if __name__ == "__main__"', text, re.M):
+            docstring = re.match('"""(.*?)("""|\n)', text)
+            found[path.stem] = docstring.group(1) if docstring else ""
+    return found
+
+
+def listed(number):
+    """The programs of a week as lines of text."""
+    found = programs(number)
+    return "\n".join(f"  {name:{max(map(len, found))}}   {what}".rstrip() for name, what in found.items())
+
+
+def run_program(command, number, flags):
+    """A program of a week; with --mine, the learner's files are put in front of the week's."""
+    if command == "run" and not flags:
+        print(f"The programs of week {number}:\n{listed(number)}")
+        return 0
+    program = flags.pop(0) if command == "run" else command
+    if command != "repeat" and program not in programs(number):  # repeat is the same for all weeks
+        meant = near(program, programs(number))
+        raise CourseError(f"week {number} has no program {program!r}{meant} It has: {', '.join(programs(number))}.")
+    # A bench compares with other libraries, which are those of the tests.
+    extras = {f"week{number:02}"} | ({"test"} if program == "bench" else set())
+    python = set_up(extras, f"week {number}")
+    if "--mine" in flags:
+        flags.remove("--mine")
+        return hand_over(python, "shared.exercise_commands", "run", str(number), program, *flags)
+    if command == "repeat":
+        return hand_over(python, "shared.repeat", str(number), *flags)
+    return hand_over(python, f"{WEEKS[number].name}.{program}", *flags)
+
+
+def run_exercises(command, number, flags):
+    """Writes the exercises of a week, shows them beside the reference, or checks them."""
+    action = command if command == "check" else "diff" if flags else "write"
+    extras, what = {f"week{number:02}"}, f"week {number}"
+    python = set_up(extras | {"test"}, f"{what} and its tests") if action == "check" else set_up(extras, what)
+    return hand_over(python, "shared.exercise_commands", action, str(number))
+
+
+def run_tests(number, flags):
+    """pytest in the root of the repository, on one week's tests or (None) on all; the counts go to `course list`."""
+    from shared.parallel import cores
+
+    files = sorted(str(path) for path in (ROOT / "tests").glob(f"test_week{number:02}*.py")) if number else []
+    if number and not files:
+        raise CourseError(f"week {number} has no tests yet")
+    if number:  # with the part of the contract test that is about this week
+        files += [str(ROOT / "tests" / "test_contract.py"), f"--week={number}"]
+    elif not {"-n", "--mine"} & {flag.partition("=")[0] for flag in flags}:
+        files = ["-n", str(cores())]  # on all cores; tests/conftest.py says which tests stay together
+    extras = {f"week{n:02}" for n in WEEKS if number in (None, n)} | {"test"}
+    python = set_up(extras, f"week {number} and its tests" if number else "all weeks and their tests")
+    os.chdir(str(ROOT))
+    return hand_over(python, "pytest", *files, *flags, COURSE_RECORD_TESTS=str(ROOT / "runs"))
+
+
+def set_up_only(weeks):
+    """Installs what these weeks need, or (none named, or all) what all weeks and the tests need."""
+    everything = weeks in ([], ["all"])
+    numbers = sorted(WEEKS) if everything else [week_number(text) for text in weeks]
+    extras = {f"week{number:02}" for number in numbers} | ({"test"} if everything else set())
+    set_up(extras, f"week {', '.join(map(str, numbers))}", look_again=True)
+    say("ready")
+    return 0
+
+
+def show_help(command="", *rest):
+    """The help of one command, or of all of them; `run 2 --help` also names the programs of week 2."""
+    print(USAGE.get(command, OVERVIEW))
+    if command == "run" and rest[:1] and not rest[0].startswith("-"):
+        number = week_number(rest[0])
+        print(f"\nThe programs of week {number}:\n{listed(number)}")
+    return 0
+
+
+def main(command="help", *rest):
+    """Runs one command; returns its exit code, where it does not become the program itself."""
+    rest, help_asked = list(rest), command in ("help", "-h", "--help")
+    if help_asked:
+        if not rest:
+            return show_help()
+        command = rest.pop(0)
+    if os.pathsep in str(ROOT):
+        raise CourseError(
+            f"Python cannot work in {ROOT}: a path must not have {os.pathsep!r} in it. Rename that folder."
+        )
+    if command not in USAGE:
+        raise CourseError(f"there is no command {command!r}{near(command, USAGE)} There are: {', '.join(USAGE)}")
+    ours = {"train": 1, "eval": 1, "repeat": 1, "run": 2}.get(command, len(rest))  # words; then --help is the program's
+    if help_asked or {"-h", "--help"} & set(rest[:ours]):
+        return show_help(command, *rest)
+
+    if command == "setup":
+        return set_up_only(rest)
+    takes_week = command not in ("list", "doctor") and (command != "test" or re.match(r"(week)?\d", "".join(rest[:1])))
+    if takes_week and not rest:
+        raise CourseError(f"which week? For example: {CALL} {command} 1" + (" PROGRAM" if command == "run" else ""))
+    number = week_number(rest.pop(0)) if takes_week else None
+    if command == "test":
+        return run_tests(number, rest)
+    if command in ("train", "eval", "repeat", "run"):
+        return run_program(command, number, rest)
+    unknown = [word for word in rest if (command, word) != ("exercise", "--diff")]
+    if unknown:
+        raise CourseError(f"{CALL} {command} does not take {unknown[0]!r}: {CALL} {command} --help says what it takes")
+    if command in ("exercise", "check"):
+        return run_exercises(command, number, rest)
+    python = PYTHON if PYTHON.exists() else sys.executable  # list and doctor need no set-up, and make none
+    return hand_over(python, "shared.overview" if command == "list" else "shared.doctor")
+
+
+def guarded():
+    """`main`, with everything a person can put right as one line and exit code 2."""
+    with endings("course"):
+        try:
+            return main(*sys.argv[1:])
+        except KeyboardInterrupt:
+            raise Stopped("course: stopped; nothing is lost, the same command goes on from here") from None
