@@ -46,18 +46,21 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Holds `folder` against other processes that would write there, too. One process may hold it twice.
+def only_one(folder: Path) -> Any:
+    """Holds `folder` against other processes that would write there, too, by a file beside it. One process may hold it
+    twice.
+
+    Returns:
+        filelock's lock: let go by `release()`, at the end of a `with`, or with the last that holds it.
 
     Raises:
         CourseError: another process has it.
     """
     from filelock import FileLock, Timeout
 
+    folder = Path(folder).absolute()
     try:
-        with FileLock(Path(folder) / ".lock", timeout=0, is_singleton=True):
-            yield
+        return FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True).acquire()
     except Timeout:
         raise CourseError(
             f"{folder}: another process is training in this run. Wait for it, or start a new one with --out."

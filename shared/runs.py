@@ -25,7 +25,7 @@ from typing import Any
 
 from shared import terminal
 from shared.errors import CourseError, Stopped
-from shared.files import ROOT, read_json, write_json, written_whole
+from shared.files import ROOT, only_one, read_json, write_json, written_whole
 
 RUNS = ROOT / "runs"
 LIBRARIES = ("numpy", "sklearn", "torch", "torchvision", "lightning", "transformers", "peft", "trl")
@@ -142,6 +142,7 @@ def begin(week: int, cfg: Any, free: Sequence[str] = (), program: str = "train")
     """
     if not cfg.resume:
         run = Run(week, cfg, create(week, cfg), program=program)
+        run.lock = only_one(run.folder)
         if program == "train":
             run.save({"step": 0})  # so that --resume finds it, however early it is stopped or killed
         return run
@@ -150,6 +151,7 @@ def begin(week: int, cfg: Any, free: Sequence[str] = (), program: str = "train")
 
     folder = Path(cfg.out) if cfg.out else newest(week, checkpoint_of(program), program)
     before = read_config(type(cfg), folder)
+    lock = only_one(folder)
     for field in fields(cfg):
         name, was = field.name, getattr(before, field.name)
         if name not in (*free, "out", "resume") and getattr(cfg, name) != was:
@@ -162,7 +164,7 @@ def begin(week: int, cfg: Any, free: Sequence[str] = (), program: str = "train")
         raise CourseError(f"{path} is not of week {week}. Give --out a folder of runs/week{week:02d}.")
     write_json(folder / "config.json", asdict(replace(cfg, out=before.out, resume=False)))
     run = Run(week, cfg, folder, state, program)
-    run.before = asdict(before)
+    run.before, run.lock = asdict(before), lock
     return run
 
 
@@ -174,9 +176,11 @@ class Run:
         folder: where everything of it lies.
         resumed_at: the step after which it goes on; None for a new run.
         before: the flags that it had until it is gone on with; None for a new run.
+        lock: keeps other processes out of the folder, for as long as this one trains.
     """
 
     before: dict[str, Any] | None = None
+    lock: Any = None
 
     def __init__(
         self, week: int, cfg: Any, folder: Path, state: dict[str, Any] | None = None, program: str = "train"

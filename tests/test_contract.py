@@ -7,6 +7,7 @@ import importlib
 import json
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from programs import assert_picture, config, refused, rows, tensors
 
 from shared import cli, held_out, plan, runs, terminal
 from shared.errors import Stopped
-from shared.files import read_json, write_json
+from shared.files import ROOT, read_json, write_json
 from shared.loop import Loop
 
 # What makes a training of `smoke` as small as it can be, with two epochs; and the steps of its epoch. DATA is a small
@@ -206,6 +207,21 @@ def test_a_finished_run_is_not_gone_on_with_nor_changed(week):
     assert "has already finished" in refused(week.train.main, config(week.train, "--out", week.whole, "--resume"))
     after = {path.name: path.read_bytes() for path in week.whole.iterdir()}
     assert before == after
+
+
+def test_one_process_at_a_time_trains_in_a_run(week, tmp_path):
+    shutil.copytree(week.whole, tmp_path / "run")
+    holds = (
+        "import sys; from pathlib import Path; from shared.files import only_one; lock = only_one(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", f"{holds}; print('held', flush=True); sys.stdin.read()", tmp_path / "run"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        other.stdout.readline()
+        line = refused(week.train.main, config(week.train, "--out", tmp_path / "run", "--resume", "--epochs", 9))
+        other.stdin.close()
+    assert line == (
+        f"{tmp_path / 'run'}: another process is training in this run. Wait for it, or start a new one with --out."
+    )
 
 
 def test_nothing_is_overwritten(week):

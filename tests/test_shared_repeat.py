@@ -163,7 +163,7 @@ def test_a_folder_of_its_own_that_is_not_written_over(week, tmp_path):
     found = several(week, "--seed", 4, "--seeds", 1)
     folder = tmp_path / "runs" / "week09" / "001-quick"
     assert found["run"] == str(folder)
-    assert {path.name for path in folder.iterdir()} == {"config.json", "repeat.json", "seed4"}
+    assert {path.name for path in folder.glob("[!.]*")} == {"config.json", "repeat.json", "seed4"}
     line = f"{folder} already holds a run: choose another --out, or go on with it by --resume."
     assert refused(several, week, "--out", folder) == line
     assert len(week.trained) == 1

@@ -269,6 +269,12 @@ def test_cross_entropy_of_a_coin_toss_and_of_certainty():
 
 
 @pytest.mark.exercise(4)
+def test_the_loss_is_a_float_of_pythons():
+    loss = SoftmaxCrossEntropy().forward(np.zeros((2, 3), np.float32), np.array([0, 1]))
+    assert type(loss) is float, f"forward returned {type(loss).__name__}; return float(…) of it"
+
+
+@pytest.mark.exercise(4)
 def test_cross_entropy_gradient_sums_to_zero_in_each_row(rng):
     loss = SoftmaxCrossEntropy()
     loss.forward(rng.normal(size=(6, 5)), rng.integers(0, 5, 6))
@@ -412,6 +418,10 @@ def test_ten_adam_steps_of_a_network_equal_torch(weight_decay):
 def test_adams_first_step_is_lr_whatever_the_slope():
     params = np.zeros(3)
     optim.Adam(params).step(np.array([1e-3, -1.0, 1e3]), lr=0.01)
+    if not np.isfinite(params).all():
+        raise AssertionError("the first step is no number: count t up before you divide by 1 - beta ** t")
+    if not params.any():
+        raise AssertionError("params did not move: change them in place (params -= …); a new array is seen by nobody")
     if np.sign(params).tolist() != [-1, 1, -1]:
         raise AssertionError("step downhill: against the sign of the gradient")
     if not np.allclose(np.abs(params), 0.01, rtol=0.01):

@@ -476,6 +476,11 @@ def test_eval_without_what_it_was_trained_on_has_no_bag_of_words(run_copy, tmp_p
     assert "bag of words: cannot be fitted again. --data gone.csv: no such file" in said and "1-D CNN" in said
 
 
+def test_classify_of_a_review_without_a_known_word(tiny_run, tmp_path):
+    line = refused(classify.main, config(classify, "这部电影很好", "--run", tiny_run, "--out", tmp_path))
+    assert line.startswith("the network knows no word of this review (这, 部, 电, …): whatever it said")
+
+
 def test_eval_of_what_is_not_of_one_run(run_copy):
     path, cfg = run_copy / "model.safetensors", config(evaluation, "--run", run_copy)
     saved, words = checkpoint.load(path), read_json(run_copy / "vocabulary.json")

@@ -212,7 +212,7 @@ def test_a_run_whose_folder_was_moved_remembers_which_epoch_was_best(tmp_path, p
         trained(train.Config(**TINY), photos, tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
     trained(train.Config(**TINY), photos, tmp_path / "b", resume=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["b"] and len(seen) == 3
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["b"] and len(seen) == 3
     best = checkpoint.load(tmp_path / "b" / "best.safetensors")
     net = {name.removeprefix("net."): value for name, value in best["state_dict"].items() if name.startswith("net.")}
     assert torch.equal(torch.cat([value.flatten().float() for value in net.values()]), seen[0])

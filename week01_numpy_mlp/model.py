@@ -50,9 +50,10 @@ class Perceptron:
         for epoch in range(max_epochs):
             mistakes = 0
             # exercise 1: the perceptron's learning rule
-            # For each example (x[i], y[i]), one after the other: predict it with the weights as they are now.
-            # The error is y[i] minus the prediction: 1, 0 or -1. Move self.w by error * x[i] and self.b by the
-            # error, and count in `mistakes` how many examples were wrong.
+            # For each example (x[i], y[i]), one after the other: predict it with the weights as they are now
+            # (`predict` takes rows and gives one answer for each: give it x[i : i + 1]). The error is y[i] minus the
+            # prediction: 1, 0 or -1. Move self.w by error * x[i] and self.b by the error, and count in `mistakes` how
+            # many examples were wrong.
             for xi, yi in zip(x, y, strict=True):
                 error = yi - self.predict(xi[None])[0]
                 self.w += error * xi
