@@ -1,6 +1,7 @@
 """Which device to compute on and in which number format, with the reason."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from shared.errors import CourseError
 
@@ -42,3 +43,10 @@ def choose(wanted: str = "auto") -> Device:
     if wanted == "mps":
         raise CourseError("no Apple GPU here: leave --device at auto, or look at `./course doctor`.")
     return Device("cpu", "float32", "asked for" if wanted == "cpu" else "no GPU found")
+
+
+def autocast(device: Device) -> Any:
+    """Computes in the device's dtype inside `with`, where that is safe; changes nothing where it is float32."""
+    import torch
+
+    return torch.autocast(device.name, getattr(torch, device.dtype), enabled=device.dtype != "float32")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.device import Device, choose
+from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 
 
@@ -76,7 +76,7 @@ def test_this_machines_own_device_computes(device):
     torch = pytest.importorskip("torch")
     chosen = choose(device)
     assert chosen.name == device
-    with torch.autocast(chosen.name, getattr(torch, chosen.dtype), enabled=chosen.dtype != "float32"):
+    with autocast(chosen):
         product = torch.ones(4, 4, device=chosen.name) @ torch.ones(4, 4, device=chosen.name)
     assert product.sum().item() == 64
     assert product.dtype == getattr(torch, chosen.dtype)

@@ -29,7 +29,7 @@ from torch import nn
 
 from shared import cli, race, results
 from shared.config import Count, Natural, Positive
-from shared.device import Device, choose
+from shared.device import Device, autocast, choose
 from shared.errors import Diverged
 from shared.own_images import stratified
 from week02_cnn import data, train
@@ -116,7 +116,7 @@ def training(model: nn.Module, batch: int, steps: int, device: Device, channels_
     def work() -> torch.Tensor:
         for _ in range(steps):
             optimizer.zero_grad()
-            with train.autocast(device):
+            with autocast(device):
                 loss = F.cross_entropy(model(inputs), labels)
             loss.backward()
             optimizer.step()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from shared import cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
-from shared.device import Device, choose
+from shared.device import Device, autocast, choose
 from shared.loop import Loop
 from shared.seed import seed_everything
 from week02_cnn import baselines, data
@@ -117,11 +117,6 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def autocast(device: Device) -> torch.autocast:
-    """Computes in the device's dtype inside `with`, where that is safe; changes nothing where it is float32."""
-    return torch.autocast(device.name, getattr(torch, device.dtype), enabled=device.dtype != "float32")
-
-
 def fit(
     cfg: Config, images: data.Data, model: nn.Module, device: Device, run: runs.Run | None = None,
     label: str = "training",
@@ -187,13 +182,9 @@ def too_large(cfg: Config) -> str:
 
 @torch.no_grad()
 def logits(
-    model: nn.Module,
-    part: data.Part,
-    mean: Float[np.ndarray, " 3"],
-    std: Float[np.ndarray, " 3"],
-    device: Device,
+    model: nn.Module, part: data.Part, mean: Float[np.ndarray, " 3"], std: Float[np.ndarray, " 3"], device: Device,
     size: int = 500,
-) -> Float[Tensor, "N classes"]:
+) -> Float[Tensor, "N classes"]:  # fmt: skip
     """The model's outputs for a whole part, on the CPU; in evaluation mode, in which it is left."""
     model.to(device.name).eval()
     centre, spread = (torch.from_numpy(numbers).to(device.name) for numbers in (mean, std))

@@ -31,14 +31,13 @@ from torch.nn import functional as F
 
 from shared import cli, race, results
 from shared.config import Count
-from shared.device import Device, choose
+from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.files import write_json
 from shared.plots import BLUE, GREEN, ORANGE, SKY, figure
 from shared.progress import bar
 from shared.runs import RUNS, versions
 from week03_lstm.sentiment_model import SentimentConfig, body_params, build
-from week03_lstm.train import autocast
 
 EPOCH = 25_000
 """Reviews in IMDB's training set."""

@@ -18,7 +18,7 @@ from annotated_types import Ge
 
 from shared import cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
-from shared.device import Device, choose
+from shared.device import Device, autocast, choose
 from shared.loop import Loop
 from shared.seed import seed_everything
 from shared.terminal import mine
@@ -156,13 +156,6 @@ def set_lr(optimizer, lr: float) -> None:
     """The learning rate of the next step, for all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-def autocast(device: Device):
-    """Computes in the device's dtype inside `with`, where that is safe; changes nothing where it is float32."""
-    import torch
-
-    return torch.autocast(device.name, getattr(torch, device.dtype), enabled=device.dtype != "float32")
 
 
 def fit(

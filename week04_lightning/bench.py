@@ -33,7 +33,7 @@ from torch import nn
 
 from shared import cli
 from shared.config import Count, NonNegative
-from shared.device import Device, choose
+from shared.device import Device, autocast, choose
 from shared.parallel import cores
 from shared.progress import bar
 from shared.race import BenchConfig, Lap, circumstances, on_threads, ratio, take_turns
@@ -239,7 +239,7 @@ def peer_way(cfg: Config, photos: photographs.Data, device: Device) -> Way:
             net.train()
             plain_loop.set_lr(optimizer, 0.1 * plain_loop.learning_rate(step - 1, steps, "cosine"))
             inputs = photographs.normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
-            with plain_loop.autocast(device):
+            with autocast(device):
                 loss = nn.functional.cross_entropy(net(inputs), labels)
             optimizer.zero_grad()
             scaler.scale(loss).backward()

@@ -34,12 +34,11 @@ from torch import Tensor, nn
 
 from shared import cli, runs
 from shared.config import Natural, Positive, Seed
-from shared.device import Device
+from shared.device import Device, autocast
 from shared.errors import CourseError, Diverged
 from shared.files import write_json
 from shared.progress import bar
 from week02_cnn import data as photographs
-from week02_cnn.train import autocast
 from week04_lightning import drawing, train
 
 WINDOW = 21  # steps in the running mean, half of them before and half after: it does not lag behind
