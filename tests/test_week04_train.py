@@ -1,5 +1,6 @@
 """Week 4's programs from end to end: the same numbers as week 2's loop, resume, several processes, averages, eval."""
 
+import errno
 import importlib
 import os
 import shutil
@@ -617,3 +618,16 @@ def test_help_does_not_wait_for_lightning(monkeypatch, capfd):
             config(module, "--help")
         out, err = capfd.readouterr()
         assert ended.value.code == 0 and "--device" in out and err == ""
+
+
+@pytest.mark.parametrize("logger", ["csv", "tensorboard"])
+def test_a_disk_that_is_full_when_a_logger_writes_is_one_line(tmp_path, photos, monkeypatch, logger):
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(CSVLogger if logger == "csv" else TensorBoardLogger, "save", full)
+    line = f"cannot write {tmp_path}: No space left on device. Free some space; then --resume goes on."
+    assert refused(trained, train.Config(**TINY | {"logger": logger}), photos, tmp_path) == line
+    assert checkpoint.load(tmp_path / "checkpoint.safetensors")["week"] == 4
