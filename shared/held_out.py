@@ -102,13 +102,14 @@ def choose(run: Any, name: str, data: Any, things: str = "images", why: str = ""
     Raises:
         CourseError: nothing is left.
     """
-    before = kept(run.folder)
-    if not (changed := difference(before, prints_of(data))):
+    before, now = kept(run.folder), prints_of(data)
+    if not (changed := difference(before, now)):
         return HeldOut(f"{name} (test)", data.test, True, data.notes)
     part, notes = data.test if data.own_test else data.everything, data.notes
     if name == run.config.data:
         notes += (f"these data have changed since the training ({changed})",)
-    known = np.isin(fingerprints(part.examples), np.concatenate([before["train"], before["val"]]))
+    prints = now["test"] if data.own_test else np.concatenate([now[name] for name in PARTS])
+    known = np.isin(prints, np.concatenate([before["train"], before["val"]]))
     because = f" ({why})" if why else ""
     if known.all():
         raise CourseError(
