@@ -8,11 +8,12 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def packages() -> Iterator[Line]:
             installed = version(name)
         except PackageNotFoundError:
             continue
-        pin = pins.get(re.sub(r"[-_.]+", "-", name).lower(), installed)
+        pin = pins.get(canonical(name), installed)
         there.append(f"{name} {installed}" + (f" (tested with {pin})" if installed != pin else ""))
         other += [name] * (installed != pin)
     yield "packages", ", ".join(there) or "none of the course's yet", ""
@@ -121,6 +122,47 @@ def packages() -> Iterator[Line]:
         found = {"missing": lacking, "parts are missing of": half, "not the tested version": other}
         text = "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
         yield "", text, setup_command(extras)
+
+
+IMPORT_EACH = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print(name, end=": ", flush=True)
+    try:
+        importlib.import_module(name)
+        print("starts", flush=True)
+    except BaseException as error:
+        print(type(error).__name__, *str(error).split(), flush=True)
+"""
+
+
+def imports() -> Iterator[Line]:
+    """Which of the packages in use do not start. They are imported in a process of their own, which one may end."""
+    extras, _ = venv.read_stamp()
+    if Path(sys.prefix) != venv.VENV or not extras:
+        return
+    wanted = {canonical(re.split(r"[^\w.-]", line)[0]) for line in venv.requirements(extras)}
+    modules = sorted(
+        module
+        for module, packages in packages_distributions().items()
+        if wanted & set(map(canonical, packages)) and module.isidentifier() and not module.startswith("_")
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", IMPORT_EACH, *modules],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    *told, last = [line.partition(": ") for line in done.stdout.splitlines()] or [("", "", "starts")]
+    ended = (last[0], "", f"ends the process (code {done.returncode})") if not last[2] else last
+    bad = [f"{module} ({why})" for module, _, why in [*told, ended] if why != "starts"]
+    if bad:
+        yield "", f"does not start: {'; '.join(bad)}", f"delete {venv.VENV} and call again: it will be made anew"
+    else:
+        yield "", f"all {len(modules)} modules of theirs start", ""
+
+
+def canonical(name: str) -> str:
+    """`scikit_learn` as `scikit-learn`: a package's name has several spellings."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def device() -> Iterator[Line]:
@@ -181,7 +223,7 @@ def data() -> Iterator[Line]:
 
 def main() -> int:
     wrong = 0
-    for check in (system, threads, setup, packages, device, disk, samples, data):
+    for check in (system, threads, setup, packages, imports, device, disk, samples, data):
         for topic, text, cure in check():
             print(textwrap.fill(text, 100, initial_indent=f"{topic:<10}", subsequent_indent=" " * 10))
             if cure:

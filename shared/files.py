@@ -46,6 +46,14 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
+SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini", "__pycache__"}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a path, also one in an archive, leads to what a system put there: .DS_Store, ._cat.jpg, __MACOSX."""
+    return any((part[:1] == "." and part.strip(".") != "") or part.lower() in SYSTEM for part in name.split("/"))
+
+
 def only_one(folder: Path) -> Any:
     """Holds `folder` against other processes that would write there, too, by a file beside it. One process may hold it
     twice.

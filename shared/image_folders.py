@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from shared.errors import CourseError
+from shared.files import is_hidden
 from shared.own_images import SPLITS, Labelled
 from shared.pictures import HEIC, NO_HEIC, is_picture, read_picture
 
-SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini", "__pycache__"}
 PACKED = (".zip", ".tar", ".tgz", ".gz", ".rar", ".7z")
 DAMAGED = 0.1  # of a class may be damaged and is left out; where it is more, something else is wrong
 Classes = dict[tuple[int, str], list[Path]]
@@ -29,7 +29,7 @@ def visible(folder: Path) -> list[Path]:
         found = sorted(folder.iterdir())
     except OSError as error:
         raise CourseError(f"{folder}: cannot be read ({error.strerror}).") from None
-    return [path for path in found if not path.name.startswith(".") and path.name.lower() not in SYSTEM]
+    return [path for path in found if not is_hidden(path.name)]
 
 
 def folders(folder: Path) -> list[Path]:

@@ -102,6 +102,26 @@ def test_a_package_that_is_half_gone_is_named(made_up):
     assert venv.broken(Path(sys.executable)) == ["half"]
 
 
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        ("", "all 1 modules of theirs start"),
+        ("import nothing_such", "does not start: half_gone (ModuleNotFoundError No module named 'nothing_such')"),
+        ("import os; os._exit(3)", "does not start: half_gone (ends the process (code 3))"),
+    ],
+)
+def test_a_package_that_does_not_start_is_named(code, finding, made_up, monkeypatch):
+    monkeypatch.setattr(venv, "VENV", Path(sys.prefix))
+    monkeypatch.setattr(doctor, "packages_distributions", lambda: {"half_gone": ["Absent_One"], "other": ["other"]})
+    folder = made_up / "modules"
+    folder.mkdir()
+    (folder / "half_gone.py").write_text(code, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    [(_, text, cure)] = doctor.imports()
+    assert text == finding
+    assert cure == (f"delete {venv.VENV} and call again: it will be made anew" if code else "")
+
+
 def test_little_memory_is_said(monkeypatch):
     monkeypatch.setattr(doctor, "memory", lambda: 16 * 2**30)
     assert [cure for _, _, cure in doctor.system()] == ["", ""]
@@ -174,7 +194,7 @@ def test_data_in_course_home_is_listed(monkeypatch, tmp_path):
 
 
 def test_the_exit_code_says_whether_something_is_wrong(monkeypatch, capsys):
-    names = ("threads", "setup", "packages", "device", "disk", "samples", "data")
+    names = ("threads", "setup", "packages", "imports", "device", "disk", "samples", "data")
     monkeypatch.setattr(doctor, "memory", lambda: 16 * 2**30)
     for name in names:
         monkeypatch.setattr(doctor, name, lambda: iter([]))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from shared.errors import CourseError
-from shared.files import ROOT, only_one, read_json, write_json, written_whole
+from shared.files import ROOT, is_hidden, only_one, read_json, write_json, written_whole
 
 
 def test_root_is_the_folder_of_the_repository():
@@ -124,3 +124,13 @@ def test_a_run_has_one_process_at_a_time(tmp_path):
             assert another() == line
         assert another() == line
     assert another() == "has it"
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "a/._cat.jpg", "__MACOSX/cat.jpg", "data/Thumbs.db", "@eaDir/x"])
+def test_what_a_system_has_put_there_is_hidden(name):
+    assert is_hidden(name)
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "./cats/cat.jpg", "../cat.jpg", "a.b/c"])
+def test_what_a_person_has_put_there_is_not_hidden(name):
+    assert not is_hidden(name)

@@ -531,22 +531,6 @@ def test_folder_with_an_empty_class_or_one_only(folder):
     assert refused(data.load, str(folder)) == f"{folder}: one class only (bright); there is nothing to tell apart."
 
 
-def test_folder_with_a_damaged_image(folder):
-    """One in ten is left out, and said; more are refused."""
-    path, other = folder / "dark" / "10.png", folder / "dark" / "11.JPG"
-    path.write_bytes(path.read_bytes()[:40])
-    found = data.load(str(folder))
-    assert len(found.everything) == 19
-    assert "left out 1 damaged image; the first: dark/10.png: not a readable image (" in found.notes[0]
-    other.write_text("just text", encoding="utf-8")
-    path.write_bytes(b"")
-    assert refused(data.load, str(folder)) == f"{path}: an empty file. Remove it."
-    path.write_text("just text", encoding="utf-8")
-    assert refused(data.load, str(folder)) == (
-        f"{path}: not a readable image (cannot identify image file {str(path)!r}). Repair or remove it."
-    )
-
-
 # ---------------------------------------------------------------- batches
 
 

@@ -448,6 +448,16 @@ def test_eval_on_reviews_of_ones_own(run_copy, tmp_path):
     assert (run_copy / "result.json").read_bytes() == before
 
 
+def test_eval_says_that_it_knows_no_word_of_some_reviews(run_copy, tmp_path, capfd):
+    path = write_reviews(tmp_path / "other.jsonl", 20, seed=5)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps({"text": text, "label": 1}) + "\n" for text in ("这部电影很好看", "🙂 👍")))
+    evaluation.main(config(evaluation, "--run", run_copy, "--data", path, "--out", tmp_path / "out"))
+    assert (
+        "  in 2 of the reviews the network knows not one word: to these it can only guess\n" in capfd.readouterr().out
+    )
+
+
 def test_eval_knows_reviews_by_their_words(run_copy, tmp_path, tiny):
     """The same texts in capitals, under another name: still the run's own test part."""
     copy = tmp_path / "renamed.jsonl"

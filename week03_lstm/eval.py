@@ -82,7 +82,7 @@ def main(cfg: Config) -> dict[str, Any]:
     wrong = int((preds != part.labels).sum())
     spread = 1.96 * np.sqrt(accuracy * (1 - accuracy) / len(part))
     print(f"{chosen.name}: {len(part):,} reviews, {wrong:,} mistake{'s' * (wrong != 1)}. Run: {folder}")
-    runs.tell(chosen.notes)
+    runs.tell((*chosen.notes, *without_known_words(encoded)))
     runs.print_table(result, "test_accuracy")
     print(f"(with {len(part):,} reviews, chance alone moves an accuracy by ± {spread:.1%}: 95 % interval)")
     print(f"\n{'':20s}" + "".join(f"{'thought ' + label:>18s}" for label in data.CLASSES))
@@ -91,6 +91,12 @@ def main(cfg: Config) -> dict[str, Any]:
     print_mistakes(part, probs, cfg.show)
     print(f"\npicture: {out / 'test_accuracy.png'}")
     return result | {"run": str(folder), "confusion": matrix.tolist()}
+
+
+def without_known_words(encoded: data.Encoded) -> list[str]:
+    """A line about the reviews in which the network knows not one word: it answers the same to all of them."""
+    count = sum(set(ids) <= {data.UNK} for ids in encoded.ids)
+    return [f"in {count:,} of the reviews the network knows not one word: to these it can only guess"] * (count > 0)
 
 
 def print_mistakes(part: data.Part, probs: np.ndarray, count: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from shared.archives import unpack
 from shared.errors import CourseError
+from shared.files import is_hidden
 from week03_lstm import tables
 
 Rows = list[tuple[str, int]]  # (text, label)
@@ -85,11 +86,11 @@ def read_folder(folder: Path, text: str = "text", label: str = "label") -> tuple
 
 
 def _seen(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if not tables.hidden(path.name)]
+    return [path for path in sorted(folder.iterdir()) if not is_hidden(path.name)]
 
 
 def _is_table(file: Path) -> bool:
-    return tables.is_table(file.name) and not file.name.lower().endswith(".txt") and not tables.hidden(file.name)
+    return tables.is_table(file.name) and not file.name.lower().endswith(".txt") and not is_hidden(file.name)
 
 
 def _named(folder: Path, names: Mapping[str, Meaning]) -> dict[Meaning, Path]:

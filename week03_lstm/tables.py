@@ -9,12 +9,13 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from shared.archives import DAMAGE
 from shared.errors import CourseError
+from shared.files import is_hidden
 
 ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 LIMIT = 4 * 2**30  # bytes that a packed file may hold
@@ -39,11 +40,6 @@ def shown(cell: str) -> str:
     return " ".join(cell.split())[:40]
 
 
-def hidden(name: str) -> bool:
-    """Whether a path leads to what an operating system has put there: .DS_Store, ._review.txt, __MACOSX."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
-
-
 def is_table(name: str) -> bool:
     """Whether a file's name is that of a table, packed or not."""
     return name.lower().removesuffix(".gz").endswith(ENDINGS)
@@ -53,7 +49,7 @@ def inside(path: Path) -> list[str]:
     """The names of the files in a zip, without hidden ones."""
     try:
         with zipfile.ZipFile(path) as file:
-            return [name for name in file.namelist() if not name.endswith("/") and not hidden(name)]
+            return [name for name in file.namelist() if not name.endswith("/") and not is_hidden(name)]
     except DAMAGE as error:
         raise CourseError(f"{path}: the zip file is cut short or damaged ({error}).") from None
 
