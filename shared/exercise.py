@@ -1,10 +1,12 @@
 """Exercises: the core of a week, cut out of the reference solution for the learner to write.
 
-A piece is marked in the reference by plain comment lines inside a function. The comment lines right after the first say
-what to write; a solution that begins with a comment of its own needs an empty line before it.
+A piece is marked in the reference by plain comment lines inside a function. The ones after the first are its contract
+(what comes in, what goes out, what for), which the learner sees; from `# hint:` on they are the recipe, on request.
+A solution that begins with a comment of its own needs an empty line before it.
 
     # exercise 2: backward pass of a linear layer
-    # Return dx (N, in_features) for dz (N, out_features).
+    # dz (N, out_features) -> dx (N, in_features), the gradient for the layer below.
+    # hint: every input reached every output, by one weight each: dx = dz W^T
     return dz @ self.W.T
     # end of exercise 2
 
@@ -16,7 +18,6 @@ import importlib
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,18 @@ ALIKE = re.compile(r"\s*#\s*(end\s+of\s+)?exercise\s*\d", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Piece:
-    """One marked region. Lines count from 1: marker on `line`, solution from `first` to before `end`."""
+    """One marked region. Lines count from 1: marker on `line`, solution from `first` to before `end`. What the stub
+    leaves out begins on `cut`: the hint, or the solution where there is none. `function` is its qualified name."""
 
     number: int
     title: str
     file: str
-    text: str
+    function: str
+    contract: str
+    hint: str
     indent: str
     line: int
+    cut: int
     first: int
     end: int
 
@@ -49,6 +54,11 @@ class Piece:
 def shown(path: Path) -> str:
     """The path as we print it: relative to the repository where it lies inside."""
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def key(piece: Piece) -> tuple[int, str]:
+    """What tells one region from another, in the reference as in a learner's file."""
+    return piece.number, piece.title
 
 
 def read(path: Path) -> str:
@@ -73,8 +83,7 @@ def regions(text: str, name: str) -> list[Piece]:
     Raises:
         CourseError: a marker that is not closed, not opened, nested or misspelt, or a region that `region` refuses.
     """
-    lines, functions = text.split("\n"), (ast.FunctionDef, ast.AsyncFunctionDef)
-    bodies = [node for node in ast.walk(parse(text, name)) if isinstance(node, functions)]
+    lines, bodies = text.split("\n"), functions(parse(text, name))
     found, opened, line = [], None, 0
     for number, content in enumerate(lines, 1):
         start, end, wrong = START.fullmatch(content.rstrip()), END.fullmatch(content.rstrip()), ""
@@ -91,28 +100,42 @@ def regions(text: str, name: str) -> list[Piece]:
         if start:
             opened, line = start, number
         elif end:
-            piece = region(lines, opened, line, number, name)
-            if not any(body.lineno < piece.first <= body.end_lineno for body in bodies):
-                raise CourseError(f"{name}:{line}: exercise {piece.number} must stand inside a function.")
-            found.append(piece)
+            around = [where for where, node in bodies.items() if node.lineno < line <= node.end_lineno]
+            if not around:
+                raise CourseError(f"{name}:{line}: exercise {opened[2]} must stand inside a function.")
+            found.append(region(lines, opened, line, number, name, around[-1]))
             opened = None
     if opened:
         raise CourseError(f"{name}:{line}: exercise {opened[2]} has no '# end of exercise {opened[2]}'.")
     return found
 
 
-def region(lines: list[str], start: re.Match, line: int, end: int, name: str) -> Piece:
-    """The piece between the markers on `line` and `end`; a CourseError when its task or its solution is missing."""
+def functions(tree: ast.AST, inside: str = "") -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """{qualified name, as __qualname__ has it: node} of all functions, outer ones first."""
+    found = {}
+    for node in ast.iter_child_nodes(tree):
+        name = f"{inside}{getattr(node, 'name', '')}"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found |= {name: node} | functions(node, f"{name}.<locals>.")
+        else:
+            found |= functions(node, f"{name}." if isinstance(node, ast.ClassDef) else inside)
+    return found
+
+
+def region(lines: list[str], start: re.Match, line: int, end: int, name: str, function: str) -> Piece:
+    """The piece between the markers on `line` and `end`; a CourseError when its contract or its solution is missing."""
     indent, number, title = start.groups()
     first = line + 1
     while lines[first - 1].startswith(f"{indent}#") and first < end:
         first += 1
-    task = " ".join(comment.strip(" #") for comment in lines[line : first - 1])
-    solution = "".join(lines[first - 1 : end - 1]).strip()
-    if not task or not solution:
-        lacks = "solution" if task else "task (comment lines right after the marker)"
+    comments = [comment.strip(" #") for comment in lines[line : first - 1]]
+    at = next((i for i, comment in enumerate(comments) if comment.startswith("hint:")), len(comments))
+    contract, hint = " ".join(comments[:at]), " ".join(comments[at:]).removeprefix("hint:").strip()
+    if not contract or not "".join(lines[first - 1 : end - 1]).strip():
+        lacks = "solution" if contract else "contract (comment lines right after the marker)"
         raise CourseError(f"{name}:{line}: exercise {number} has no {lacks}.")
-    return Piece(int(number), title, Path(name).name, task, indent, line, first, end)
+    piece = int(number), title, Path(name).name, function, contract, hint, indent
+    return Piece(*piece, line=line, cut=line + 1 + at, first=first, end=end)
 
 
 def pieces(week: Path) -> list[Piece]:
@@ -122,19 +145,20 @@ def pieces(week: Path) -> list[Piece]:
 
 
 def stub(text: str, name: str = "the reference", cut: Callable[[Piece], bool] = lambda piece: True) -> str:
-    """The file's text with the solutions replaced by one `raise NotImplementedError` each that says what to write.
+    """The file's text with hints and solutions replaced by one `raise NotImplementedError` each, under the contract.
 
     All of them, or those of the pieces for which `cut` says True.
     """
     lines = text.split("\n")
     for piece in filter(cut, reversed(regions(text, name))):
-        # JSON's escapes are Python's too, and none has a space in it that textwrap could break at.
-        message = json.dumps(f"exercise {piece.number}, {piece.title}: {piece.text}", ensure_ascii=False)[1:-1]
-        *parts, last = textwrap.wrap(message, 112 - len(piece.indent), break_long_words=False, break_on_hyphens=False)
-        strings = [f'    "{part} "' for part in parts] + [f'    "{last}"']
-        block = ["raise NotImplementedError(", *strings, ")"]
-        lines[piece.first - 1 : piece.end - 1] = [piece.indent + line for line in block]
+        message = json.dumps(unwritten_message(piece), ensure_ascii=False)  # JSON's escapes are Python's too
+        lines[piece.cut - 1 : piece.end - 1] = [f"{piece.indent}raise NotImplementedError({message})"]
     return "\n".join(lines)
+
+
+def unwritten_message(piece: Piece) -> str:
+    """What the stub in the place of a piece says."""
+    return f"exercise {piece.number}, {piece.title}"
 
 
 def as_copy(text: str) -> str:
@@ -169,7 +193,7 @@ def write(week: Path, folder: Path) -> None:
         lines = [line.strip() for line in read(folder / piece.file).splitlines()]
         line = f":{lines.index(marker) + 1}" if marker in lines else ""
         print(f"  {piece.number} {piece.title:{width}}   {shown(folder / piece.file)}{line}")
-    print(f"\nThen: ./course check {number}")
+    print(f"\nThen: ./course check {number}. Where you are stuck on one: ./course hint {number} {todo[0].number}")
 
 
 def use(week: str, folder: Path) -> None:
@@ -197,8 +221,8 @@ def written_in(folder: Path) -> list[Path]:
 
 
 def number_of(text: str) -> int:
-    """1 for `1`, `01` and `week01`; a CourseError for a week that there is not."""
-    match = re.fullmatch(r"(?:week)?0*(\d{1,2})", text)
+    """1 for `1`, `01`, `week01` and `week01-bug3`; a CourseError for a week that there is not."""
+    match = re.fullmatch(r"(?:week)?0*(\d{1,2})(?:-bug\d+)?", text)
     if not match or not 1 <= int(match[1]) <= len(plan.FOLDERS):
         raise CourseError(f"'{text}' is no week: write a number from 1 to {len(plan.FOLDERS)}.")
     return int(match[1])

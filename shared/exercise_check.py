@@ -1,70 +1,98 @@
-"""`./course check N`: runs a week's exercise tests on the learner's files and prints one line per piece."""
+"""`./course check N [P]`: runs a week's exercise tests on the learner's files and tells of each piece as it ends."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
 
 from shared import plan
 from shared.errors import CourseError
 from shared.exercise import UNWRITTEN, Piece, number_of, parse, pieces, read, shown, unwritten, written_in
-from shared.files import ROOT, write_json
+from shared.files import ROOT, read_json, write_json
 
-RUN_SECONDS = 600  # for all tests of a week together; shared/exercise_clock.py ends a single one, where it can
-PYTEST_ITSELF = re.compile(
-    r"\.\.\.Full output|\[.*full report in element text\]|Use -v|At index "
-    r"|assert (\(|not True$|False$)|.* at 0x[0-9a-f]+"
-)
+RUN_SECONDS = 600  # for all tests of a week together; shared/exercise_plugin.py ends a single one, where it can
+WIDTH = 80  # of what is printed
+MARK = "\x1e"  # of shared/exercise_plugin.py, which needs pytest to be imported
+PYTEST_ITSELF = re.compile(r"\.\.\.Full output|\[.*full report|Use -v|At index |[+-] |assert | \+ |.* at 0x[0-9a-f]+")
 MARKS = {"passed": "✓", "failed": "✗", "waits": "·", "not written": "·"}
+PROGRESS = "progress.json"
+ENDLESS = "a loop in your code never ends, or something else takes all of the machine: then try again"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one test ended: of which piece it is, "passed", "failed" or "skipped", and what it said."""
+    """How one test ended: of which piece it is, "passed", "failed" or "skipped", what it said, and the learner's line
+    where it happened (place, code)."""
 
     piece: int
     test: str
     result: str
     message: str = ""
-    traceback: str = ""
+    place: str = ""
+    code: str = ""
 
 
-def pytest_arguments(number: int, folder: Path, report: Path) -> list[str]:
-    """What pytest needs to run the exercise tests of a week on the files in `folder`.
+def pytest_arguments(number: int, folder: Path, wanted: Collection[int]) -> list[str]:
+    """What pytest needs to run the tests of some pieces of a week on the files in `folder`.
 
-    A file of tests that has none for an exercise is left out: it may import libraries that take seconds to load.
+    A file of tests that has none for them is left out: it may import libraries that take seconds to load.
     """
+    marks = [f"mark.exercise({piece})" for piece in wanted]
     files = sorted((ROOT / "tests").glob(f"test_week{number:02}*.py"))
-    files = [str(path) for path in files if "mark.exercise(" in path.read_text(encoding="utf-8")]
-    options = ["-m", "exercise", "--tb=native", "-p", "no:cacheprovider", "-p", "shared.exercise_clock"]
-    return [*files, *options, f"--rootdir={ROOT}", f"--junitxml={report}", f"--mine={folder.resolve()}"]
+    files = [str(path) for path in files if any(mark in path.read_text(encoding="utf-8") for mark in marks)]
+    options = ["--tb=native", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "shared.exercise_plugin"]
+    chosen = f"--pieces={','.join(map(str, wanted))}"
+    return [*files, *options, chosen, f"--rootdir={ROOT}", f"--mine={folder.resolve()}"]
 
 
-def read_report(report: Path, folder: Path) -> list[Outcome]:
-    """The outcomes in pytest's JUnit report; tests/conftest.py puts the number of the piece into it.
+def told(command: list[str]) -> Iterator[dict[str, Any]]:
+    """Runs pytest and yields what the plugin tells, as it tells it.
 
     Raises:
-        CourseError: the tests could not be imported, as a rule because of an error in the learner's file.
+        CourseError: the tests did not start, or ended before the last one; they did not end within RUN_SECONDS.
     """
-    outcomes = []
-    for case in ElementTree.parse(report).iter("testcase"):
-        bad = next((child for child in case if child.tag in ("failure", "error")), None)
-        message, traceback = (bad.get("message", ""), bad.text or "") if bad is not None else ("", "")
-        if message == "collection failure":
-            last = traceback.strip().splitlines()[-1].removeprefix("E").strip()
-            raise CourseError(f"{place(traceback, folder) or case.get('name')}: {last} (no test could start).")
-        if wrapped := re.fullmatch(r'failed on \w+ with "(.*)"', message, re.DOTALL):
-            message = wrapped[1]
-        result = "failed" if bad is not None else "skipped" if case.find("skipped") is not None else "passed"
-        for mark in case.iterfind("properties/property[@name='exercise']"):
-            outcomes.append(Outcome(int(mark.get("value")), case.get("name"), result, message, traceback))
-    return outcomes
+    env = {name: v for name, v in os.environ.items() if name not in ("COURSE_RECORD_TESTS", "PYTEST_ADDOPTS")}
+    env |= {"PYTHONUTF8": "1"}
+    at, ended, last = "", False, ""
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            encoding="utf-8", errors="replace",
+        ) as process,
+    ):  # fmt: skip
+        late = threading.Event()
+        clock = threading.Timer(RUN_SECONDS, lambda: (late.set(), process.kill()))
+        clock.start()
+        try:
+            for line in process.stdout:
+                words, mark, record = line.partition(MARK)
+                last = words.strip() or last
+                if mark:
+                    record = json.loads(record)
+                    at, ended = record.get("at", at), ended or "end" in record
+                    yield record
+            code = process.wait()
+        finally:
+            clock.cancel()
+            process.kill()
+        if late.is_set():
+            raise CourseError(f"the tests did not end within {RUN_SECONDS} s, in {at}: {ENDLESS}.")
+        if at and not ended:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise CourseError(f"the tests ended early, with {how}, in {at}: os._exit or a crash in your code?")
+        if not at:
+            errors.seek(0)
+            said = errors.read().decode("utf-8", "replace").strip().splitlines()[-1:] or [last]
+            raise CourseError(f"the tests did not start: {said[0]}")
 
 
 def place(traceback: str, folder: Path) -> str:
@@ -73,12 +101,37 @@ def place(traceback: str, folder: Path) -> str:
     return f"{shown(folder / lines[-1][0])}:{lines[-1][1]}" if lines else ""
 
 
-def helpful(outcome: Outcome, folder: Path) -> str:
-    """What a failed test says, in one line: the first three lines of its message, and where."""
+def run_tests(
+    number: int, folder: Path, wanted: Collection[int], extra: Iterable[str] = ()
+) -> Iterator[tuple[int, list[Outcome]]]:
+    """Yields (piece, its outcomes) for each piece whose tests have ended, in a process of their own.
+
+    Raises:
+        CourseError: they did not start, or ended before the last one.
+    """
+    outcomes: dict[int, list[Outcome]] = {piece: [] for piece in wanted}
+    arguments = [*pytest_arguments(number, folder, wanted), *extra]
+    for record in told([sys.executable, "-m", "pytest", *arguments]):
+        match record:
+            case {"collection": test, "traceback": text}:
+                last = text.strip().splitlines()[-1].removeprefix("E").strip()
+                raise CourseError(f"{place(text, folder) or test}: {last} (no test could start).")
+            case {"over": piece} if piece in outcomes:
+                yield piece, outcomes.pop(piece)
+            case {"piece": piece} if piece in outcomes:
+                outcomes[piece].append(Outcome(**record))
+            case {"note": note}:
+                print(f"note: {note}", flush=True)
+    yield from outcomes.items()
+
+
+def helpful(outcome: Outcome) -> list[str]:
+    """What a failed test says, in lines of at most 80 columns: its message, the learner's line or the test's name."""
     lines = [line.strip() for line in outcome.message.removeprefix("AssertionError:").splitlines()]
-    lines = [line for line in lines if line and not PYTEST_ITSELF.match(line)]
-    said = textwrap.shorten("; ".join(lines[:3]) or "assertion without a message", 200, placeholder=" …")
-    return f"{said} ({place(outcome.traceback, folder) or outcome.test})"
+    lines = [line for line in lines if line and not PYTEST_ITSELF.match(line)] or outcome.message.splitlines()[:1]
+    said = textwrap.shorten("; ".join(lines[:3]) or "an assertion without a message", 3 * WIDTH - 20, placeholder=" …")
+    where = f"{outcome.place}: {outcome.code}".rstrip(": ") if outcome.place else f"in {outcome.test}"
+    return [*textwrap.wrap(said, WIDTH - 4, break_on_hyphens=False), textwrap.shorten(where, WIDTH - 4)]
 
 
 def stubs_in(path: Path) -> dict[int, str]:
@@ -89,85 +142,80 @@ def stubs_in(path: Path) -> dict[int, str]:
     return found
 
 
-def judge(todo: Iterable[Piece], folder: Path, outcomes: Iterable[Outcome]) -> dict[int, tuple[str, str]]:
-    """{number: (status, why)} with status "passed", "failed", "waits" (for another piece) or "not written"."""
-    stubs, verdicts = {}, {}
+def not_written(todo: Iterable[Piece], folder: Path) -> dict[int, str]:
+    """{number: file:line} of the pieces that are stubs still, or whose file is not there."""
+    found = {}
     for piece in todo:
         path = folder / piece.file
-        stubs |= stubs_in(path) if path.is_file() else {piece.number: f"{shown(path)} is not there"}
-    for number in sorted({piece.number for piece in todo}):
-        mine = [outcome for outcome in outcomes if outcome.piece == number]
-        failed = [outcome for outcome in mine if outcome.result == "failed"]
-        stopped = {int(cut[1]): outcome for outcome in failed if (cut := UNWRITTEN.match(outcome.message))}
-        wrong = [outcome for outcome in failed if not UNWRITTEN.match(outcome.message)]
-        passed = sum(outcome.result == "passed" for outcome in mine)
-        if number in stubs or number in stopped:
-            where = stubs.get(number) or place(stopped[number].traceback, folder)
-            verdicts[number] = "not written", f"not written yet ({where})"
-        elif wrong:
-            verdicts[number] = "failed", f"failed: {helpful(wrong[0], folder)}"
-        elif stopped:
-            verdicts[number] = "waits", f"waits for exercise {min(stopped)}"
-        elif not passed:
-            verdicts[number] = "failed", "failed: none of its tests ran here"
-        else:
-            verdicts[number] = "passed", f"passed ({passed} test{'s' if passed > 1 else ''})"
-    return verdicts
+        found |= stubs_in(path) if path.is_file() else {piece.number: f"{shown(path)} is not there"}
+    return found
 
 
-def run_tests(number: int, folder: Path) -> list[Outcome]:
-    """Runs the exercise tests of a week on the learner's files, in a process of their own.
+def judge(outcomes: Iterable[Outcome]) -> tuple[str, str, list[str]]:
+    """(status, in words, what failed) of a piece, from its tests: "passed", "failed", or "waits" for another piece."""
+    outcomes = list(outcomes)
+    number = outcomes[0].piece if outcomes else 0
+    failed = [outcome for outcome in outcomes if outcome.result == "failed"]
+    stopped = {int(cut[1]): outcome for outcome in failed if (cut := UNWRITTEN.match(outcome.message))}
+    wrong = [outcome for outcome in failed if not UNWRITTEN.match(outcome.message)]
+    passed = sum(outcome.result == "passed" for outcome in outcomes)
+    if number in stopped:
+        return "not written", f"not written yet ({stopped[number].place})", []
+    if wrong:
+        return "failed", "failed", helpful(wrong[0])
+    if stopped:
+        return "waits", f"waits for exercise {min(stopped)}", []
+    if not passed:
+        return "failed", "failed: none of its tests ran here", []
+    return "passed", f"passed ({passed} test{'s' * (passed > 1)})", []
 
-    Raises:
-        subprocess.TimeoutExpired: they did not end within RUN_SECONDS; the process has been killed.
-        CourseError: they did not start, or ended before the last one.
+
+def check(week: Path, folder: Path, only: int | None = None) -> bool:
+    """Tests the learner's files, tells of each piece as it ends, and writes progress.json. True when all of it passed.
+
+    Args:
+        only: the number of one piece; all are tested without.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        report, note = Path(temporary) / "report.xml", Path(temporary) / "note.txt"
-        command = [sys.executable, "-m", "pytest", *pytest_arguments(number, folder, report)]
-        env = {name: v for name, v in os.environ.items() if name not in ("COURSE_RECORD_TESTS", "PYTEST_ADDOPTS")}
-        env["COURSE_CHECK_NOTE"] = str(note)
-        done = subprocess.run(
-            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_SECONDS
-        )
-        said, code = note.read_text(encoding="utf-8") if note.is_file() else "", done.returncode
-        if said and not report.is_file():
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise CourseError(f"the tests ended early, with {how}, in {said}: os._exit or a crash in your code?")
-        if said.startswith("a thread"):
-            print(f"note: {said}")
-        if not report.is_file():
-            last = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise CourseError(f"the tests of week {number} did not start: {' '.join(last)}")
-        return read_report(report, folder)
-
-
-def check(week: Path, folder: Path) -> bool:
-    """Tests the learner's files, prints a line per piece, and writes `progress.json`. True when all of it passed."""
     number, todo = number_of(folder.name), pieces(week)
+    numbers = sorted({piece.number for piece in todo if only in (None, piece.number)})
     for path in written_in(folder):
         parse(read(path), shown(path))  # before any test: the clearest line there is for a typing mistake
-    verdicts = judge(todo, folder, [])
-    if any(status != "not written" for status, _ in verdicts.values()):
-        print(f"testing {shown(folder)} (some seconds) ...", file=sys.stderr, flush=True)
-        try:
-            verdicts = judge(todo, folder, run_tests(number, folder))
-        except subprocess.TimeoutExpired:
-            cause = "a loop in your code never ends, or something else takes all of the machine: then try again"
-            print(f"{MARKS['failed']} the tests did not end within {RUN_SECONDS} s: {cause}")
-            return False
     titles: dict[int, list[str]] = {}
     for piece in todo:
         titles.setdefault(piece.number, []).append(piece.title)
     names = {n: first + (f", and {len(more)} more" if more else "") for n, (first, *more) in titles.items()}
-    width = max(map(len, names.values()))
-    for piece, (status, why) in verdicts.items():
-        print(f"{MARKS[status]} {piece} {names[piece]:{width}}   {why}")
-    write_json(folder / "progress.json", {str(piece): status for piece, (status, _) in verdicts.items()})
-    statuses = {status for status, _ in verdicts.values()}
-    if statuses == {"passed"}:
+    width = max(len(names[piece]) for piece in numbers)
+    stubs, statuses, failed = not_written(todo, folder), read_progress(folder), []
+
+    def show(piece: int, status: str, words: str, why: Iterable[str] = ()) -> None:
+        print(f"{MARKS[status]} {piece} {names[piece]:{width}}   {words}", flush=True)
+        for line in why:
+            print(f"    {line}", flush=True)
+        statuses[str(piece)] = status
+
+    for piece in numbers:
+        if piece in stubs:
+            show(piece, "not written", f"not written yet ({stubs[piece]})")
+    if written := [piece for piece in numbers if piece not in stubs]:
+        print(f"testing {shown(folder)} (some seconds) ...", file=sys.stderr, flush=True)
+        for piece, outcomes in run_tests(number, folder, written):
+            status, words, why = judge(outcomes)
+            show(piece, status, words, why)
+            failed += [(piece, next(o for o in outcomes if o.result == "failed").test)] if why else []
+    write_json(folder / PROGRESS, dict(sorted(statuses.items())))
+    if all(statuses.get(str(piece.number)) == "passed" for piece in todo):
         flags = " ".join(filter(None, ["--mine", plan.week(number).mine]))
         print(f"\nWell done: the core of week {number} is yours. See it learn: ./course train {number} {flags}")
-    elif "failed" in statuses:
-        print(f"\nThe whole story: ./course test {number} -m exercise --mine {shown(folder)}")
-    return statuses == {"passed"}
+    for piece, test in failed[:1]:
+        print(f"\nA hint: ./course hint {number} {piece}")
+        print(f"The whole story: ./course test {number} --mine {shown(folder)} -k '{test.partition('[')[0]}'")
+    return all(statuses[str(piece)] == "passed" for piece in numbers)
+
+
+def read_progress(folder: Path) -> dict[str, str]:
+    """{piece: status} as the last check left it; nothing where there was none."""
+    try:
+        found = read_json(folder / PROGRESS)
+    except CourseError:
+        return {}
+    return found if isinstance(found, dict) else {}

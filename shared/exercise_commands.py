@@ -1,12 +1,16 @@
-"""What one does with exercises: `./course exercise N`, its --diff, `./course check N`, and --mine of the programs.
+"""What one does with exercises: `./course exercise N`, its --diff, check, hint and bugs, and --mine of the programs.
 
-python -m shared.exercise_commands write 1     the week's files with the pieces cut out -> exercises/week01
-python -m shared.exercise_commands diff 1      the learner's files against the reference
-python -m shared.exercise_commands check 1     one line per piece: passed, failed and why, or not written yet
-python -m shared.exercise_commands run 1 train --epochs 3     a program of the week, with the learner's files in it
-python -m shared.exercise_commands run 1 repeat --seeds 5     the week's training from several seeds, likewise
+python -m shared.exercise_commands write 1         the week's files with the pieces cut out -> exercises/week01
+python -m shared.exercise_commands diff 1          the learner's files against the reference
+python -m shared.exercise_commands check 1 [3]     each piece, or the third: passed, failed and why, or not written yet
+python -m shared.exercise_commands hint 1 3        the next of four hints for piece 3
+python -m shared.exercise_commands bugs 1 [2]      lists the week's planted bugs, or plants the second
+python -m shared.exercise_commands bug 1 2         whether that bug has been found
+python -m shared.exercise_commands run FOLDER train --epochs 3     a program of the week, with the files of FOLDER in it
+python -m shared.exercise_commands run FOLDER repeat --seeds 5     the week's training from several seeds, likewise
 """
 
+import re
 import runpy
 import signal
 import sys
@@ -16,8 +20,10 @@ from pathlib import Path
 from shared import plan
 from shared.errors import CourseError
 from shared.exercise import UNWRITTEN, number_of, parse, pieces, read, shown, use, write, written_in
+from shared.exercise_bugs import check_bug, plant, show
 from shared.exercise_check import check
 from shared.exercise_diff import diff
+from shared.exercise_hint import hint
 from shared.files import ROOT
 from shared.terminal import exit_with
 
@@ -44,29 +50,50 @@ def run(week: Path, folder: Path, program: str, flags: list[str]) -> None:
     except NotImplementedError as error:
         if not UNWRITTEN.match(str(error)):
             raise
-        title, last = str(error).partition(": ")[0], traceback.extract_tb(error.__traceback__)[-1]
+        last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{shown(Path(last.filename))}:{last.lineno}"
-        raise CourseError(f"{title}, is not written yet ({where}): see ./course check {number}") from None
+        raise CourseError(f"{error}, is not written yet ({where}): see ./course check {number}") from None
 
 
 def main(arguments: list[str]) -> int:
     """Does what the command line says. Returns 0; 1 when `check` found a piece that has not passed."""
     match arguments:
-        case ["write" | "diff" | "check", _] | ["run", _, _, *_]:
-            command, number = arguments[0], number_of(arguments[1])
+        case ["write" | "diff" | "check" | "bugs" as command, week] | ["run" as command, week, _, *_]:
+            number, which = number_of(Path(week).name), None
+        case ["check" | "hint" | "bugs" | "bug" as command, week, which]:
+            number, which = number_of(week), which_of(command, which)
         case _:
-            raise CourseError("usage: python -m shared.exercise_commands write|diff|check N, or run N PROGRAM [flags]")
+            raise CourseError(
+                "usage: python -m shared.exercise_commands COMMAND N …: ./course help says which there are"
+            )
     week, folder = ROOT / plan.folder(number), ROOT / "exercises" / f"week{number:02}"
-    if not plan.is_there(number) or not pieces(week):
+    if not plan.is_there(number) or not (todo := pieces(week)):
         raise CourseError(f"week {number} has no exercises yet.")
-    if command == "run":
-        run(week, folder, arguments[2], arguments[3:])
-    elif command == "check":
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, on which subprocess.run ends its child
-        return 0 if check(week, folder) else 1
-    else:
-        {"write": write, "diff": diff}[command](week, folder)
+    if command in ("check", "hint") and which and which not in {piece.number for piece in todo}:
+        raise CourseError(f"week {number} has no exercise {which}: it has 1 to {todo[-1].number}.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, which ends the process of the tests, too
+    match command:
+        case "run":
+            run(week, Path(arguments[1]).absolute(), arguments[2], arguments[3:])
+        case "check":
+            return 0 if check(week, folder, which) else 1
+        case "hint":
+            hint(week, folder, which)
+        case "bugs":
+            plant(number, which) if which else show(number)
+        case "bug":
+            return 0 if check_bug(number, which) else 1
+        case _:
+            {"write": write, "diff": diff}[command](week, folder)
     return 0
+
+
+def which_of(command: str, text: str) -> int:
+    """The number of a piece or a bug; a CourseError where it is none."""
+    if not re.fullmatch(r"[1-9]\d?", text):
+        kind = "bug" if command in ("bug", "bugs") else "exercise"
+        raise CourseError(f"{text!r} is no {kind}: write its number, as 3.")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,20 @@ import os
 import sys
 from pathlib import Path
 
-from shared.exercise import END, START, Piece, as_copy, pieces, read, shown, stub, unwritten, written_in
+from shared.exercise import (
+    END,
+    START,
+    Piece,
+    as_copy,
+    key,
+    pieces,
+    read,
+    shown,
+    stub,
+    unwritten,
+    unwritten_message,
+    written_in,
+)
 
 SAME = "the same as the reference"
 
@@ -31,26 +44,35 @@ def solutions(text: str) -> dict[tuple[int, str], str]:
     return found
 
 
+def region_lines(text: str) -> dict[tuple[int, str], list[tuple[int, str]]]:
+    """{(number, title): [(line number, code)]} of what stands between the markers, without comments and empty lines."""
+    found, opened = {}, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if start := START.fullmatch(line.rstrip()):
+            opened = (int(start[2]), start[3])
+            found[opened] = []
+        elif END.fullmatch(line.rstrip()):
+            opened = None
+        elif opened and line.strip()[:1] not in ("", "#"):
+            found[opened].append((number, line.strip().partition("  # ")[0]))
+    return found
+
+
 def states(week: Path, folder: Path) -> dict[tuple[int, str], str]:
     """{(number, title): how it stands} of every piece in a file that the learner has."""
     found = {}
     for piece in pieces(week):
         if not (folder / piece.file).is_file():
             continue
-        key, mine = (piece.number, piece.title), solutions(read(folder / piece.file))
-        if any(is_stub(message, piece) for message, _ in unwritten(folder / piece.file)):
-            found[key] = "not written yet, and left out here"
-        elif key not in mine:
-            found[key] = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
+        this, mine = key(piece), solutions(read(folder / piece.file))
+        if any(message == unwritten_message(piece) for message, _ in unwritten(folder / piece.file)):
+            found[this] = "not written yet, and left out here"
+        elif this not in mine:
+            found[this] = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
         else:
-            same = mine[key] == solutions(read(week / piece.file))[key]
-            found[key] = SAME if same else "written differently"
+            same = mine[this] == solutions(read(week / piece.file))[this]
+            found[this] = SAME if same else "written differently"
     return found
-
-
-def is_stub(message: str, piece: Piece) -> bool:
-    """Whether a NotImplementedError's message is the one that stands in the place of `piece`."""
-    return message.startswith(f"exercise {piece.number}, {piece.title}: ")
 
 
 def diff(week: Path, folder: Path) -> None:
@@ -66,7 +88,7 @@ def diff(week: Path, folder: Path) -> None:
             stubs = [message for message, _ in unwritten(path)]
 
             def cut(piece: Piece, stubs: list[str] = stubs) -> bool:
-                return any(is_stub(message, piece) for message in stubs)
+                return unwritten_message(piece) in stubs
 
             mine = read(path).splitlines()
             reference = stub(as_copy(read(week / path.name)), path.name, cut).splitlines()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 from shared.errors import CourseError, Stopped
 from shared.terminal import endings
@@ -87,20 +88,44 @@ def run_program(command, number, flags):
     # A bench compares with other libraries, which are those of the tests.
     extras = {f"week{number:02}"} | ({"test"} if program == "bench" else set())
     python = set_up(extras, f"week {number}")
-    if "--mine" in flags:
-        flags.remove("--mine")
-        return hand_over(python, "shared.exercise_commands", "run", str(number), program, *flags)
+    if mine := take_mine(number, flags):
+        return hand_over(python, "shared.exercise_commands", "run", mine, program, *flags)
     if command == "repeat":
         return hand_over(python, "shared.repeat", str(number), *flags)
     return hand_over(python, f"{WEEKS[number].name}.{program}", *flags)
 
 
+def take_mine(number, flags):
+    """Takes --mine [FOLDER] out of the flags, and returns the folder with the learner's files; "" without it."""
+    for at, flag in enumerate(flags):
+        if flag == "--mine" or flag.startswith("--mine="):
+            del flags[at]
+            folder = flag.partition("=")[2]
+            if not folder and flags[at:] and re.search(r"(^|/)week\d\d(-bug\d+)?/?$", flags[at]):
+                folder = flags.pop(at)
+            folder = os.path.normpath(folder or str(ROOT / "exercises" / f"week{number:02}"))
+            if not re.match(f"week{number:02}(-|$)", Path(folder).name):
+                raise CourseError(f"--mine {folder}: not of week {number}, whose are called week{number:02}…")
+            return folder
+    return ""
+
+
 def run_exercises(command, number, flags):
-    """Writes the exercises of a week, shows them beside the reference, or checks them."""
-    action = command if command == "check" else "diff" if flags else "write"
+    """Writes the exercises of a week, shows them beside the reference, checks them, gives hints or plants bugs."""
+    if command == "exercise":
+        action, flags = "diff" if flags else "write", []
+    elif command == "check" and flags[:1] == ["--bug"]:
+        action, flags = "bug", flags[1:]
+        if not flags:
+            raise CourseError(f"which bug? For example: {CALL} check {number} --bug 1")
+    else:
+        action = command
+    if command == "hint" and not flags:
+        raise CourseError(f"which exercise? For example: {CALL} hint {number} 1")
     extras, what = {f"week{number:02}"}, f"week {number}"
-    python = set_up(extras | {"test"}, f"{what} and its tests") if action == "check" else set_up(extras, what)
-    return hand_over(python, "shared.exercise_commands", action, str(number))
+    tests = action in ("check", "hint", "bug")
+    python = set_up(extras | {"test"}, f"{what} and its tests") if tests else set_up(extras, what)
+    return hand_over(python, "shared.exercise_commands", action, str(number), *flags)
 
 
 def run_tests(number, flags):
@@ -166,10 +191,13 @@ def main(command="help", *rest):
         return run_tests(number, rest)
     if command in ("train", "eval", "repeat", "run"):
         return run_program(command, number, rest)
-    unknown = [word for word in rest if (command, word) != ("exercise", "--diff")]
+    if command == "curve":
+        return hand_over(set_up({f"week{number:02}"}, f"week {number}"), "shared.curve", str(number), *rest)
+    takes = {"exercise": ["--diff"], "check": ["--bug", "1"], "hint": ["1"], "bugs": ["1"]}.get(command, [])
+    unknown = [word for word in rest if ("1" if word[:1].isdecimal() else word) not in takes] or rest[len(takes) :]
     if unknown:
         raise CourseError(f"{CALL} {command} does not take {unknown[0]!r}: {CALL} {command} --help says what it takes")
-    if command in ("exercise", "check"):
+    if command in ("exercise", "check", "hint", "bugs"):
         return run_exercises(command, number, rest)
     python = PYTHON if PYTHON.exists() else sys.executable  # list and doctor need no set-up, and make none
     return hand_over(python, "shared.overview" if command == "list" else "shared.doctor")

@@ -26,11 +26,12 @@ def done() -> None:
 
 def refuse_copies(program: Path) -> None:
     """Ends a learner's copy that was started by itself: the rest of the week would be the reference, without a word."""
-    number = program.parent.name.removeprefix("week").lstrip("0")
+    number, bug, _ = program.parent.name.removeprefix("week").lstrip("0").partition("-bug")
     if program.parent.parent.name == "exercises" and number.isdecimal():
         words = program.stem if program.stem in ("train", "eval") else "run"
-        words += f" {number}" + f" {program.stem}" * (words == "run")
-        print(f"error: {program.name} is one file of a program: run it as ./course {words} --mine", file=sys.stderr)
+        words += f" {number}" + f" {program.stem}" * (words == "run") + " --mine"
+        words += f" exercises/{program.parent.name}" * bool(bug)
+        print(f"error: {program.name} is one file of a program: run it as ./course {words}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -25,9 +25,16 @@ TOO_LARGE = re.compile(
 
 
 def mine() -> str:
-    """` --mine` where a learner's own code runs in a week's place, that is, lies in front of it; else nothing."""
-    weeks = (module for name, module in sys.modules.items() if re.fullmatch(r"week\d\d_\w+", name))
-    return " --mine" * any(len(getattr(week, "__path__", ())) > 1 for week in weeks)
+    """` --mine` where a learner's own code runs in a week's place, that is, lies in front of it; else nothing.
+
+    Behind it stands the folder where that is another one than exercises/weekNN.
+    """
+    weeks = [module for name, module in sys.modules.items() if re.fullmatch(r"week\d\d_\w+", name)]
+    own = [Path(week.__path__[0]) for week in weeks if len(getattr(week, "__path__", ())) > 1]
+    if not own:
+        return ""
+    usual = re.fullmatch(r"week\d\d", own[0].name) and own[0].parent.name == "exercises"
+    return " --mine" if usual else f" --mine {shlex.quote(os.path.relpath(own[0]))}"
 
 
 def command() -> str:

@@ -16,7 +16,10 @@ OVERVIEW = f"""Sixteen Weeks: deep learning, from a NumPy perceptron to a multim
 
   {CALL} exercise 1          write the exercises of week 1 into exercises/week01
   {CALL} exercise 1 --diff   your solution beside the reference
-  {CALL} check 1             test what you have written so far
+  {CALL} check 1 [3]         test what you have written so far, or the third piece of it
+  {CALL} hint 1 3            the next of four hints for piece 3
+  {CALL} bugs 1 [2]          the week's planted bugs; plant the second, and find it
+  {CALL} curve 1             your newest run over the band of five seeds: is my curve right?
   {CALL} train 1 --mine      train with your own code (eval, repeat and run take --mine too)
 
   {CALL} setup [1 2 | all]   only install what these weeks need
@@ -33,7 +36,7 @@ Every other command does this by itself the first time; this one also mends what
 
   {CALL} setup 1 2       weeks 1 and 2
   {CALL} setup           everything (several GB), say before a journey""",
-    "train": f"""usage: {CALL} train WEEK [--mine] [flags of the week's train.py]
+    "train": f"""usage: {CALL} train WEEK [--mine [FOLDER]] [flags of the week's train.py]
 
 Trains the week's model, on data that ships with the course unless --data says otherwise. The result
 is a new folder in runs/: settings, log, weights, pictures. Ctrl-C saves; --resume goes on.
@@ -41,6 +44,8 @@ is a new folder in runs/: settings, log, weights, pictures. Ctrl-C saves; --resu
   {CALL} train 2                   minutes on two CPU cores
   {CALL} train 2 --preset smoke    seconds: does it run here?
   {CALL} train 2 --mine            with your own code from exercises/week02 in it
+  {CALL} train 2 --mine exercises/week02-bug3
+                                     with a planted bug in it
   {CALL} train 2 --help            all flags of week 2""",
     "eval": f"""usage: {CALL} eval WEEK [--mine] [flags of the week's eval.py]
 
@@ -72,8 +77,8 @@ Runs the tests of all weeks, or those of one. `{CALL} list` shows how they ended
   {CALL} test                          all of them: minutes
   {CALL} test 2 -x                     week 2, up to the first failure
   {CALL} test 2 -k conv                week 2, tests with "conv" in their name
-  {CALL} test 2 -m exercise --mine exercises/week02
-                                         what `{CALL} check 2` runs, with all that pytest says""",
+  {CALL} test 2 -k conv --mine exercises/week02
+                                         likewise, on your own code""",
     "list": f"""usage: {CALL} list
 
 Shows the sixteen weeks: the best run made here against the week's target, how the tests ended, and
@@ -91,14 +96,40 @@ write. A file that is there already is yours, and is kept.
   {CALL} exercise 2 --diff    yours (-) beside the reference (+), and which pieces are the same;
                                 what you have not written yet is left out
   {CALL} check 2              tests what you have written""",
-    "check": f"""usage: {CALL} check WEEK
+    "check": f"""usage: {CALL} check WEEK [PIECE | --bug BUG]
 
-Tests what you have written in exercises/, and prints a line per piece: passed, failed and why,
-waiting for another piece, or not written yet. Most of the time goes into loading the libraries.
+Tests what you have written in exercises/, and tells of each piece as it ends: passed, failed and
+why, waiting for another piece, or not written yet. Most of the time goes into loading libraries.
 
-  {CALL} check 2
-  {CALL} test 2 -m exercise --mine exercises/week02     the same tests, with all that pytest says
-  {CALL} train 2 --mine                                 then train with your own code""",
+  {CALL} check 2             all pieces of week 2
+  {CALL} check 2 3           the third
+  {CALL} check 2 --bug 1     whether you have found the first planted bug ({CALL} bugs 2)
+  {CALL} hint 2 3            where you are stuck on the third
+  {CALL} train 2 --mine      then train with your own code""",
+    "hint": f"""usage: {CALL} hint WEEK PIECE
+
+Tests a piece of your exercises, and gives the next of four hints: the shapes at the line that
+fails; the smallest input that fails, with its numbers; the idea; the first line that differs.
+`{CALL} list` says how many pieces were solved with hints. Nobody scolds.
+
+  {CALL} hint 2 3            again for the next one""",
+    "bugs": f"""usage: {CALL} bugs WEEK [BUG]
+
+Real slips of the field, planted into the reference for you to find: by its curves, by the tests
+(which name the symptom), by reading. Without BUG it lists them, unnamed until they are found.
+
+  {CALL} bugs 2              what there is to find in week 2
+  {CALL} bugs 2 3            plants the third in exercises/week02-bug3
+  {CALL} train 2 --mine exercises/week02-bug3
+                               what it does to a training
+  {CALL} check 2 --bug 3     whether you have mended it; then, what it was and who had it before""",
+    "curve": f"""usage: {CALL} curve WEEK [--run FOLDER]
+
+Draws a run (the week's newest) over the band in which five seeds of the same training lie, and says
+in a line whether yours is inside: below it, suddenly worse, or too good. The picture is in the run.
+
+  {CALL} curve 2
+  {CALL} curve 2 --run runs/week02/003-quick""",
     "help": f"""usage: {CALL} help [COMMAND]
 
 Names all commands, or says more about one.""",

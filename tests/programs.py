@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared import cli, runs
@@ -45,6 +46,33 @@ def refused(call, *arguments) -> str:
 def refused_flags(program, *flags) -> str:
     """The one line that these flags of a program are refused with, before it does anything."""
     return refused(config, program, *flags)
+
+
+def close(found, expected, what: str, tolerance: float = 1e-5) -> None:
+    """Passes where `found` equals `expected`, arrays or tensors, up to `tolerance` of the largest number; else fails
+    with one line: what is, and what should be."""
+    if type(found).__module__.partition(".")[0] not in ("numpy", "torch") and not isinstance(found, int | float):
+        missing = ": is `return` missing?" if found is None else ""
+        raise AssertionError(f"{what} is {found!r:.40}, should be numbers{missing}")
+    found, expected = (np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, float) for x in (found, expected))
+    if found.shape != expected.shape:
+        raise AssertionError(f"{what} has the shape {found.shape}, should be {expected.shape}")
+    if not np.isfinite(found).all():
+        raise AssertionError(f"{what} has NaN or inf in it, should be finite")
+    bound = tolerance * max(1.0, np.abs(expected).max(initial=0))
+    wrong = np.argwhere(np.abs(found - expected) > bound)
+    if not len(wrong):
+        return
+    if found.size > 1 and not found.any():
+        raise AssertionError(f"{what} is 0 everywhere, should be as {expected.flat[np.abs(expected).argmax()]:.4g}")
+    ratio = found[np.abs(expected) > bound] / expected[np.abs(expected) > bound]
+    if len(ratio) > 3 and np.ptp(ratio) < 1e-3 * abs(ratio.mean()):
+        raise AssertionError(f"{what} is {ratio.mean():.4g} times what it should be, everywhere")
+    at = tuple(map(int, wrong[0]))
+    where = str(list(at)) * (found.ndim > 0)
+    what = what.rstrip(",") if where else what
+    many = f" ({len(wrong)} of {found.size} numbers are off)" * (found.size > 1)
+    raise AssertionError(f"{what}{where} is {found[at]:.4g}, should be {expected[at]:.4g}{many}")
 
 
 def started(module: str, *flags, **environment) -> subprocess.CompletedProcess:

@@ -1,37 +1,33 @@
-"""Every week's exercises there and back: stubs are not written, and with one piece missing that piece does not pass.
+"""Every week's exercises there and back: stubs are not written, one missing piece does not pass, no planted bug passes.
 
 That the reference itself passes need not be shown here: its tests are those of the week. Held is that what is cut out
 and put back is the reference, letter by letter.
 """
 
+import itertools
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from shared import exercise, exercise_check, plan
+from shared import exercise, exercise_bugs, exercise_check, plan
+from shared.errors import CourseError
+from shared.exercise_check import Outcome
 from shared.files import ROOT
 
 WEEKS = [number for number in range(1, len(plan.FOLDERS) + 1) if plan.is_there(number)]
+every_week = pytest.mark.parametrize("number", WEEKS, ids=lambda number: f"week{number:02}")
 
 # Runs pytest once per variant in one process, because importing torch and the like takes longer than the tests.
-# What belongs to the week is imported anew each time; only the tests of the piece run, up to the first that misses it.
+# What belongs to the week is imported anew each time; only the tests of the piece run, up to the first that fails.
 RUN_VARIANTS = """
 import json, sys
 import pytest
 
-class Only:
-    def __init__(self, piece):
-        self.piece = piece
-
-    def pytest_collection_modifyitems(self, items):
-        items[:] = [i for i in items if any(m.args[0] == self.piece for m in i.iter_markers("exercise"))]
-
-for piece, arguments in json.load(sys.stdin):
-    pytest.main([*arguments, "--maxfail=1"], plugins=[Only(piece)])
+for name, arguments in json.load(sys.stdin):
+    print(f"variant {name}", flush=True)
+    pytest.main(arguments)
     for name in [name for name in sys.modules if name.startswith(("week", "test_week"))]:
         del sys.modules[name]
 """
@@ -44,16 +40,11 @@ def with_one_stub(reference, number):
     both = zip(exercise.regions(stub, "stub"), exercise.regions(reference, "reference"), strict=True)
     for cut, whole in reversed(list(both)):
         if cut.number != number:
-            lines[cut.first - 1 : cut.end - 1] = solved[whole.first - 1 : whole.end - 1]
+            lines[cut.cut - 1 : cut.end - 1] = solved[whole.cut - 1 : whole.end - 1]
     return "\n".join(lines)
 
 
-def is_about_others(word, piece):
-    """Whether an argument of pytest is a file without a test of the piece: it need not be imported."""
-    return word.endswith(".py") and f"exercise({piece})" not in Path(word).read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("number", WEEKS)
+@every_week
 def test_three_to_six_pieces_numbered_from_one_and_no_solution_in_the_stub(number):
     week = ROOT / plan.folder(number)
     todo = exercise.pieces(week)
@@ -68,7 +59,7 @@ def test_three_to_six_pieces_numbered_from_one_and_no_solution_in_the_stub(numbe
         assert all(len(line) <= 120 for line in stub if line not in lines)
 
 
-@pytest.mark.parametrize("number", WEEKS)
+@every_week
 def test_fresh_stubs_are_not_written_yet(number, tmp_path, capsys):
     week, folder = ROOT / plan.folder(number), tmp_path / f"week{number:02}"
     exercise.write(week, folder)
@@ -79,45 +70,89 @@ def test_fresh_stubs_are_not_written_yet(number, tmp_path, capsys):
     assert all("not written yet" in line for line in lines)
 
 
+def with_bug(number, bug):
+    """The text of the file with a planted bug, as a learner gets it."""
+    return exercise_bugs.planted(ROOT / plan.folder(number), bug)
+
+
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    """{week: {piece: (folder of the learner's files with that piece missing, report of the piece's tests)}}.
+def outcomes(tmp_path_factory):
+    """of(week): {"stub 2" or "bug 3": what the tests of its piece say of it}, found once a week."""
+    found = {}
 
-    All in one process, because the imports take longer than the tests.
-    """
-    found, runs = {}, []
-    for number in WEEKS:
-        week, base = ROOT / plan.folder(number), tmp_path_factory.mktemp(f"round{number:02}")
-        todo = exercise.pieces(week)
-        found[number] = {}
-        for piece in sorted({piece.number for piece in todo}):
-            folder, report = base / str(piece) / f"week{number:02}", base / str(piece) / "report.xml"
-            folder.mkdir(parents=True)
-            for name in {piece.file for piece in todo}:
-                reference = exercise.read(week / name)
-                assert with_one_stub(reference, 0) == reference, "cut out and put back"
-                (folder / name).write_text(with_one_stub(reference, piece), encoding="utf-8")
-            arguments = exercise_check.pytest_arguments(number, folder, report)
-            runs.append((piece, [word for word in arguments if not is_about_others(word, piece)]))
-            found[number][piece] = folder, report
+    def of(number):
+        if number not in found:
+            found[number] = run_variants(number, tmp_path_factory.mktemp(f"round{number:02}"))
+        return found[number]
+
+    return of
+
+
+def run_variants(number, base):
+    week, variants, runs = ROOT / plan.folder(number), {}, []
+    todo = exercise.pieces(week)
+    for piece in {piece.number for piece in todo}:
+        for name in {one.file for one in todo}:
+            reference = exercise.read(week / name)
+            assert with_one_stub(reference, 0) == reference, "cut out and put back"
+            variants.setdefault((f"stub {piece}", piece), {})[name] = with_one_stub(reference, piece)
+    for count, bug in enumerate(exercise_bugs.bugs(number), 1):
+        variants[f"bug {count}", bug.piece] = {bug.file: with_bug(number, bug)}
+    for (variant, piece), files in variants.items():
+        folder = base / variant.replace(" ", "") / f"week{number:02}"
+        folder.mkdir(parents=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        runs.append((variant, exercise_check.pytest_arguments(number, folder, [piece])))
     done = subprocess.run(
-        [sys.executable, "-c", RUN_VARIANTS],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "COURSE_RECORD_TESTS"},
-        input=json.dumps(runs),
-        capture_output=True,
-        encoding="utf-8",
+        [sys.executable, "-c", RUN_VARIANTS], cwd=ROOT, input=json.dumps(runs), capture_output=True, encoding="utf-8"
     )
-    missing = [report for of_week in found.values() for _, report in of_week.values() if not report.is_file()]
-    assert not missing, done.stdout + done.stderr
-    return found
+    said, variant = {variant: [] for variant, _ in variants}, ""
+    for line in done.stdout.split("\n"):  # splitlines would split at our mark, too
+        variant = line.removeprefix("variant ") if line.startswith("variant ") else variant
+        _, mark, record = line.partition(exercise_check.MARK)
+        if mark and "piece" in (record := json.loads(record)):
+            said[variant].append(Outcome(**record))
+    assert all(said.values()), done.stdout + done.stderr
+    return said
 
 
-@pytest.mark.parametrize("number", WEEKS)
-def test_no_piece_passes_as_a_stub(number, reports):
+@every_week
+def test_no_piece_passes_as_a_stub(number, outcomes):
+    for variant, said in outcomes(number).items():
+        kind, piece = variant.split()
+        if kind == "stub":
+            reached = [one for one in said if one.message.startswith(f"exercise {piece}, ")]
+            assert reached, f"no test of exercise {piece} of week {number} calls what it asks for: {said}"
+            assert exercise_check.judge(said)[0] == "not written"
+
+
+@every_week
+def test_every_planted_bug_is_seen_and_told_from_the_others(number, outcomes):
+    """The tests have teeth: each slip of the field makes them fail, with a message that is its own."""
+    bugs, lines = exercise_bugs.bugs(number), {}
+    for count, bug in enumerate(bugs, 1):
+        said = outcomes(number)[f"bug {count}"]
+        status, _, why = exercise_check.judge(said)
+        assert status == "failed", f"week {number}: nobody notices bug {count}, {bug.title}"
+        lines[count] = " ".join(why[:-1])
+        assert bug.says in lines[count], f"week {number}, bug {count}, {bug.title}: the tests say: {lines[count]}"
+        assert max(map(len, why)) <= exercise_check.WIDTH - 4
+    for (one, bug), (other, _) in itertools.permutations(enumerate(bugs, 1), 2):
+        assert bug.piece != bugs[other - 1].piece or bug.says not in lines[other], f"bugs {one} and {other} read alike"
+    assert 5 <= len(bugs) <= 8
+
+
+@every_week
+def test_every_piece_has_a_contract_and_a_hint(number):
     todo = exercise.pieces(ROOT / plan.folder(number))
-    for piece, (folder, report) in reports[number].items():
-        outcomes = exercise_check.read_report(report, folder)
-        reached = [o for o in outcomes if o.message.startswith(f"NotImplementedError: exercise {piece}, ")]
-        assert reached, f"no test of exercise {piece} of week {number} calls what it asks for: {outcomes}"
-        assert exercise_check.judge(todo, folder, outcomes)[piece][0] == "not written"
+    for piece in {piece.number for piece in todo}:
+        assert any(one.hint for one in todo if one.number == piece), f"exercise {piece} of week {number} has no hint"
+
+
+def test_a_bug_that_does_not_apply_any_more_is_refused():
+    bug = exercise_bugs.bugs(2)[0]
+    stale = type(bug)(**{**vars(bug), "old": "no such line"})
+    with pytest.raises(CourseError) as caught:
+        with_bug(2, stale)
+    assert str(caught.value) == f"bug '{bug.title}': what it changes is not in week02_cnn/model.py."

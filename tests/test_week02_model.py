@@ -9,46 +9,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from programs import close
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from shared.errors import CourseError
 from week02_cnn import model
 from week02_cnn.model import BatchNorm2d, ConvNet, ConvNetConfig
-
-TOLERANCE = 1e-5  # of the largest number; float32 rounds at 6e-8, and a sum of many numbers more than once
-
-
-def close(found, expected, what):
-    """Passes when `found` equals `expected`; otherwise fails with one line that says in what way `what` is wrong."""
-    if not isinstance(found, torch.Tensor):
-        raise AssertionError(f"{what} is {type(found).__name__}, should be a tensor")
-    found, expected = found.detach(), expected.detach()
-    if found.shape != expected.shape:
-        raise AssertionError(f"{what} has the shape {tuple(found.shape)}, should be {tuple(expected.shape)}")
-    if not torch.isfinite(found).all():
-        raise AssertionError(f"{what} has NaN or inf in it")
-    scale = max(1.0, expected.abs().max().item())
-    error = (found - expected).abs().max().item() / scale
-    if error > TOLERANCE:
-        if found.numel() > 1 and not found.any():
-            raise AssertionError(f"{what} is 0 everywhere")
-        raise AssertionError(f"{what} differs by up to {error:.1g} (relative to the largest number)")
-
-
-def test_close_says_in_what_way_a_number_is_wrong():
-    right = torch.tensor([1.0, 2.0])
-    close(right + 1e-6, right, "out")
-    for found, message in (
-        (None, "out is NoneType, should be a tensor"),
-        (torch.ones(1, 2), "out has the shape (1, 2), should be (2,)"),
-        (torch.tensor([1.0, math.nan]), "out has NaN or inf in it"),
-        (torch.zeros(2), "out is 0 everywhere"),
-        (torch.tensor([1.0, 2.4]), "out differs by up to 0.2 (relative to the largest number)"),
-    ):
-        with pytest.raises(AssertionError) as error:
-            close(found, right, "out")
-        assert str(error.value) == message
 
 
 @pytest.fixture
@@ -58,6 +25,11 @@ def rng():
 
 def random(rng, *shape):
     return torch.randn(*shape, generator=rng).requires_grad_()
+
+
+def integers(rng, *shape):
+    """Numbers with which one can follow by hand what happens."""
+    return torch.randint(-3, 6, shape, generator=rng).float().requires_grad_()
 
 
 def same_gradients(ours, theirs, inputs, names, rng):
@@ -70,64 +42,72 @@ def same_gradients(ours, theirs, inputs, names, rng):
 
 # ---------------------------------------------------------------- exercises 1 and 2: convolution
 
-HOW = [  # stride, padding, height, width, kernel height, kernel width
-    (1, 0, 5, 5, 3, 3),
-    (1, 1, 6, 5, 3, 3),
-    (2, 1, 7, 7, 3, 3),
-    (2, 0, 8, 7, 3, 3),  # a row is left over at the end
-    (3, 2, 7, 9, 5, 2),
-    (1, 0, 4, 3, 1, 1),
-    (1, 0, 3, 3, 3, 3),
+# From the simplest on, one thing more in each, so that the first that fails names what is wrong. Then all at once.
+# what, x, weight, bias, stride, padding
+CASES = [
+    ("one kernel on one channel", (1, 1, 3, 3), (1, 1, 2, 2), False, 1, 0),
+    ("three channels", (1, 3, 3, 3), (1, 3, 2, 2), False, 1, 0),
+    ("two kernels", (1, 1, 3, 3), (2, 1, 2, 2), False, 1, 0),
+    ("two images", (2, 1, 3, 3), (1, 1, 2, 2), False, 1, 0),
+    ("a bias", (1, 1, 3, 3), (2, 1, 2, 2), True, 1, 0),
+    ("stride 2", (1, 1, 5, 5), (1, 1, 2, 2), False, 2, 0),
+    ("padding 1", (1, 1, 2, 2), (1, 1, 3, 3), False, 1, 1),
+    ("high images and flat kernels", (1, 1, 4, 3), (1, 1, 1, 2), False, 1, 0),
+    ("all of it, stride 1", (2, 3, 6, 5), (4, 3, 3, 3), True, 1, 1),
+    ("all of it, stride 2, a row left over", (2, 3, 8, 7), (4, 3, 3, 3), True, 2, 0),
+    ("all of it, stride 3", (2, 3, 7, 9), (4, 3, 5, 2), True, 3, 2),
+    ("all of it, 1 x 1 kernels", (2, 3, 4, 3), (4, 3, 1, 1), True, 1, 0),
 ]
 
 
-def check_convolution(convolve, how, bias, rng):
-    stride, padding, height, width, kernel_h, kernel_w = how
-    x, weight = random(rng, 2, 3, height, width), random(rng, 4, 3, kernel_h, kernel_w)
-    b = random(rng, 4) if bias else None
+def check_convolution(convolve, what, shape, kernels, bias, stride, padding, rng):
+    drawn = random if what.startswith("all of it") else integers
+    x, weight = drawn(rng, *shape), drawn(rng, *kernels)
+    b = drawn(rng, kernels[0]) if bias else None
     expected = F.conv2d(x, weight, b, stride, padding)
     out = convolve(x, weight, b, stride, padding)
-    if out.shape == expected.shape and max(kernel_h, kernel_w) > 1:
-        turned = F.conv2d(x, weight.flip(2, 3), b, stride, padding)
-        assert not torch.allclose(out, turned, atol=1e-4), (
-            "the kernel must not be turned round: out is right for a flip"
-        )
-    if out.shape == expected.shape:
-        rows = model.windows(model.padded(x, padding), (kernel_h, kernel_w), stride)
-        jumbled = rows.reshape(-1, x.shape[1] * kernel_h * kernel_w) @ weight.flatten(1).T + (0 if b is None else b)
-        jumbled = jumbled.reshape(len(x), *expected.shape[2:], -1).permute(0, 3, 1, 2)
-        assert torch.allclose(out, expected, atol=1e-4) or not torch.allclose(out, jumbled, atol=1e-4), (
-            "the windows were reshaped as they come, channels first: bring N, H_out, W_out to the front (permute)"
-        )
-    if bias and out.shape == expected.shape:
-        assert not torch.allclose(out, F.conv2d(x, weight, None, stride, padding), atol=1e-4), "the bias is missing"
-    close(out, expected, f"out, with stride {stride} and padding {padding},")
+    if isinstance(out, torch.Tensor) and out.shape == expected.shape and not torch.allclose(out, expected, atol=1e-4):
+        rows = model.windows(model.padded(x, padding), kernels[2:], stride)
+        jumbled = rows.reshape(-1, math.prod(kernels[1:])) @ weight.flatten(1).T + (0 if b is None else b)
+        slips = {
+            "the kernels lie turned round, should lie as they are: out is right for a flip": F.conv2d(
+                x, weight.flip(2, 3), b, stride, padding
+            ),
+            "the bias is missing, should be added": F.conv2d(x, weight, None, stride, padding),
+            "rows of windows were reshaped channels first, should have N, H_out, W_out in front (permute)": (
+                jumbled.reshape(len(x), *expected.shape[2:], -1).permute(0, 3, 1, 2)
+            ),
+            "places and channels are mixed up, should be permuted to (N, C_out, H_out, W_out), not reshaped": (
+                expected.permute(0, 2, 3, 1).reshape(expected.shape)
+            ),
+        }
+        for slip, wrong in slips.items():
+            assert not torch.allclose(out, wrong, atol=1e-4), f"with {what}, {slip}"
+    close(out, expected, f"with {what}, out")
     inputs, names = (x, weight, b)[: 2 + bias], ("x", "weight", "bias")[: 2 + bias]
     same_gradients(out, expected, inputs, names, rng)
 
 
 @pytest.mark.exercise(1)
-@pytest.mark.parametrize("how", HOW)
-def test_loops_equal_torch(how, rng):
-    check_convolution(model.conv2d_loops, how, True, rng)
-    check_convolution(model.conv2d_loops, how, False, rng)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_loops_equal_torch(case, rng):
+    check_convolution(model.conv2d_loops, *case, rng)
 
 
 @pytest.mark.exercise(1)
 def test_loops_on_an_example_to_follow_by_hand():
     x = torch.arange(9.0).reshape(1, 1, 3, 3)
     edge = torch.tensor([[[[1.0, -1.0]]]])  # this pixel minus its right neighbour: -1 all over
-    assert model.conv2d_loops(x, edge).tolist() == [[[[-1.0, -1.0]] * 3]]
-    assert model.conv2d_loops(x, edge, stride=2).tolist() == [[[[-1.0], [-1.0]]]]
+    close(model.conv2d_loops(x, edge), torch.full((1, 1, 3, 2), -1.0), "out of an edge detector")
     corner = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]])
-    assert model.conv2d_loops(x, corner, torch.tensor([10.0])).tolist() == [[[[14.0, 15.0], [17.0, 18.0]]]]
+    found = model.conv2d_loops(x, corner, torch.tensor([10.0]))
+    close(found, torch.tensor([[[[14.0, 15.0], [17.0, 18.0]]]]), "out of a kernel that takes its last pixel, bias 10,")
 
 
 @pytest.mark.exercise(2)
-@pytest.mark.parametrize("how", HOW)
-def test_im2col_equals_torch(how, rng):
-    check_convolution(model.conv2d, how, True, rng)
-    check_convolution(model.conv2d, how, False, rng)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_im2col_equals_torch(case, rng):
+    check_convolution(model.conv2d, *case, rng)
 
 
 class Calls(TorchFunctionMode):
@@ -150,9 +130,9 @@ def test_im2col_is_one_matrix_product_and_does_not_loop(rng):
     with Calls() as many:
         model.conv2d(x.repeat(3, 1, 2, 2), weight, padding=1)
     products = [name for name in few.names if name in ("matmul", "mm", "bmm", "addmm", "einsum", "linear", "tensordot")]
-    assert len(products) == 1, f"one matrix product makes the whole convolution, but there were {len(products)}"
-    assert not [name for name in few.names if "conv" in name], "torch's own convolution would be no exercise"
-    assert len(few.names) == len(many.names) - 1, "a larger image must not need more calls: no loops"
+    assert len(products) == 1, f"there were {len(products)} matrix products, should be 1 for the whole convolution"
+    assert not [name for name in few.names if "conv" in name], "torch's own convolution was called, should be yours"
+    assert len(few.names) == len(many.names) - 1, "a larger image needs more calls, should need as many: no loops"
 
 
 def test_im2col_and_loops_agree_on_a_larger_image(rng):
@@ -165,9 +145,11 @@ def test_im2col_and_loops_agree_on_a_larger_image(rng):
 
 
 @pytest.mark.exercise(3)
-@pytest.mark.parametrize(("size", "stride"), [(2, None), (3, 2), (2, 1), (3, None)])
+@pytest.mark.parametrize(("size", "stride"), [(2, None), (2, 1), (3, 2), (3, None)])
 def test_max_pool_equals_torch(size, stride, rng):
     x = random(rng, 2, 3, 7, 9)
+    if size == 2:  # all different
+        x = torch.randperm(16, generator=rng).float().reshape(1, 1, 4, 4).requires_grad_()
     expected = F.max_pool2d(x, size, stride)
     out = model.max_pool2d(x, size, stride)
     close(out, expected, f"the maximum over windows of {size}, stride {stride},")
@@ -177,12 +159,13 @@ def test_max_pool_equals_torch(size, stride, rng):
 @pytest.mark.exercise(3)
 def test_of_equal_values_the_first_gets_the_gradient():
     """After a ReLU whole windows are 0. An average of the gradient over all equal ones would not be what torch does."""
-    x = torch.zeros(1, 1, 4, 4, requires_grad=True)
-    upstream = torch.tensor([[[[1.5, -2.0], [0.5, 3.0]]]])
-    model.max_pool2d(x, 2).backward(upstream)
-    expected = torch.zeros(1, 1, 4, 4)
-    expected[..., ::2, ::2] = upstream  # each window's first value, none of the other three
-    close(x.grad, expected, "the gradient of x, where all values of a window are equal,")
+    x = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    model.max_pool2d(x, 2).backward(torch.tensor([[[[2.0]]]]))
+    shares = x.grad.flatten().tolist()
+    assert shares == [2.0, 0.0, 0.0, 0.0], (
+        f"where 4 values of a window are equal, their gradients are {shares}, should be [2.0, 0.0, 0.0, 0.0]: the first"
+        " takes all"
+    )
 
 
 @pytest.mark.parametrize(("size", "stride"), [(2, None), (3, 2), (2, 1)])
@@ -207,21 +190,30 @@ def two_norms(rng, channels=3):
 
 
 @pytest.mark.exercise(4)
-@pytest.mark.parametrize("shape", [(4, 3, 5, 7), (2, 3, 1, 1), (1, 3, 6, 6)])
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (4, 3, 5, 7), (1, 3, 6, 6)])
 def test_batch_norm_equals_torch_in_training(shape, rng):
     ours, theirs = two_norms(rng)
     for batch in range(3):  # the running averages move each time
-        x = (3 * torch.randn(shape, generator=rng) + 5).requires_grad_()
+        x = (3 * torch.randn(shape, generator=rng) + 5).round().requires_grad_()
         out, expected = ours(x), theirs(x)
-        if x.numel() > 3:
-            unbiased = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True) + ours.eps).sqrt()
-            unbiased = unbiased * theirs.weight[:, None, None] + theirs.bias[:, None, None]
-            slip = torch.allclose(out, unbiased, atol=1e-5) and not torch.allclose(out, expected, atol=1e-5)
-            assert not slip, "the batch itself is divided by its biased variance, over m, not m - 1 (correction=0)"
+        unbiased = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True) + ours.eps).sqrt()
+        unbiased = unbiased * theirs.weight[:, None, None] + theirs.bias[:, None, None]
+        if out.shape == expected.shape and not torch.allclose(out, expected, atol=1e-5):
+            assert not torch.allclose(out, unbiased, atol=1e-5), (
+                "x is divided by its unbiased variance, over count - 1, should be biased, over count (correction=0)"
+            )
         close(out, expected, f"out, in training, batch {batch},")
         close(ours.running_mean, theirs.running_mean, f"running_mean after {batch + 1} batches")
-        close(ours.running_var, theirs.running_var, f"running_var (unbiased) after {batch + 1} batches")
-        assert int(ours.num_batches_tracked) == batch + 1, "num_batches_tracked counts the batches"
+        count = x.numel() // 3
+        biased = theirs.running_var - ours.momentum * x.var((0, 2, 3), correction=1) / count
+        assert batch or not torch.allclose(ours.running_var, biased, atol=1e-6), (
+            "running_var keeps the biased variance, should keep the unbiased one: times count / (count - 1)"
+        )
+        close(ours.running_var, theirs.running_var, f"running_var after {batch + 1} batches")
+        tracked = int(ours.num_batches_tracked)
+        assert tracked == batch + 1, (
+            f"num_batches_tracked is {tracked} after {batch + 1} batches, should be {batch + 1}"
+        )
         weighting = torch.randn(shape, generator=rng)
         found = torch.autograd.grad(out, (x, ours.weight, ours.bias), weighting)
         wanted = torch.autograd.grad(expected, (x, theirs.weight, theirs.bias), weighting)
@@ -240,7 +232,8 @@ def test_batch_norm_equals_torch_in_evaluation(rng):
     out, expected = ours(x), theirs(x)
     close(out, expected, "out, in evaluation,")
     same_gradients(out, expected, (x,), ("x",), rng)
-    assert ours.running_mean.tolist() == [1.0, -2.0, 0.5], "in evaluation the running averages stay what they are"
+    mean = ours.running_mean.tolist()
+    assert mean == [1.0, -2.0, 0.5], f"in evaluation running_mean becomes {mean}, should stay [1.0, -2.0, 0.5]"
     with torch.no_grad():
         close(ours(x[:1]), expected[:1], "in evaluation an image does not depend on the others: out for one alone")
 
@@ -249,7 +242,8 @@ def test_batch_norm_equals_torch_in_evaluation(rng):
 def test_running_averages_are_no_part_of_the_gradient(rng):
     ours, _ = two_norms(rng)
     ours(random(rng, 4, 3, 2, 2))
-    assert not ours.running_mean.requires_grad and not ours.running_var.requires_grad, "move them under torch.no_grad()"
+    tracked = ours.running_mean.requires_grad or ours.running_var.requires_grad
+    assert not tracked, "the running averages carry a gradient, should not: move them under torch.no_grad()"
 
 
 def test_batch_norm_of_one_number_per_channel_is_refused_as_by_torch():
@@ -273,12 +267,22 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
 
 
 @pytest.mark.exercise(5)
+def test_receptive_field_grows_layer_by_layer():
+    found = [model.receptive_field(ConvNetConfig(), layers) for layers in range(9)]
+    wanted = [1, 3, 5, 6, 10, 14, 16, 24, 32]
+    if found != wanted:
+        first = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
+        step = f", a {model.steps(ConvNetConfig())[first - 1].kind}," if first else ""
+        raise AssertionError(f"after {first} layers{step} it is {found[first]} pixels, should be {wanted[first]}")
+
+
+@pytest.mark.exercise(5)
 @pytest.mark.parametrize(
-    ("depth", "pool", "pixels"), [(3, "max", 18), (6, "avg", 32), (6, "stride", 23), (9, "max", 46), (12, "max", 60)]
+    ("depth", "pool", "pixels"), [(6, "stride", 23), (3, "max", 18), (6, "avg", 32), (9, "max", 46), (12, "max", 60)]
 )
 def test_receptive_field_of_known_networks(depth, pool, pixels):
     found = model.receptive_field(ConvNetConfig(depth=depth, pool=pool))
-    assert found == pixels, f"{depth} convolutions with {pool} pooling see {pixels} pixels across, not {found}"
+    assert found == pixels, f"of {depth} convolutions with {pool} pooling it is {found} pixels, should be {pixels}"
 
 
 @pytest.mark.exercise(5)
@@ -295,13 +299,7 @@ def test_receptive_field_is_what_the_gradient_reaches(depth, pool):
     reached = torch.nonzero(x.grad[0, 0])
     across = (reached.max(dim=0).values - reached.min(dim=0).values + 1).tolist()
     found = model.receptive_field(config)
-    assert across == [found, found], f"the gradient reaches {across[0]} pixels, receptive_field says {found}"
-
-
-@pytest.mark.exercise(5)
-def test_receptive_field_grows_layer_by_layer():
-    found = [model.receptive_field(ConvNetConfig(), layers) for layers in range(9)]
-    assert found == [1, 3, 5, 6, 10, 14, 16, 24, 32], f"of 0 to 8 layers: {found}"
+    assert across == [found, found], f"it is {found} pixels, should be {across[0]}: so many the gradient reaches"
 
 
 # ---------------------------------------------------------------- the networks

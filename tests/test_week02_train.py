@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from programs import assert_picture, config, refused, refused_flags, rows, tensors
+from programs import assert_picture, close, config, refused, refused_flags, rows, tensors
 
 from shared import checkpoint, plots, runs
 from shared.device import Device
@@ -110,6 +110,21 @@ def steps_by_hand(cfg, found, model, zero=True):
 
 
 @pytest.mark.exercise(6)
+def test_the_loss_is_the_cross_entropy_of_the_logits():
+    cfg, found = little(count=16)
+    model = train.build(cfg, 3, 8)
+    photos, labels = data.tensors(found.train)
+    with torch.no_grad():
+        raw = model(data.normalise(photos, torch.from_numpy(found.mean), torch.from_numpy(found.std)))
+    loss, twice = (F.cross_entropy(scores, labels).item() for scores in (raw, raw.softmax(1)))
+    (row,) = train.fit(cfg, found, model, CPU)
+    assert abs(row["train_loss"] - twice) > 1e-5, (
+        f"the loss is {twice:.4f}, should be {loss:.4f}: cross_entropy wants logits, and takes the softmax itself"
+    )
+    close(row["train_loss"], loss, "the loss of the first step")
+
+
+@pytest.mark.exercise(6)
 def test_the_steps_are_those_of_the_definition():
     cfg, found = little()
     model = train.build(cfg, 3, 8)
@@ -119,13 +134,14 @@ def test_the_steps_are_those_of_the_definition():
     def same(weights):
         return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(model.parameters(), weights, strict=True))
 
-    assert not same(start.parameters()), "the weights have not moved: loss backward, then a step of the optimizer"
+    assert not same(start.parameters()), "the weights stay, should move: loss backward, then a step of the optimizer"
     assert not same(steps_by_hand(cfg, found, copy.deepcopy(start), zero=False)), (
-        "the gradients of all steps add up: forget the old ones with optimizer.zero_grad()"
+        "the gradients of all steps add up, should be those of one step: optimizer.zero_grad() forgets the old ones"
     )
-    assert same(steps_by_hand(cfg, found, copy.deepcopy(start))), (
-        "the weights are not where SGD takes them: zero_grad, cross-entropy of model(inputs) and truth, backward, step"
-    )
+    for ours, (name, theirs) in zip(
+        steps_by_hand(cfg, found, copy.deepcopy(start)), model.named_parameters(), strict=True
+    ):
+        close(theirs, ours, f"after three steps {name}")
 
 
 @pytest.mark.exercise(6)
@@ -133,7 +149,8 @@ def test_one_batch_is_learned_by_heart():
     cfg, found = little(count=16, norm=True, epochs=40)
     *_, last = train.fit(cfg, found, train.build(cfg, 3, 8), CPU)
     assert last["step"] == 40
-    assert last["train_loss"] < 0.05, "one batch, seen forty times, is known by heart when the steps are right"
+    loss = last["train_loss"]
+    assert loss < 0.05, f"the loss of one batch, seen forty times, is {loss:.3f}, should be below 0.05"
     assert last["val_accuracy"] == 1.0
 
 
@@ -144,7 +161,10 @@ def test_the_model_computes_in_the_devices_dtype():
     model, seen = train.build(cfg, 3, 8), []
     model.head.register_forward_hook(lambda module, _, out: seen.append((module.training, out.dtype)))
     list(train.fit(cfg, found, model, Device("cpu", "bfloat16", "for the test")))
-    assert {dtype for training, dtype in seen if training} == {torch.bfloat16}, "run the model inside autocast(device)"
+    (dtype,) = {dtype for training, dtype in seen if training}
+    assert dtype == torch.bfloat16, (
+        f"the logits are {dtype}, should be torch.bfloat16: run the model in autocast(device)"
+    )
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters()), "the weights stay float32"
 
 
@@ -161,7 +181,9 @@ def test_the_loss_passes_through_the_scaler(monkeypatch):
             lambda self, *arguments, name=name, real=real: asked.append(name) or real(self, *arguments),
         )
     list(train.fit(cfg, found, train.build(cfg, 3, 8), CPU))
-    assert asked == ["scale", "step", "update"], f"one step asks the scaler to scale, step and update, not {asked}"
+    assert asked == ["scale", "step", "update"], (
+        f"the scaler is asked to {', '.join(asked)}, should be scale, step, update"
+    )
 
 
 # ---------------------------------------------------------------- training

@@ -57,10 +57,11 @@ def conv2d_loops(x: Maps, weight: Kernels, bias: Bias = None, stride: int = 1, p
     x = padded(x, padding)
     out = x.new_zeros(N, C_out, H_out, W_out)
     # exercise 1: convolution by its definition
-    # Fill out (N, C_out, H_out, W_out), one number at a time, from x (N, C, H, W), padded already, and weight
-    # (C_out, C, kernel_h, kernel_w): multiply a kernel with the window of x that it lies on, elementwise, and sum. The
-    # window of out[n, o, i, j] begins in row i * stride and column j * stride. Return out, with bias (C_out,) added
-    # unless it is None.
+    # x (N, C, H, W), padded already; weight (C_out, C, kernel_h, kernel_w); bias (C_out,) or None -> out (N, C_out,
+    # H_out, W_out), each number the dot product of one kernel with the window of x that it lies on, plus its bias.
+    # hint: out[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] x[n, c, i * stride + u, j * stride + v].
+    # Four loops, over n, o, i, j; the window begins in row i * stride and column j * stride and holds all channels:
+    # multiply it with weight[o] elementwise, and sum. The bias comes last, where there is one.
     for n in range(N):
         for o in range(C_out):
             for i in range(H_out):
@@ -87,10 +88,12 @@ def conv2d(x: Maps, weight: Kernels, bias: Bias = None, stride: int = 1, padding
     C_out, _, kernel_h, kernel_w = weight.shape
     H_out, W_out = out_side(H, kernel_h, stride, padding), out_side(W, kernel_w, stride, padding)
     # exercise 2: convolution as one matrix product
-    # Take all windows of the padded x from windows(), (N, C, H_out, W_out, kernel_h, kernel_w). Bring the dimensions
-    # in an order in which one reshape makes them rows (N * H_out * W_out, C * kernel_h * kernel_w). Multiply with the
-    # kernels, flattened the same way: one @. Add the bias, reshape to (N, H_out, W_out, C_out), and return
-    # (N, C_out, H_out, W_out). No loops.
+    # x (N, C, H, W), not padded; weight (C_out, C, kernel_h, kernel_w); bias (C_out,) or None -> (N, C_out, H_out,
+    # W_out): the numbers of conv2d_loops by one @ and no loop. windows() and padded() above are yours to use.
+    # hint: windows() gives (N, C, H_out, W_out, kernel_h, kernel_w). Permute so that what makes up one window stands
+    # last, (N, H_out, W_out, C, kernel_h, kernel_w), and one reshape makes rows of (N * H_out * W_out, C * kernel_h *
+    # kernel_w). Flatten the kernels in the same order, multiply, add the bias. The result is (N, H_out, W_out, C_out)
+    # after a reshape: permute it once more, for a reshape alone would mix places and channels up.
     patches = windows(padded(x, padding), (kernel_h, kernel_w), stride)
     patches = patches.permute(0, 2, 3, 1, 4, 5)  # (N, H_out, W_out, C, kernel_h, kernel_w)
     rows = patches.reshape(N * H_out * W_out, C * kernel_h * kernel_w)
@@ -107,9 +110,10 @@ def max_pool2d(x: Maps, size: int, stride: int | None = None) -> Smaller:
     Without a stride the windows lie side by side. Of equal values the first one gets the gradient.
     """
     # exercise 3: max pooling
-    # Return the largest value of each window, (N, C, H_out, W_out). windows() gives the windows; flatten the last two
-    # dimensions and take the max over them: .max(dim) returns values and indices, and you want .values.
-    # stride is size where it is None.
+    # x (N, C, H, W) -> the largest value of each window of size x size, (N, C, H_out, W_out). stride None stands for
+    # size: windows side by side.
+    # hint: flatten the last two dimensions of windows() and take the max over them: .max(dim) gives values and indices,
+    # and the values are wanted. (.amax would share the gradient among equal ones; here the first one takes it all.)
     return windows(x, (size, size), stride or size).flatten(4).max(dim=4).values
     # end of exercise 3
 
@@ -151,11 +155,12 @@ class BatchNorm2d(nn.Module):
         if self.training and count == 1:
             raise ValueError("one number per channel has no variance: train with more images or larger ones.")
         # exercise 4: batch norm
-        # Get mean and var, both (C,). In training: of x over everything but the channels, the variance divided by
-        # count. Then move the running averages under torch.no_grad(), in place: new = (1 - momentum) * old + momentum *
-        # batch, where the batch's variance is divided by count - 1 (unbiased), and add 1 to num_batches_tracked.
-        # In evaluation (self.training is False) mean and var are the running ones.
-        # Return (x - mean) / sqrt(var + eps) * weight + bias, (N, C, H, W).
+        # x (N, C, H, W) -> (N, C, H, W), each channel normalised, scaled by weight (C,) and shifted by bias (C,). In
+        # training with the batch's own mean and variance, and running_mean, running_var (C,) and num_batches_tracked
+        # move on; in evaluation with the running ones, which stay. No gradient goes through the running averages.
+        # hint: mean and variance are taken over dimensions 0, 2 and 3. What normalises is the biased variance, divided
+        # by count; what goes into running_var is the unbiased one, times count / (count - 1). Under torch.no_grad(), in
+        # place: new = (1 - momentum) * old + momentum * batch. Returned: (x - mean) / sqrt(var + eps) * weight + bias.
         if self.training:
             mean = x.mean(dim=(0, 2, 3))
             var = x.var(dim=(0, 2, 3), correction=0)
@@ -288,9 +293,10 @@ def receptive_field(config: ConvNetConfig, layers: int | None = None) -> int:
     """
     plan = steps(config)[:layers]
     # exercise 5: the receptive field
-    # Go through plan with two numbers: how many pixels are seen (1 at first), and how many pixels apart two neighbours
-    # are (1 at first). A step with windows of step.size sees step.size - 1 more neighbours; then its step.stride moves
-    # the neighbours apart. Return how many pixels are seen.
+    # plan, a list of Step (with .size and .stride) -> how many pixels of the image, across, one number sees after them.
+    # hint: go through plan with two numbers: how many pixels are seen, and how many pixels apart two neighbours are,
+    # both 1 at first. A step sees size - 1 neighbours more, each that far apart; then its stride moves them further
+    # apart. In this order: a step's own stride does not widen its own window.
     seen, apart = 1, 1
     for step in plan:
         seen += (step.size - 1) * apart

@@ -159,10 +159,12 @@ def fit(
                     batch = data.flipped(batch)
                 inputs = data.normalise(batch, mean, std).contiguous(memory_format=layout)
                 # exercise 6: one step of training
-                # Forget the old gradients (optimizer.zero_grad()). Inside `with autocast(device):` let the model see
-                # inputs (size, 3, H, W), and set loss to the cross-entropy of its logits and truth (size,). Go backward
-                # from scaler.scale(loss); let scaler.step(optimizer) move the weights, and call scaler.update() last
-                # (without fp16 the scaler passes everything on: loss.backward(), optimizer.step()).
+                # inputs (size, 3, H, W) and truth (size,) -> loss, the cross-entropy of the model's logits, a scalar;
+                # and the weights have made one step of the optimizer down this loss. The model computes in the device's
+                # dtype (`with autocast(device):`), the loss goes through the scaler.
+                # hint: forget the old gradients first (optimizer.zero_grad()), then forward and loss inside autocast,
+                # scaler.scale(loss).backward(), scaler.step(optimizer), and scaler.update() last. Without fp16 the
+                # scaler passes everything on, as loss.backward() and optimizer.step() would.
                 optimizer.zero_grad()
                 with autocast(device):
                     loss = F.cross_entropy(model(inputs), truth)
