@@ -12,7 +12,7 @@ from pathlib import Path
 from shared import plan
 from shared.errors import CourseError
 from shared.exercise import as_copy, number_of, parse, pieces, read, regions, shown
-from shared.exercise_check import MARKS, PROGRESS, WIDTH, judge, read_progress, run_tests
+from shared.exercise_check import MARKS, PROGRESS, WIDTH, judge, names_of, read_progress, run_tests
 from shared.files import ROOT, write_json, written_whole
 
 
@@ -141,7 +141,7 @@ def check_bug(week: int, number: int) -> bool:
     if not path.is_file():
         raise CourseError(f"bug {number} is not planted yet: run ./course bugs {week} {number} first.")
     parse(read(path), shown(path))
-    here = {piece.number: piece.title for piece in pieces(ROOT / plan.folder(week)) if piece.file == one.file}
+    here = names_of(piece for piece in pieces(ROOT / plan.folder(week)) if piece.file == one.file)
     statuses = {}
     for piece, outcomes in run_tests(number_of(folder.name), folder, sorted(here)):
         statuses[str(piece)], words, why = judge(outcomes)

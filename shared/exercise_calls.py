@@ -5,9 +5,11 @@ out, and what the call changed (its arguments, `self`). Behind a failure each is
 of what went in. The smallest one that differs is what is shown: its shapes (level 1), its numbers (level 2).
 """
 
+import ast
 import copy
 import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -128,7 +130,7 @@ def leaves(name: str, value: Any, depth: int = 4) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     if isinstance(value, dict):
         parts = {f"{name}[{key!r}]": item for key, item in value.items()}
-    elif isinstance(value, list | tuple) and any(is_tensor(v) or isinstance(v, np.ndarray) for v in value):
+    elif isinstance(value, list | tuple) and any(is_tensor(v) or hasattr(v, "__dict__") or not plain(v) for v in value):
         parts = {f"{name}[{i}]": item for i, item in enumerate(value)}
     elif hasattr(value, "state_dict") and hasattr(value, "named_parameters"):
         parts = {f"{name}.{key}": item for key, item in value.state_dict().items()}
@@ -137,9 +139,12 @@ def leaves(name: str, value: Any, depth: int = 4) -> dict[str, Any]:
     elif hasattr(value, "__dict__") and not callable(value) and depth > 1 and type(value).__module__[:4] == "week":
         parts = {f"{name}.{key}": item for key, item in vars(value).items()}
     if not parts or depth == 0:
-        plain = value is None or isinstance(value, bool | int | float | str | list | tuple)
-        return {name: value} if plain else {}
+        return {name: value.item() if isinstance(value, np.generic) else value} if plain(value) else {}
     return {key: leaf for part, item in parts.items() for key, leaf in leaves(part, item, depth - 1).items()}
+
+
+def plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | list | tuple | np.generic)
 
 
 def count(value: Any) -> int:
@@ -229,7 +234,6 @@ def done_right(call: Call, package: str) -> dict[str, Any]:
 
 def smallest(calls: list[Call], raised: dict[int, tuple[int, str]], package: str) -> Call | None:
     """The smallest of the calls that does not do what the reference does."""
-    found = []
     for call in sorted((call for call in calls if call.before is not None), key=lambda call: call.size):
         if call.frame in raised and call is [c for c in calls if c.frame == call.frame][-1]:
             call.line, call.raised = raised[call.frame]
@@ -237,10 +241,9 @@ def smallest(calls: list[Call], raised: dict[int, tuple[int, str]], package: str
             call.should = done_right(call, package)
         except Unfit:
             continue
-        if call.raised or any(differ(call.after.get(name), wanted) for name, wanted in call.should.items()):
-            found.append(call)
-            break
-    return found[0] if found else None
+        if call.raised or wrong(call):
+            return call
+    return None
 
 
 # ---------------------------------------------------------------- what is shown of it
@@ -260,10 +263,12 @@ def rows(table: dict[str, str]) -> list[str]:
 
 
 def wrong(call: Call) -> list[str]:
-    """What differs, by name; behind an exception, what should have been changed or returned."""
+    """What differs, by name, of what the reference returns or changes."""
     given = {name: leaf for key, value in (call.before or {}).items() for name, leaf in leaves(key, value).items()}
-    came = given if call.raised else call.after
-    return [name for name, wanted in call.should.items() if name not in came or differ(came[name], wanted)]
+    done = {name: v for name, v in call.should.items() if name not in given or differ(given[name], v)}
+    if call.raised:
+        return [name for name, wanted in done.items() if wanted is not None]
+    return [name for name, wanted in done.items() if name not in call.after or differ(call.after[name], wanted)]
 
 
 def shapes_of(call: Call, folder: Path) -> list[str]:
@@ -292,19 +297,23 @@ def shapes_of(call: Call, folder: Path) -> list[str]:
     return lines
 
 
-def numbers_of(call: Call) -> list[str]:
-    """Level 2: the numbers that went in, what came and what should have come."""
+def numbers_of(call: Call, folder: Path) -> list[str]:
+    """Level 2: the numbers that went in (of `self` those that the function names), what came and what should have."""
     given = {name: value for name, value in (call.before or {}).items() if name != "self"}
     table = {name: numbers(leaf) for key, value in given.items() for name, leaf in leaves(key, value).items()}
+    text = exercise.read(folder / call.piece.file)
+    code = ast.get_source_segment(text, exercise.functions(ast.parse(text))[call.piece.function]) or ""
+    state = leaves("self", call.before["self"]) if "self" in (call.before or {}) else {}
+    used = {name: leaf for name, leaf in state.items() if re.search(rf"{re.escape(name)}\b", code)}
+    table |= {name: numbers(leaf) for name, leaf in used.items()}
     lines = [f"{call.piece.function}, with", *rows(table)]
-    state = leaves("self", (call.before or {}).get("self"))
     for name in wrong(call)[:2]:
         came, should = call.after.get(name), call.should[name]
         alike = isinstance(came, np.ndarray) and isinstance(should, np.ndarray) and came.shape == should.shape
         if alike and should.size > PRINTED and not call.raised:
             at = tuple(map(int, np.argwhere(~np.isclose(came, should, rtol=TOLERANCE, atol=TOLERANCE))[0]))
             came, should, name = came[at], should[at], name + str(list(at))
-        table = {f"{name}, before": numbers(state[name])} if name in state else {}
+        table = {f"{name}, before": numbers(state[name])} if name in state and name not in used else {}
         table |= {name: "nothing yet" if call.raised else numbers(came), "should be": numbers(should)}
         lines += ["", *rows(table)]
     return lines
@@ -333,7 +342,7 @@ def pytest_runtest_call(item):
         source = textwrap.dedent(inspect.getsource(item.function)).splitlines()
         tell(
             shapes=shapes_of(call, folder) if call else [],
-            numbers=numbers_of(call) if call else [],
+            numbers=numbers_of(call, folder) if call else [],
             source=[f"{item.name}:", *source[:30], *["…"] * (len(source) > 30)],
         )
         raise

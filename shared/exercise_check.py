@@ -170,6 +170,14 @@ def judge(outcomes: Iterable[Outcome]) -> tuple[str, str, list[str]]:
     return "passed", f"passed ({passed} test{'s' * (passed > 1)})", []
 
 
+def names_of(todo: Iterable[Piece]) -> dict[int, str]:
+    """{number: title} of the pieces; of one with several regions the first title, and how many more."""
+    titles: dict[int, list[str]] = {}
+    for piece in todo:
+        titles.setdefault(piece.number, []).append(piece.title)
+    return {n: first + (f", and {len(more)} more" if more else "") for n, (first, *more) in titles.items()}
+
+
 def check(week: Path, folder: Path, only: int | None = None) -> bool:
     """Tests the learner's files, tells of each piece as it ends, and writes progress.json. True when all of it passed.
 
@@ -180,10 +188,7 @@ def check(week: Path, folder: Path, only: int | None = None) -> bool:
     numbers = sorted({piece.number for piece in todo if only in (None, piece.number)})
     for path in written_in(folder):
         parse(read(path), shown(path))  # before any test: the clearest line there is for a typing mistake
-    titles: dict[int, list[str]] = {}
-    for piece in todo:
-        titles.setdefault(piece.number, []).append(piece.title)
-    names = {n: first + (f", and {len(more)} more" if more else "") for n, (first, *more) in titles.items()}
+    names = names_of(todo)
     width = max(len(names[piece]) for piece in numbers)
     stubs, statuses, failed = not_written(todo, folder), read_progress(folder), []
 

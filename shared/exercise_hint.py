@@ -20,6 +20,7 @@ from shared.exercise_check import (
     WIDTH,
     Outcome,
     judge,
+    names_of,
     not_written,
     place,
     pytest_arguments,
@@ -75,7 +76,7 @@ def hint(week: Path, folder: Path, number: int) -> None:
         return
     given = used(folder)
     level = min(given.get(str(number), 0) + 1, len(LEVELS))
-    print(f"exercise {number}, {todo[0].title}: hint {level} of {len(LEVELS)}, {LEVELS[level - 1]}\n")
+    print(f"exercise {number}, {names_of(todo)[number]}: hint {level} of {len(LEVELS)}, {LEVELS[level - 1]}\n")
     print("\n".join(text_of(level, todo, folder, week, seen, why)))
     if level < len(LEVELS):
         print(f"\nThe next one: ./course hint {week_number(folder)} {number}")
@@ -87,7 +88,8 @@ def hint(week: Path, folder: Path, number: int) -> None:
 def text_of(level: int, todo: list[Piece], folder: Path, week: Path, seen: dict, why: list[str]) -> list[str]:
     """The lines of a hint."""
     if level == 3:
-        texts = [piece.hint for piece in todo if piece.hint] or [piece.contract for piece in todo]
+        several = len(todo) > 1
+        texts = [f"{piece.title}: " * several + piece.hint for piece in todo if piece.hint]
         return "\n\n".join(textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in texts).splitlines()
     if level == 4:
         return first_difference(todo, folder, week)

@@ -150,7 +150,10 @@ def type_error(text: str) -> tuple[str, str]:
     verb = f"{name} gets {parameter[1]}" if parameter else f"{name} returns"
     if not wanted:
         kind = re.sub(r"<class '([\w.]+)'>\.?", r"\1", expected[1]).rstrip(".")
-        return f"{verb} {'=' * bool(parameter)} {actual[1]}, should be of type {kind}".replace("  ", " "), function
+        should = "should be nothing (None)" if kind == "NoneType" else f"should be of type {kind}"
+        is_what = f"({came[2].replace(',', ', ')})" if came else "a tuple" if actual[1].startswith("(") else actual[1]
+        lost = ": is `return` missing?" if is_what == "None" and not parameter else ""
+        return f"{verb} {'=' * bool(parameter and not came)} {is_what}, {should}{lost}".replace("  ", " "), function
     axes = wanted[2].split()
     shape = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
     known = ", ".join(f"{axis} {sizes[axis]}" for axis in dict.fromkeys(axes) if axis in sizes)

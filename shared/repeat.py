@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from shared import cli, plan, race, runs, terminal
+from shared import band, cli, plan, race, runs, terminal
 from shared.config import Count, as_typed
 from shared.errors import CourseError, Stopped
 from shared.files import read_json, write_json
@@ -34,6 +34,8 @@ class Several:
     """Go on with the seeds of the folder in --out (default: the newest of its kind) where it stopped."""
     publish: bool = False
     """Put the table into the week's RESULTS.md (for whoever looks after the lesson)."""
+    band: bool = False
+    """Put the seeds' curves into the week's band.json, over which `./course curve` draws a run (likewise)."""
 
 
 def config_of(train: ModuleType) -> type:
@@ -77,6 +79,8 @@ def several(train: ModuleType, evaluation: ModuleType, cfg: Any) -> dict[str, An
     table = as_markdown(by_name)
     print(f"\n{table}")
     write_json(folder / DONE, {"summary": by_name, "runs": results})
+    if cfg.band:
+        keep_band(train, cfg, folder)
     if cfg.publish:
         first = results[0]
         where = f"{first['device']}, {first['dtype']}, {race.processor()}, {race.cores()} cores"
@@ -85,6 +89,20 @@ def several(train: ModuleType, evaluation: ModuleType, cfg: Any) -> dict[str, An
         about = f"*`{terminal.typed('--publish')}`: {cfg.data}, {count}, {where}; {libraries}*"
         publish(train.WEEK_NUMBER, f"repeat {Path(cfg.data).stem}", f"{about}\n\n{table}")
     return by_name | {"run": str(folder)}
+
+
+def keep_band(train: ModuleType, cfg: Any, folder: Path) -> None:
+    """Puts the band of all these seeds into the week's band.json."""
+    if cfg.seeds < 2:
+        raise CourseError("--band: give at least --seeds 2, one seed has no spread.")
+    first = read_json(folder / f"seed{cfg.seed}" / "result.json")
+    metric = next(name for name in first["metrics"] if name.startswith("val_"))
+    higher = not metric.endswith(("loss", "perplexity", "error"))
+    hardware = f"{race.processor()}, {race.cores()} cores"
+    folders = [folder / f"seed{seed}" for seed in seeds(cfg)]
+    one = band.make(train.WEEK_NUMBER, folders, metric, higher, terminal.typed("--band", "--resume"), hardware)
+    band.keep(train.WEEK_NUMBER, one)
+    print(f"\nband: {band.path_of(train.WEEK_NUMBER)}")
 
 
 def begin(week: int, cfg: Any) -> Path:
@@ -98,7 +116,7 @@ def begin(week: int, cfg: Any) -> Path:
         raise CourseError(f"{folder} is not a folder of repeat: it has no {DONE}. Leave out --resume.")
     before = vars(runs.read_config(type(cfg), folder))
     for name, value in vars(cfg).items():
-        if name not in ("seeds", "out", "resume", "publish", "preset") and value != before[name]:
+        if name not in ("seeds", "out", "resume", "publish", "band", "preset") and value != before[name]:
             raise CourseError(f"{folder} was begun with {as_typed(name, before[name])}: give it again.")
     return folder
 

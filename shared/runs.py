@@ -23,9 +23,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from shared import terminal
+from shared import band, terminal
 from shared.errors import CourseError, Stopped
 from shared.files import ROOT, only_one, read_json, write_json, written_whole
+from shared.terminal import number
 
 RUNS = ROOT / "runs"
 LIBRARIES = ("numpy", "sklearn", "torch", "torchvision", "lightning", "transformers", "peft", "trl")
@@ -392,6 +393,8 @@ class Run:
                 f"\nit has learned nothing: {self.metric.replace('_', ' ')} {ours}, {constant['name']} has {theirs}.",
                 advice,
             )
+        if place := band.say(self.week, asdict(self.cfg), self.rows):
+            print(f"\n{place}")
         if terminal.mine():
             self.compare_with_reference()
         own = self.folder.parent.resolve() == (RUNS / f"week{self.week:02d}").resolve()  # there it is the newest
@@ -434,11 +437,6 @@ def versions() -> dict[str, str]:
 
 
 # ---------------------------------------------------------------- numbers and tables
-
-
-def number(metric: str, value: float) -> str:
-    """An accuracy as a percentage, anything else with four decimals."""
-    return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
 
 
 def in_words(row: Row) -> str:

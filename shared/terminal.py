@@ -37,11 +37,18 @@ def mine() -> str:
     return " --mine" if usual else f" --mine {shlex.quote(os.path.relpath(own[0]))}"
 
 
+def number(metric: str, value: float) -> str:
+    """An accuracy as a percentage, anything else with four decimals."""
+    return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
+
+
 def command() -> str:
     """What one types to start the running program: `./course train 1`, or its file's name where it is of no week."""
     program = Path(sys.argv[0]).resolve()
     if program.stem == "repeat" and program.parent.name == "shared" and sys.argv[1:]:
         return f"./course repeat {sys.argv[1]}{mine()}"
+    if program.stem == "curve" and program.parent.name == "shared":
+        return "./course curve"
     week = re.match(r"week(\d\d)", program.parent.name)
     if not week:
         return program.name

@@ -66,13 +66,14 @@ def close(found, expected, what: str, tolerance: float = 1e-5) -> None:
     if found.size > 1 and not found.any():
         raise AssertionError(f"{what} is 0 everywhere, should be as {expected.flat[np.abs(expected).argmax()]:.4g}")
     ratio = found[np.abs(expected) > bound] / expected[np.abs(expected) > bound]
-    if len(ratio) > 3 and np.ptp(ratio) < 1e-3 * abs(ratio.mean()):
+    if len(ratio) > 3 and np.ptp(ratio) < 1e-3 * abs(ratio.mean()) and abs(ratio.mean() - 1) > 0.01:
         raise AssertionError(f"{what} is {ratio.mean():.4g} times what it should be, everywhere")
     at = tuple(map(int, wrong[0]))
     where = str(list(at)) * (found.ndim > 0)
     what = what.rstrip(",") if where else what
+    digits = next(d for d in (4, 6, 8, 17) if f"{found[at]:.{d}g}" != f"{expected[at]:.{d}g}")
     many = f" ({len(wrong)} of {found.size} numbers are off)" * (found.size > 1)
-    raise AssertionError(f"{what}{where} is {found[at]:.4g}, should be {expected[at]:.4g}{many}")
+    raise AssertionError(f"{what}{where} is {found[at]:.{digits}g}, should be {expected[at]:.{digits}g}{many}")
 
 
 def started(module: str, *flags, **environment) -> subprocess.CompletedProcess:

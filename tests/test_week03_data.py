@@ -533,12 +533,95 @@ def waste(lengths, found):
     return sum(len(batch) * lengths[batch].max() for batch in found) / lengths.sum()
 
 
+# Lists are compared outside of `assert`, or pytest would add to the message where they differ.
+
+SHORT = np.array([5, 2, 7, 4, 1, 8, 3, 6])  # the lengths of eight texts
+
+
+def once_each(found, count):
+    """Fails where not every row number from 0 to count - 1 is in one batch."""
+    assert isinstance(found, list), f"a {type(found).__name__} comes back, should be a list of batches"
+    rows = sorted(np.concatenate(found).tolist()) if found else []
+    twice = next((row for row in rows if rows.count(row) > 1), None)
+    assert twice is None, f"row {twice} occurs {rows.count(twice)} times, should once, as every row of `order`"
+    missing = next((row for row in range(count) if row not in rows), None)
+    assert missing is None, f"row {missing} of {count} is in no batch, should be in one: the short batches count, too"
+    assert len(rows) == count, f"row {rows[-1]} is in a batch, should be none above {count - 1}"
+
+
+def alike(found):
+    """Batches as sets, in no order."""
+    return sorted(sorted(batch.tolist()) for batch in found)
+
+
+def by_pools(lengths, size, step, seed, places=False):
+    """The batches of batch_rows, as sets, from pools of `step` rows; or of places within a pool, which is a slip."""
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    pools = [order[start : start + step] for start in range(0, len(order), step)]
+    pools = [np.argsort(lengths[rows]) if places else rows[np.argsort(lengths[rows])] for rows in pools]
+    return alike([rows[i : i + size] for rows in pools for i in range(0, len(rows), size)])
+
+
+def check_meetings(found, lengths, size, pool, seed):
+    """Fails where other texts meet in a batch than should, with the name of the slip if it is one of the usual ones."""
+    met, wanted = alike(found), by_pools(lengths, size, pool * size, seed)
+    held = sorted(row for batch in met for row in batch)
+    blind = alike(batch_rows(lengths, size, np.random.default_rng(seed), bucketed=False))
+    slips = {
+        "the batches hold lengths, should hold row numbers": held == sorted(lengths),
+        "the batches hold places within a pool, should hold row numbers: rows[np.argsort(lengths[rows])]": (
+            met == by_pools(lengths, size, pool * size, seed, places=True)
+        ),
+        "a pool has `pool` rows, should have pool * size": met == by_pools(lengths, size, pool, seed),
+        "all texts are sorted together, should be each pool of pool * size rows by itself": (
+            met == by_pools(lengths, size, len(lengths), seed)
+        ),
+        "nothing is sorted, should be each pool by length": met == blind,
+    }
+    for told, it_is in slips.items():
+        assert met == wanted or not it_is, told
+
+
+@pytest.mark.exercise(6)
+def test_eight_texts_in_batches_of_two():
+    found = batch_rows(SHORT, 2, np.random.default_rng(1), pool=4)
+    check_meetings(found, SHORT, 2, 4, seed=1)
+    once_each(found, 8)
+    sizes = [len(batch) for batch in found]
+    of_two = sizes == [2, 2, 2, 2]
+    assert of_two, f"8 texts are in batches of {sizes}, should be of [2, 2, 2, 2]"
+    met = sorted(sorted(SHORT[batch].tolist()) for batch in found)
+    alike_meet = met == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert alike_meet, f"in one pool lengths meet as {met}, should as [[1, 2], [3, 4], [5, 6], [7, 8]]"
+
+
+@pytest.mark.exercise(6)
+def test_a_text_that_is_left_over_is_a_batch_of_its_own():
+    found = batch_rows(SHORT[:7], 2, np.random.default_rng(1), pool=4)
+    once_each(found, 7)
+    sizes = sorted(len(batch) for batch in found)
+    one_left = sizes == [1, 2, 2, 2]
+    assert one_left, f"7 texts are in batches of {sizes}, should be of [1, 2, 2, 2], in any order"
+
+
+@pytest.mark.exercise(6)
+def test_each_pool_is_sorted_by_itself():
+    found = batch_rows(SHORT, 2, np.random.default_rng(1), pool=2)
+    check_meetings(found, SHORT, 2, 2, seed=1)
+    once_each(found, 8)
+    wanted = by_pools(SHORT, 2, 4, seed=1)
+    by_pool = alike(found) == wanted
+    assert by_pool, f"in two pools rows meet as {alike(found)}, should as {wanted}"
+
+
 @pytest.mark.exercise(6)
 def test_every_text_is_in_one_batch(lengths):
     found = batch_rows(lengths, 16, np.random.default_rng(1), pool=10)
-    assert sorted(np.concatenate(found).tolist()) == list(range(1000)), "each row must occur once"
-    assert sorted(map(len, found))[0] == 1000 % 16 and sorted(map(len, found))[1:] == [16] * 62, (
-        "all batches are of the size asked for, but for one with what is left over"
+    once_each(found, 1000)
+    sizes = sorted(map(len, found))
+    all_there = sizes == [1000 % 16] + [16] * 62
+    assert all_there, (
+        f"1000 texts are in {len(sizes)} batches of {sizes[0]} to {sizes[-1]}, should be 62 of 16 and one of 8"
     )
 
 
@@ -547,17 +630,27 @@ def test_texts_in_a_batch_are_of_about_the_same_length(lengths):
     bucketed = waste(lengths, batch_rows(lengths, 16, np.random.default_rng(1), pool=10))
     blind = waste(lengths, batch_rows(lengths, 16, np.random.default_rng(1), bucketed=False))
     assert blind > 1.8, "the comparison"
-    assert bucketed < 1.12, f"{bucketed:.2f} padded words per real one: sort each pool by length before it is cut"
+    assert bucketed < 1.12, f"{bucketed:.2f} padded words per real one, should be below 1.12: sort each pool by length"
 
 
 @pytest.mark.exercise(6)
-def test_chance_still_decides_who_meets_whom_and_when(lengths):
+def test_the_batches_come_in_any_order(lengths):
+    found = batch_rows(lengths, 16, np.random.default_rng(1), pool=10)
+    longest = np.array([lengths[batch].max() for batch in found])
+    longer = (np.diff(longest) >= 0).mean()
+    assert longer < 0.7, (
+        f"{longer:.0%} of the batches are longer than the one before, should be about half: shuffle the list of batches"
+    )
+
+
+@pytest.mark.exercise(6)
+def test_chance_decides_who_meets_whom_and_it_is_that_of_rng(lengths):
     first, again, other = (batch_rows(lengths, 16, np.random.default_rng(seed), pool=10) for seed in (1, 1, 2))
-    assert [batch.tolist() for batch in first] == [batch.tolist() for batch in again], "use the rng, nothing else"
+    same = [batch.tolist() for batch in first] == [batch.tolist() for batch in again]
+    assert same, "the same seed gives other batches, should give the same: draw from rng, from nothing else"
     meetings = [{tuple(sorted(batch.tolist())) for batch in found} for found in (first, other)]
-    assert len(meetings[0] & meetings[1]) < 3, "another seed must mix the texts in another way"
-    longest = np.array([lengths[batch].max() for batch in first])
-    assert (np.diff(longest) >= 0).mean() < 0.7, "shuffle the batches: short and long ones take turns by chance"
+    both = len(meetings[0] & meetings[1])
+    assert both < 3, f"with another seed {both} of 63 batches are the same, should be next to none: sort within a pool"
 
 
 def test_without_chance_the_order_is_by_length(lengths):

@@ -3,9 +3,13 @@
 The tests marked `exercise(K)` are what `./course check 4` holds a learner's piece K to.
 """
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from programs import close
 
 from week04_lightning import augment
 
@@ -53,11 +57,98 @@ def test_reflected(position, expected):
     assert augment.reflected(torch.tensor(position), 8) == expected
 
 
-def windows(images, pixels):
-    """All (2 * pixels + 1)² windows, cut by torch from images padded by reflection."""
-    padded, side = F.pad(images.float(), (pixels,) * 4, mode="reflect").to(images.dtype), images.shape[2]
+def windows(images, pixels, mode="reflect"):
+    """{offsets of rows and columns: window}: all (2 * pixels + 1)², cut by torch from padded images."""
+    padded, (H, W) = F.pad(images.float(), (pixels,) * 4, mode=mode).to(images.dtype), images.shape[2:]
     moves = range(2 * pixels + 1)
-    return {(i, j): padded[:, :, i : i + side, j : j + side] for i in moves for j in moves}
+    return {(i - pixels, j - pixels): padded[:, :, i : i + H, j : j + W] for i in moves for j in moves}
+
+
+def offsets(cut, allowed):
+    """For each cropped image the offsets of the window that it is, None where it is none."""
+    here = [{move: window[i] for move, window in allowed.items()} for i in range(len(cut))]
+    return [
+        next((m for m, window in moves.items() if torch.equal(cut[i], window)), None) for i, moves in enumerate(here)
+    ]
+
+
+def check_crop(cut, images, pixels, what):
+    """Each is one of its own windows. Returns the offsets."""
+    if cut.shape != images.shape:
+        raise AssertionError(f"with {what}, the crop has the shape {tuple(cut.shape)}, should be {tuple(images.shape)}")
+    assert cut.dtype == images.dtype, f"with {what}, the crop is {cut.dtype}, should be {images.dtype} as what came in"
+    moves = offsets(cut, windows(images, pixels))
+    wrong = [i for i, move in enumerate(moves) if move is None]
+    if wrong:
+        slips = {
+            "circular": "what comes in is the other end of the image, should be its reflection: reflected()",
+            "replicate": "what comes in is the border once more, should be its reflection: reflected()",
+            "constant": "what comes in is 0, should be the image's reflection: reflected()",
+        }
+        for mode, slip in slips.items():
+            assert None in offsets(cut, windows(images, pixels, mode)), f"with {what}, {slip}"
+        B, C, H, W = cut.shape
+        shapes = {
+            "(B, H, W, C) is reshaped, should be permuted": cut.reshape(B, H, W, C).permute(0, 3, 1, 2),
+            "rows and columns change places, should not: permute(0, 3, 1, 2)": cut.transpose(2, 3) if H == W else cut,
+        }
+        for slip, meant in shapes.items():
+            assert None in offsets(meant, windows(images, pixels)), f"with {what}, {slip}"
+        if pixels + 1 < min(images.shape[2:]):
+            far = offsets(cut, windows(images, pixels + 1))[wrong[0]]
+            assert far is None, f"with {what}, an image is moved by {far}, should be by at most {pixels} each way"
+        raise AssertionError(f"with {what}, crop {wrong[0]} is no window of its image, should be one: rows or columns?")
+    return moves
+
+
+# From the simplest on, one thing more in each. Drawn are eight crops of each.
+# what, images (B, C, H, W), pixels
+SMALL = [
+    ("one image of 3 x 3", (1, 1, 3, 3), 1),
+    ("three channels", (1, 3, 3, 3), 1),
+    ("a wide image", (1, 1, 3, 5), 1),
+    ("a high image", (1, 1, 5, 3), 1),
+    ("two pixels", (1, 1, 3, 3), 2),
+    ("two images", (2, 1, 3, 3), 1),
+]
+
+
+@pytest.mark.exercise(3)
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case[0])
+def test_crop_of_small_images(case):
+    what, shape, pixels = case
+    images = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
+    for seed in range(8):
+        check_crop(augment.crop(images, pixels, generator(seed)), images, pixels, what)
+
+
+@pytest.mark.exercise(3)
+def test_every_image_has_its_own_offsets():
+    images = photos(60)
+    moves = check_crop(augment.crop(images, 2, generator()), images, 2, "60 images")
+    assert len(set(moves)) > 1, f"all 60 images are moved by {moves[0]}, should each have offsets of its own"
+    for axis, name in enumerate(("rows", "columns")):
+        seen = {move[axis] for move in moves}
+        assert len(seen) > 1, f"all 60 images have the offset {seen.pop()} of {name}, should each have its own"
+    alike = sum(down == right for down, right in moves)
+    assert alike < 60, "rows and columns have one offset, should have two: every image moves along a diagonal"
+
+
+@pytest.mark.exercise(3)
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_crop_reaches_every_window_equally_often(pixels):
+    images = photos(1).expand(900, -1, -1, -1)
+    cut, allowed = augment.crop(images, pixels, generator()), windows(images[:1], pixels)
+    counts = {move: int((cut == window).flatten(1).all(dim=1).sum()) for move, window in allowed.items()}
+    for axis, name in enumerate(("rows", "columns")):
+        never = {*range(-pixels, pixels + 1)} - {move[axis] for move, count in counts.items() if count}
+        assert not never, (
+            f"of 900 crops by {pixels} none moves {name} by {min(never)}, should reach all from {-pixels} to {pixels}"
+        )
+    rarest, share = min(counts, key=counts.get), 900 // len(counts)
+    enough = counts[rarest] > share / 2
+    assert enough, f"of 900 crops {counts[rarest]} move by {rarest}, should be about {share}, as all others"
+    assert sum(counts.values()) == 900, f"{sum(counts.values())} of 900 crops are windows, should be all"
 
 
 @pytest.mark.exercise(3)
@@ -65,24 +156,7 @@ def windows(images, pixels):
 @pytest.mark.parametrize("pixels", [1, 2, 4])
 def test_crop_is_one_of_the_windows_of_the_padded_image(pixels, dtype):
     images = photos(60, dtype=dtype)
-    cut, allowed = augment.crop(images, pixels, generator()), windows(images, pixels)
-    if cut.shape != images.shape:
-        raise AssertionError(f"the crop has the shape {tuple(cut.shape)}, should be {tuple(images.shape)}")
-    assert cut.dtype == dtype, f"the crop of {dtype} images is {cut.dtype}"
-    for i, one in enumerate(cut):
-        assert any(torch.equal(one, window[i]) for window in allowed.values()), (
-            "a cropped image is no window of the image padded by reflection: has each its own rows and columns?"
-        )
-
-
-@pytest.mark.exercise(3)
-def test_crop_reaches_every_window_and_each_image_has_its_own():
-    images = photos(1).expand(900, -1, -1, -1)
-    cut, allowed = augment.crop(images, 1, generator()), windows(images[:1], 1)
-    counts = {move: int((cut == window).flatten(1).all(dim=1).sum()) for move, window in allowed.items()}
-    missing = [move for move, count in counts.items() if not count]
-    assert not missing, f"never cut, of 900 times: the windows {missing}. Is the highest offset drawn, too?"
-    assert sum(counts.values()) == 900 and min(counts.values()) > 60, "all windows must be equally likely"
+    check_crop(augment.crop(images, pixels, generator()), images, pixels, f"60 photographs, {pixels} pixels")
 
 
 def test_crop_of_nothing_changes_nothing_and_draws_nothing():
@@ -94,9 +168,13 @@ def test_crop_of_nothing_changes_nothing_and_draws_nothing():
 def test_crop_keeps_channels_last_and_follows_the_seed():
     images = photos()
     cut = augment.crop(images, 2, generator(3))
-    assert torch.equal(cut, augment.crop(images, 2, generator(3))), "the same generator must give the same crop"
-    assert not torch.equal(cut, augment.crop(images, 2, generator(4))), "draw the offsets from `generator`"
-    assert cut.is_contiguous(memory_format=torch.channels_last), "one indexing gives (B, H, W, C): permute its result"
+    again, other = augment.crop(images, 2, generator(3)), augment.crop(images, 2, generator(4))
+    assert torch.equal(cut, again), "with one seed twice, two crops differ, should be equal: draw from `generator`"
+    assert not torch.equal(cut, other), "with two seeds, the crops are equal, should differ: draw from `generator`"
+    lasts = cut.is_contiguous(memory_format=torch.channels_last)
+    assert lasts, (
+        "the crop lies channels first, should lie channels_last: one indexing gives (B, H, W, C), then permute"
+    )
 
 
 # ---------------------------------------------------------------- cutout
@@ -125,34 +203,76 @@ def test_cutout_paints_in_the_given_colour():
 # ---------------------------------------------------------------- exercise 4: mixup
 
 
+@pytest.fixture
+def three_quarters(monkeypatch):
+    """mixup draws λ = 0.75."""
+    monkeypatch.setattr(augment.np.random, "default_rng", lambda seed: SimpleNamespace(beta=lambda *_: 0.75))
+
+
+def check_mixup(images, labels, classes, share, draws, what):
+    """Images and targets are those of the definition, with the partners that mixup draws from generator(draws)."""
+    came = images.clone()
+    mixed, targets = augment.mixup(images, labels, classes, 1.0, generator(draws))
+    partner = torch.randperm(len(images), generator=generator(draws))
+    assert torch.equal(images, came), f"with {what}, the images that came in were changed, should stay: not in place"
+    if mixed.shape != images.shape or targets.shape != (len(images), classes):
+        shapes = f"{tuple(mixed.shape)} and {tuple(targets.shape)}, should be {tuple(images.shape)} and "
+        raise AssertionError(f"with {what}, images and targets have the shapes {shapes}{len(images), classes}")
+    assert mixed.dtype == images.dtype, f"with {what}, the images are {mixed.dtype}, should be {images.dtype} as before"
+    own, other = images.float(), images[partner].float()
+    exact = share * own + (1 - share) * other
+    bytes_ = images.dtype == torch.uint8
+    expected = exact.round() if bytes_ else exact
+    slips = {
+        "the partner has the share λ, should have 1 - λ": (1 - share) * own + share * other,
+        "the partner is scaled by λ as well, should be the image as it came in": share * (own + (1 - share) * other),
+        "bytes are cut off, should be rounded": exact.floor() if bytes_ else expected,
+        "nothing is blended, should be": own,
+    }
+    if not torch.allclose(mixed.float(), expected, atol=1e-3):
+        for slip, wrong in slips.items():
+            wrong = wrong.round() if bytes_ else wrong
+            assert not torch.allclose(mixed.float(), wrong, atol=1e-3), f"with {what}, {slip}"
+    close(mixed.float(), expected, f"with {what}, a pixel")
+    hot = F.one_hot(labels, classes).float()
+    if not torch.allclose(targets, share * hot + (1 - share) * hot[partner], atol=1e-5):
+        same, total = torch.allclose(targets, hot, atol=1e-5), targets.sum(dim=1)
+        assert not same, f"with {what}, the targets are the labels alone, should be blended as the images are"
+        swapped = torch.allclose(targets, (1 - share) * hot + share * hot[partner], atol=1e-5)
+        assert not swapped, f"with {what}, the own label has 1 - λ, should have λ: the share that its image has"
+        close(total, torch.ones(len(images)), f"with {what}, the sum of a row of targets")
+        rest = targets - share * hot
+        others = torch.allclose(rest.sort(dim=1).values[:, -1], torch.full((len(images),), 1 - share), atol=1e-4)
+        assert not others, f"with {what}, a label is blended with another partner's, should be with its image's partner"
+    close(targets, share * hot + (1 - share) * hot[partner], f"with {what}, the target")
+
+
+# what, the pixels of as many images, their type
+FEW = [
+    ("two images of one pixel", (200, 100), torch.float32),
+    ("four images", (200, 100, 40, 0), torch.float32),
+    ("two images of bytes", (200, 100), torch.uint8),
+    ("bytes to be rounded", (201, 100), torch.uint8),
+]
+
+
 @pytest.mark.exercise(4)
-def test_mixup_blends_images_and_labels_by_the_same_share():
-    images, labels = photos(12, dtype=torch.float32), torch.arange(12) % 5
-    mixed, targets = augment.mixup(images, labels, 5, 1.0, generator(2))
-    if targets.shape != (12, 5):
-        raise AssertionError(f"targets have the shape {tuple(targets.shape)}, should be (12, 5): one-hot, then blended")
-    torch.testing.assert_close(targets.sum(dim=1), torch.ones(12), msg="each row of the targets must sum to 1")
+@pytest.mark.parametrize("case", FEW, ids=lambda case: case[0])
+def test_mixup_of_few_pixels(case, three_quarters):
+    what, values, dtype = case
+    images = torch.tensor(values, dtype=dtype)[:, None, None, None]
+    check_mixup(images, torch.arange(len(values)), len(values) + 1, 0.75, 1, what)  # of two each is the other's partner
+
+
+@pytest.mark.exercise(4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_mixup_of_photographs(dtype):
+    images, labels = photos(12, dtype=dtype), torch.arange(12) % 5
     draws = generator(2)  # the very draws that mixup makes
-    partner = torch.randperm(12, generator=draws)
-    own = targets.gather(1, labels[:, None])[:, 0]
-    other = labels[partner] != labels
-    share = own[other][0].item()
-    assert 0 < share < 1
-    torch.testing.assert_close(own[other], torch.full((int(other.sum()),), share), msg="one share for the whole batch")
-    torch.testing.assert_close(
-        mixed, share * images + (1 - share) * images[partner], msg="images and targets must be blended alike"
-    )
-    expected = share * F.one_hot(labels, 5) + (1 - share) * F.one_hot(labels[partner], 5)
-    torch.testing.assert_close(targets, expected, msg="the other part of a target is its partner's")
-
-
-@pytest.mark.exercise(4)
-def test_mixup_of_bytes_is_rounded_bytes():
-    images, labels = photos(12), torch.arange(12) % 5
-    mixed, _ = augment.mixup(images, labels, 5, 1.0, generator(2))
-    exact, _ = augment.mixup(images.float(), labels, 5, 1.0, generator(2))
-    assert mixed.dtype == torch.uint8, f"bytes must stay bytes, these are {mixed.dtype}"
-    assert (mixed.float() - exact).abs().max() <= 0.5, "round before turning decimals into bytes"
+    torch.randperm(12, generator=draws)
+    share = float(np.random.default_rng(int(torch.randint(2**31, (), generator=draws))).beta(1.0, 1.0))
+    assert 0.1 < share < 0.9
+    check_mixup(images, labels, 6, share, 2, f"twelve photographs, {str(dtype).removeprefix('torch.')}")
 
 
 def test_mixups_share_is_drawn_from_beta():

@@ -3,11 +3,14 @@
 The tests marked `exercise(K)` are what `./course check 4` holds a learner's piece K to.
 """
 
+from collections import OrderedDict
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import Lazily, gradients
+from programs import Lazily, close, gradients
 from torch import nn
 
 from shared.errors import CourseError
@@ -126,32 +129,59 @@ def test_networks_that_cannot_be(flags, line):
 
 # ---------------------------------------------------------------- exercise 1: the training step
 
+# From the simplest on: a red and a green pixel, whose logits are (2, 0) and (0, 0). Then eight images of noise.
+KINDS = [("labels", 0.0), ("soft targets", 0.0), ("labels", 0.2), ("soft targets", 0.2)]
+
+
+def pixels():
+    """Two images of one pixel, and a classifier to which they are (1, 0, 0) and (0, 1, 0)."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+        net[1].bias.zero_()
+    images = torch.tensor([[255, 0, 0], [0, 255, 0]], dtype=torch.uint8)[:, :, None, None]
+    return net, images, np.zeros(3, np.float32), np.ones(3, np.float32)
+
 
 @pytest.mark.exercise(1)
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("soft", [False, True])
-def test_training_step_is_the_cross_entropy_of_the_batch(soft, smoothing):
-    module, images, labels = classifier(label_smoothing=smoothing), photos(), torch.arange(8) % 5
-    hard = F.one_hot(labels, 5).float()
-    targets = 0.7 * hard + 0.3 * hard.roll(1, 0) if soft else labels
-    smooth = (targets if soft else hard) * (1 - smoothing) + smoothing / 5
-    expected = -(smooth * module(images).log_softmax(dim=1)).sum(dim=1).mean()
-    loss = module.training_step((images, targets), 0)
-    if not isinstance(loss, torch.Tensor) or loss.ndim:
-        raise AssertionError(f"training_step must return the loss, a tensor with one number, not {type(loss).__name__}")
-    kind = "soft targets" if soft else "labels"
+@pytest.mark.parametrize(("kind", "smoothing"), KINDS)
+@pytest.mark.parametrize("size", ["two pixels", "noise"])
+def test_training_step_is_the_cross_entropy(size, kind, smoothing):
+    module, images, classes = classifier(label_smoothing=smoothing), photos(), 5
+    if size == "two pixels":
+        net, images, mean, std = pixels()
+        classes, module = 2, model.Classifier(net, train.Config(label_smoothing=smoothing), mean, std)
+    labels = torch.arange(len(images)) % classes
+    hard = F.one_hot(labels, classes).float()
+    soft = 0.75 * hard + 0.25 * hard.roll(1, 0) if kind == "soft targets" else hard
+    targets = soft if kind == "soft targets" else labels
+    smooth = soft * (1 - smoothing) + smoothing / classes
     logits = module(images)
-    slips = {
-        "cross_entropy takes logits, not probabilities: no softmax": F.cross_entropy(logits.softmax(1), smooth),
-        "the labels are not smoothed: label_smoothing=self.cfg.label_smoothing": F.cross_entropy(logits, targets),
-    }
-    for told, wrong in slips.items():
-        assert torch.allclose(loss, expected) or not torch.allclose(loss, wrong), told
-    torch.testing.assert_close(
-        loss, expected, msg=f"the loss of {kind} at label smoothing {smoothing} is {loss:.4f}, should be {expected:.4f}"
+    expected = -(smooth * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    loss = module.training_step((images, targets), 0)
+    calls = sum(weight.grad is not None for weight in module.parameters())
+    assert not calls, "the weights have gradients already, should have none yet: backward() is Lightning's"
+    what = f"the loss of {kind}, smoothed by {smoothing:g}," if smoothing else f"the loss of {kind}"
+    if not torch.allclose(loss, expected):
+        raw = module.net(images.float())
+        slips = {
+            "wants logits: cross_entropy takes the softmax itself": F.cross_entropy(logits.softmax(1), smooth),
+            "wants smoothed targets: label_smoothing": F.cross_entropy(logits, targets),
+            "wants self.cfg.label_smoothing": F.cross_entropy(logits, targets, label_smoothing=0.1),
+            "wants the mean over the batch, not the sum": expected * len(images),
+            "wants the targets as they are, without argmax": F.cross_entropy(logits, soft.argmax(dim=1)),
+            "wants normalised images: self(images), not self.net": F.cross_entropy(raw, smooth),
+        }
+        for slip, wrong in slips.items():
+            assert not torch.allclose(loss, wrong), f"{what} is {loss:.4f}, should be {expected:.4f}: it {slip}"
+    close(loss, expected, what)
+    assert loss.requires_grad, (
+        "the loss is cut off from the weights, should know them: no .item(), no .detach(), no torch.no_grad()"
     )
-    assert loss.requires_grad, "the loss must know where it came from: no .item(), no .detach()"
-    assert all(p.grad is None for p in module.parameters()), "backward() is Lightning's"
+    weights = dict(module.net.named_parameters())
+    slopes = torch.autograd.grad(expected, weights.values())
+    for name, slope, found in zip(weights, slopes, torch.autograd.grad(loss, weights.values()), strict=True):
+        close(found, slope, f"with {kind}, the gradient of {name}")
 
 
 @pytest.mark.exercise(1)
@@ -160,35 +190,78 @@ def test_training_step_sees_normalised_images():
     seen = []
     module.net.register_forward_hook(lambda net, inputs, out: seen.append(inputs[0]))
     module.training_step((images, torch.arange(8) % 5), 0)
-    assert len(seen) == 1, "let the network see the batch once: self(images)"
+    assert len(seen) == 1, f"the network is asked {len(seen)} times for a batch, should be asked once: self(images)"
     expected = (images / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-    torch.testing.assert_close(seen[0], expected, msg="self(images) normalises; self.net(images) does not")
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    close(seen[0], expected, "with self(images), what the network sees")
+    lasts = seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert lasts, "the network sees images channels first, should see them channels_last: self(images) does it"
 
 
 # ---------------------------------------------------------------- exercise 2: optimiser and schedule
 
 
+# --optimizer, --schedule, and steps, of which 6 are two epochs of three steps each
+RECIPES = [
+    ("sgd", "constant", 4),
+    ("sgd", "linear", 4),
+    ("muon", "constant", 4),
+    ("muon", "linear", 40),
+    ("sgd", "cosine", 6),
+]
+
+
+def recipe(name, shape, steps):
+    """A recipe, what configure_optimizers makes of it, and the optimiser that it should be."""
+    net = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 3), flat=nn.Flatten(), head=nn.Linear(36, 5)))
+    length = {"max_steps": steps} if steps != 6 else {"epochs": 2}
+    cfg = train.Config(optimizer=name, schedule=shape, lr=0.3, head_lr=0.6, warmup=0.25, **length)
+    module = model.Classifier(net, cfg, MEAN, STD)
+    module._trainer = SimpleNamespace(datamodule=SimpleNamespace(steps_per_epoch=3))
+    return cfg, module.configure_optimizers(), optim.make_optimizer(net.named_parameters(), cfg)
+
+
 @pytest.mark.exercise(2)
-@pytest.mark.parametrize("name", ["sgd", "muon"])
-def test_configure_optimizers_gives_the_recipes_optimiser_and_moves_its_schedule_every_step(name):
-    module = classifier(optimizer=name, lr=0.3, head_lr=0.6, schedule="linear", warmup=0.25)
-    made = module.configure_optimizers()
-    if not isinstance(made, dict) or made.keys() < {"optimizer", "lr_scheduler"}:
-        raise AssertionError('return {"optimizer": …, "lr_scheduler": {"scheduler": …, "interval": "step"}}')
-    expected = optim.make_optimizer(module.net.named_parameters(), module.cfg)
+@pytest.mark.parametrize("case", RECIPES, ids=lambda case: "-".join(map(str, case)))
+def test_configure_optimizers(case):
+    _, made, expected = recipe(*case)
+    lacks = {"optimizer", "lr_scheduler"} - made.keys()
+    assert not lacks, f"it returns {sorted(made)}, should return both an optimizer and a lr_scheduler"
     optimizer, schedule = made["optimizer"], made["lr_scheduler"]
-    assert type(optimizer) is type(expected), "make_optimizer knows which optimiser --optimizer means"
-    assert isinstance(schedule, dict) and schedule.get("interval") == "step", (
-        'without "interval": "step" Lightning would move the schedule once an epoch'
-    )
-    peaks = [group["lr"] for group in expected.param_groups]
-    for step in range(40):
-        rates = [peak * optim.schedule("linear", 40, 0.25)(step) for peak in peaks]
-        found = [group["lr"] for group in optimizer.param_groups]
-        assert found == pytest.approx(rates), f"the learning rates of step {step} are {found}, should be {rates}"
-        optimizer.step()
-        schedule["scheduler"].step()
+    kind, wanted = type(optimizer).__name__, type(expected).__name__
+    right = kind == wanted
+    assert right, f"with --optimizer {case[0]} the optimiser is {kind}, should be {wanted}: make_optimizer knows"
+    groups, wanted = ([group.get("name") for group in one.param_groups] for one in (optimizer, expected))
+    right = groups == wanted
+    assert right, f"its groups are {groups}, should be {wanted}: make_optimizer(self.net.named_parameters(), …)"
+    for found, group in zip(optimizer.param_groups, expected.param_groups, strict=True):
+        right = [id(p) for p in found["params"]] == [id(p) for p in group["params"]]
+        assert right, f"the group {group['name']} has other parameters, should have those of self.net"
+        for key in group.keys() - {"params", "lr"}:
+            right = found.get(key) == group[key]
+            assert right, f"in the group {group['name']} {key} is {found.get(key)}, should be {group[key]}"
+    right = isinstance(schedule, dict) and schedule.get("scheduler")
+    assert right, f"lr_scheduler is a {type(schedule).__name__}, should be a dict: {{'scheduler': …, 'interval': …}}"
+    interval = schedule.get("interval")
+    assert interval == "step", f"the interval is {interval}, should be 'step': the schedule would move once an epoch"
+    right = getattr(schedule["scheduler"], "optimizer", None) is optimizer
+    assert right, "the scheduler moves another optimiser, should move the one that is returned"
+
+
+@pytest.mark.exercise(2)
+@pytest.mark.parametrize("case", RECIPES, ids=lambda case: "-".join(map(str, case)))
+def test_the_rates_of_every_step(case):
+    cfg, made, expected = recipe(*case)
+    _, shape, steps = case
+    epochs, peaks = cfg.epochs, [group["lr"] for group in expected.param_groups]
+    right, hasty = optim.schedule(shape, steps, 0.25), optim.schedule(shape, epochs, 0.25)
+    for step in range(steps):
+        found = [group["lr"] for group in made["optimizer"].param_groups]
+        should, other = ([peak * rate(step) for peak in peaks] for rate in (right, hasty))
+        why = f": that is for self.cfg.epochs, {epochs} steps, not for self.steps" * np.allclose(found, other)
+        told = f"the rates of step {step} of {steps} are {np.round(found, 4)}, should be {np.round(should, 4)}{why}"
+        assert np.allclose(found, should, rtol=1e-6, atol=0), told
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
 
 
 # ---------------------------------------------------------------- test-time augmentation

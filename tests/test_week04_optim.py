@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from programs import close
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from week04_lightning import optim
 
@@ -56,23 +58,77 @@ def net():
 # ---------------------------------------------------------------- exercise 5: Muon
 
 
+def polynomial(matrix, steps, norm=None, coefficients=optim.COEFFICIENTS):
+    """What Newton-Schulz comes to, from the singular values themselves."""
+    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    S = S / (matrix.norm() if norm is None else norm)
+    a, b, c = coefficients
+    for _ in range(steps):
+        S = a * S + b * S**3 + c * S**5
+    return U @ torch.diag(S) @ Vh
+
+
+class Products(TorchFunctionMode):
+    """Notes the shape of every matrix product inside `with`."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        out = function(*arguments, **options or {})
+        if function.__name__.strip("_") in ("matmul", "mm", "addmm", "einsum", "linear", "bmm", "baddbmm"):
+            self.shapes.append(tuple(out.shape))
+        return out
+
+
+# From the simplest on: no step, which leaves the division; one step; other shapes; all five steps. Then at random.
+# what, matrix, steps
+MATRICES = [
+    ("0 steps on the diagonal 3, 4", [[3, 0], [0, 4]], 0),
+    ("1 step on the diagonal 3, 4", [[3, 0], [0, 4]], 1),
+    ("2 steps on the diagonal 3, 4", [[3, 0], [0, 4]], 2),
+    ("1 step on a matrix that turns", [[0, 3], [-4, 0]], 1),
+    ("1 step on a full matrix", [[1, 2], [3, 5]], 1),
+    ("1 step on a wide matrix", [[1, 2, 0], [3, 5, 1]], 1),
+    ("1 step on a tall matrix", [[1, 3], [2, 5], [0, 1]], 1),
+    ("5 steps on the README's matrix", [[5.05, 4.95], [4.95, 5.05]], 5),
+]
+
+
+def check_newton_schulz(matrix, steps, what):
+    found, expected = optim.orthogonalised(matrix, steps), polynomial(matrix, steps)
+    a, b, c = optim.COEFFICIENTS
+    slips = {
+        "X is not divided, should be by its Frobenius norm": polynomial(matrix, steps, 1),
+        "X is divided by its largest singular value, should be by its Frobenius norm": polynomial(
+            matrix, steps, torch.linalg.svdvals(matrix)[0]
+        ),
+        "rows or columns are divided by norms of their own, should be by one: X.norm()": polynomial(
+            matrix / matrix.norm(dim=1, keepdim=True), steps, 1
+        ),
+        "s becomes a s + (b + c) s³, should be a s + b s³ + c s⁵": polynomial(matrix, steps, None, (a, b + c, 0)),
+        "s becomes b s³ + c s⁵, should be a s + b s³ + c s⁵": polynomial(matrix, steps, None, (0, b, c)),
+    }
+    if found.shape == expected.shape and not torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
+        for slip, wrong in slips.items():
+            assert not torch.allclose(found, wrong, rtol=1e-4, atol=1e-5), f"with {what}, {slip}"
+    close(found, expected, f"with {what}, X")
+
+
+@pytest.mark.exercise(5)
+@pytest.mark.parametrize("case", MATRICES, ids=lambda case: case[0])
+def test_newton_schulz_on_small_matrices(case):
+    what, matrix, steps = case
+    check_newton_schulz(torch.tensor(matrix, dtype=torch.float32), steps, what)
+
+
 @pytest.mark.exercise(5)
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
 @pytest.mark.parametrize("steps", [1, 5])
 def test_newton_schulz_is_its_polynomial_applied_to_the_singular_values(shape, steps):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    found = optim.orthogonalised(matrix, steps)
-    if found is None or found.shape != matrix.shape:
-        raise AssertionError(f"the result has the shape {getattr(found, 'shape', None)}, should be {tuple(shape)}")
-    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
-    a, b, c = optim.COEFFICIENTS
-    S = S / S.norm()
-    for _ in range(steps):
-        S = a * S + b * S**3 + c * S**5
-    torch.testing.assert_close(
-        found, U @ torch.diag(S) @ Vh, rtol=1e-4, atol=1e-5,
-        msg=f"divided by the norm, every singular value s must become a s + b s³ + c s⁵, {steps} times",
-    )  # fmt: skip
+    check_newton_schulz(matrix, steps, f"{steps} steps on {shape[0]} rows and {shape[1]} columns")
 
 
 @pytest.mark.exercise(5)
@@ -80,9 +136,84 @@ def test_newton_schulz_brings_all_singular_values_near_one():
     draws = torch.Generator().manual_seed(1)
     matrix = torch.randn(16, 40, generator=draws) * torch.logspace(0, -1.5, 16)[:, None]
     values = torch.linalg.svdvals(optim.orthogonalised(matrix))
-    assert values.min() > 0.6 and values.max() < 1.3, f"they run from {values.min():.2f} to {values.max():.2f}"
+    assert values.min() > 0.6 and values.max() < 1.3, (
+        f"the singular values run from {values.min():.2f} to {values.max():.2f}, should run from 0.6 to 1.3"
+    )
     scaled = optim.orthogonalised(1000 * matrix)
-    torch.testing.assert_close(scaled, optim.orthogonalised(matrix), msg="the gradient's size must not matter")
+    close(scaled, optim.orthogonalised(matrix), "the gradient's size should not matter: with 1000 times it, X")
+
+
+@pytest.mark.exercise(5)
+@pytest.mark.parametrize("shape", [(40, 3), (3, 40)])
+def test_newton_schulz_multiplies_no_larger_matrices_than_it_need(shape):
+    with Products() as products:
+        optim.orthogonalised(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
+    large = [found for found in products.shapes if found == (40, 40)]
+    assert not large, f"with {shape}, there is a product of (40, 40), should be none: begin with the short side"
+
+
+# ---------------------------------------------------------------- exercise 5: one step of Muon, thing by thing
+
+
+# One thing more in each, from the first step of a matrix that is 0 on.
+# what, shape of the weights, values of the group
+STEPS = [
+    ("the first step", (2, 2), {}),
+    ("three Newton-Schulz steps", (2, 2), {"steps": 3}),
+    ("a rate of 0.1", (2, 2), {"lr": 0.1}),
+    ("momentum 0.5", (2, 2), {"momentum": 0.5}),
+    ("weight decay 0.5", (2, 2), {"weight_decay": 0.5}),
+    ("weight decay 0.5 and a rate of 0.1", (2, 2), {"weight_decay": 0.5, "lr": 0.1}),
+    ("a wide matrix", (1, 3), {}),
+    ("a tall matrix", (4, 1), {}),
+    ("a convolution", (2, 2, 2, 1), {}),
+    ("a tall convolution", (8, 1, 2, 1), {}),
+    ("all of it", (6, 2, 3, 3), {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2, "steps": 3}),
+]
+
+
+@pytest.mark.exercise(5)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case[0])
+def test_one_step_of_muon(case):
+    what, shape, values = case
+    group = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0, "steps": 5} | values
+    lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+    draws = torch.Generator().manual_seed(6)
+    grad, old = (torch.randint(-4, 9, shape, generator=draws).float() for _ in range(2))
+    before, old = torch.full(shape, 10.0 * (decay > 0)), old if momentum else torch.zeros(shape)
+    rows, columns = shape[0], before[0].numel()
+    factor = lr * max(1, rows / columns) ** 0.5
+
+    def step(ahead, steps=group["steps"]):
+        return factor * polynomial(ahead.reshape(rows, columns), steps).reshape(shape)
+
+    new = momentum * old + grad
+    right, shrunk = step(grad + momentum * new), before * (1 - lr * decay)
+    param, velocity = before.clone(), old.clone()
+    optim.Muon.matrix_step(param, grad.clone(), velocity, group | {"fixed_norm": False, "matrices": True})
+    close(velocity, new, f"with {what}, velocity")
+    slips = {
+        "param stays, should move, in place: mul_, add_": before,
+        "it goes uphill, should go down: subtract": shrunk + right,
+        "velocity is orthogonalised, should be grad + momentum * the new velocity, Nesterov's": shrunk - step(new),
+        "grad alone is orthogonalised, should be grad + momentum * velocity": shrunk - step(grad),
+        "the step is not orthogonalised, should be": shrunk - factor * (grad + momentum * new),
+        "Newton-Schulz takes 5 steps, should take group['steps']": shrunk - step(grad + momentum * new, 5),
+        "param does not shrink, should by lr * weight_decay": before - right,
+        "param shrinks by weight_decay, should by lr * weight_decay": before * (1 - decay) - right,
+        "param grows, should shrink: 1 - lr * weight_decay": before * (1 + lr * decay) - right,
+        "the step shrinks, too, should not: first param, then the step": (before - right) * (1 - lr * decay),
+        "weight decay is in the gradient, should be beside it: param.mul_": before - step(new + decay * before),
+    }
+    if not torch.allclose(param, shrunk - right, atol=1e-4):
+        for slip, wrong in slips.items():
+            assert not torch.allclose(param, wrong, atol=1e-4), f"with {what}, {slip}"
+        times = ((shrunk - param).flatten() @ right.flatten() / right.square().sum()).item()
+        assert not torch.allclose(param, shrunk - times * right, atol=1e-3), (
+            f"with {what}, the step is {times * factor:.3g} times the orthogonalised matrix, should be {factor:.3g}"
+            f" times: lr {lr:g}, {rows} rows, {columns} columns"
+        )
+    close(param, shrunk - right, f"with {what}, param", 1e-4)
 
 
 @pytest.mark.exercise(5)
@@ -103,8 +234,9 @@ def test_muon_walks_with_torchs(shape):
     moved, should = ours.detach() - start, theirs.detach() - start
     error = ((moved - should).norm() / should.norm()).item()
     ratio = (moved.norm() / should.norm()).item()
-    assert error < 1.5, "Muon goes uphill: subtract the step"
-    assert error < 0.02, f"after six steps Muon has gone {ratio:.2f} times as far as torch's, and {error:.0%} astray"
+    assert error < 0.02, (
+        f"after six steps Muon is {error:.0%} astray of torch's, should be below 2%: {ratio:.2f} times as far"
+    )
 
 
 @pytest.mark.exercise(5)
@@ -115,9 +247,11 @@ def test_muon_takes_a_convolution_as_a_matrix_and_moves_it_by_lr_whatever_the_gr
         weight.grad = scale * torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(1))
         optim.Muon([weight], lr=0.5).step()
         values = torch.linalg.svdvals(weight.detach().reshape(6, 18)) / 0.5
-        assert values.min() > 0.6 and values.max() < 1.3, "a step must be lr times an orthogonal (C_out, C_in * h * w)"
+        assert values.min() > 0.6 and values.max() < 1.3, (
+            f"a step's singular values are {values.min():.2f} to {values.max():.2f} times lr, should be 0.6 to 1.3"
+        )
     downhill = (weight.detach() * weight.grad).sum()
-    assert downhill < 0, "it went uphill: subtract"
+    assert downhill < 0, "the step of a convolution goes uphill, should go down: subtract"
 
 
 @pytest.mark.exercise(5)
@@ -126,7 +260,7 @@ def test_fixed_norm_keeps_a_filter_bank_at_its_size():
     direction = weight.detach() / weight.detach().norm()
     weight.grad = torch.ones_like(weight)
     optim.Muon([weight], lr=0.0, fixed_norm=True).step()
-    torch.testing.assert_close(weight.detach(), direction * 6**0.5)
+    close(weight, direction * 6**0.5, "with fixed_norm and a rate of 0, param")
 
 
 def test_what_is_no_matrix_walks_with_torchs_sgd(net):
@@ -149,7 +283,9 @@ def test_muon_goes_on_from_its_state_bit_for_bit(net):
     half.load_state_dict(saved[0])
     optimizer = muon(half)
     optimizer.load_state_dict(saved[1])
-    assert torch.equal(train(half, optimizer), expected)
+    assert torch.equal(train(half, optimizer), expected), (
+        "gone on from a saved state the weights differ, should be equal bit for bit: keep nothing but velocity"
+    )
 
 
 # ---------------------------------------------------------------- which parameter gets which step
@@ -208,22 +344,54 @@ def torchs(make, steps):
     return found
 
 
+# Nine steps, the peak at step 4. First the ends, then half of the way, then all of it.
+# what, step, its rate
+NINE = [
+    ("the first", 0, 0.04),
+    ("the peak", 4, 1.0),
+    ("the last", 8, 4e-6),
+    ("half of the way up", 2, (1 + 0.04) / 2),
+    ("half of the way down", 6, (1 + 4e-6) / 2),
+    ("a quarter of the way up", 1, 0.04 + 0.96 * (1 - 0.5**0.5) / 2),
+    ("a quarter of the way down", 5, 1 - (1 - 4e-6) * (1 - 0.5**0.5) / 2),
+    ("behind the last", 9, 4e-6),
+]
+
+
 @pytest.mark.exercise(6)
-@pytest.mark.parametrize(("steps", "warmup"), [(100, 0.3), (37, 0.25), (40, 0.5)])
+@pytest.mark.parametrize("case", NINE, ids=lambda case: case[0])
+def test_onecycle_over_nine_steps(case):
+    what, step, should = case
+    found = optim.schedule("onecycle", 9, 5 / 9)(step)
+    told = f"with 9 steps and peak 4, the rate of step {step}, {what},"
+    if found is None:
+        raise AssertionError(f"{told} is None, should be {should:.6g}: is `return` missing?")
+    straight = {1: 0.28, 5: 0.75}.get(step, -1)
+    why = ": the rate moves along a straight line, not a cosine" * (abs(found - straight) < 1e-4)
+    assert abs(found - should) < 1e-9, f"{told} is {found:.6g}, should be {should:.6g}{why}"
+
+
+@pytest.mark.exercise(6)
+@pytest.mark.parametrize(("steps", "warmup"), [(40, 0.5), (100, 0.3), (37, 0.25)])
 def test_onecycle_is_torchs(steps, warmup):
     expected = torchs(lambda optimizer: SCHEDULERS.OneCycleLR(optimizer, 1.0, steps, pct_start=warmup), steps)
     found = rates("onecycle", steps, warmup)
     for step, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        told = f"step {step} of {steps}: the rate is {ours:.6g}, must be {theirs:.6g} (peak at {warmup * steps - 1:g}, "
-        assert ours == pytest.approx(theirs, abs=1e-9), told + f"end at {steps - 1})"
+        assert abs(ours - theirs) < 1e-9, (
+            f"with {steps} steps and peak {warmup * steps - 1:g}, the rate of step {step} is {ours:.6g}, should be"
+            f" {theirs:.6g}"
+        )
 
 
 @pytest.mark.exercise(6)
-def test_onecycle_starts_low_peaks_at_one_and_ends_at_next_to_nothing():
-    found = rates("onecycle", 101, 0.3)
-    assert found[0] == pytest.approx(1 / 25), "at step 0 the rate is `start`"
-    assert max(found) == pytest.approx(1, abs=1e-3), "at its peak the rate is 1"
-    assert found[-1] == pytest.approx(1 / 25e4), "at the last step the rate is `end`"
+@pytest.mark.parametrize(("warmup", "peak"), [(0.1, 0), (0.0, -1)])
+def test_onecycle_without_a_rise(warmup, peak):
+    found = rates("onecycle", 10, warmup)
+    told = f"with 10 steps and peak {peak}, the rate of step 0"
+    assert abs(found[0] - 1) < 0.03, f"{told} is {found[0]:.4g}, should be about 1: there is no rise"
+    rising = [step for step, (a, b) in enumerate(itertools.pairwise(found)) if a <= b]
+    assert not rising, f"with peak {peak}, the rate rises after step {rising[0]}, should fall all the way"
+    assert abs(found[-1] - 4e-6) < 1e-9, f"with peak {peak}, the last rate is {found[-1]:.4g}, should be 4e-06"
 
 
 def test_step_falls_twice_by_ten():

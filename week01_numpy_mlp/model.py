@@ -50,10 +50,12 @@ class Perceptron:
         for epoch in range(max_epochs):
             mistakes = 0
             # exercise 1: the perceptron's learning rule
-            # For each example (x[i], y[i]), one after the other: predict it with the weights as they are now
-            # (`predict` takes rows and gives one answer for each: give it x[i : i + 1]). The error is y[i] minus the
-            # prediction: 1, 0 or -1. Move self.w by error * x[i] and self.b by the error, and count in `mistakes` how
-            # many examples were wrong.
+            # One pass over x (batch, features) and y (batch,), an example at a time: each one that is predicted wrong
+            # moves self.w (features,) and self.b, a number, before the next one is looked at. One that is right moves
+            # nothing. `mistakes` counts the wrong ones of this pass, whichever way they were wrong.
+            # hint: for each example predict with the weights as they are now; `predict` takes rows and gives one answer
+            # for each, so give it x[i : i + 1]. The error is y[i] minus the prediction: 1, 0 or -1. Then w <- w + error
+            # * x[i] and b <- b + error, once for each example.
             for xi, yi in zip(x, y, strict=True):
                 error = yi - self.predict(xi[None])[0]
                 self.w += error * xi
@@ -92,7 +94,9 @@ class Linear(Layer):
 
     def forward(self, x: Inputs, train: bool = False) -> Outputs:
         # exercise 2: a linear layer, forward
-        # Remember x (batch, fan_in) as self.x for the way back, and return z = x W + b, (batch, fan_out).
+        # x (batch, fan_in) -> z (batch, fan_out), from self.W (fan_in, fan_out) and self.b (fan_out,). self.x keeps x:
+        # the way back needs it.
+        # hint: z = x W + b, where @ is the matrix product, and b is added to every row by itself.
         self.x = x
         return x @ self.W + self.b
         # end of exercise 2
@@ -100,7 +104,11 @@ class Linear(Layer):
     def gradients(self, dz: Outputs) -> None:
         """Fills dW (fan_in, fan_out) and db (fan_out,), both summed over the batch, from dz (batch, fan_out)."""
         # exercise 2: a linear layer, the gradients of its parameters
-        # Fill self.dW[:] and self.db[:] in place (the optimiser looks at the same memory) from self.x and dz.
+        # dz (batch, fan_out) and self.x (batch, fan_in) -> self.dW (fan_in, fan_out) and self.db (fan_out,), filled in
+        # place: the optimiser looks at the same memory. What stood there before is forgotten.
+        # hint: an input shares the blame of each output that it reached, so dW = x^T dz (BP4): the product sums over
+        # the batch. A bias reaches one output in every example: db is the sum of dz over the batch, axis 0 (BP3).
+        # Nothing is divided by the batch size here, as the loss has done that. Write into self.dW[:] and self.db[:].
         self.db[:] = dz.sum(axis=0)  # BP3
         self.dW[:] = self.x.T @ dz  # BP4
         # end of exercise 2
@@ -109,7 +117,9 @@ class Linear(Layer):
         """Fills dW and db, and returns dx (batch, fan_in) for the layer below."""
         self.gradients(dz)
         # exercise 2: a linear layer, the gradient for the layer below
-        # Return dx (batch, fan_in) from dz (batch, fan_out) and self.W (fan_in, fan_out).
+        # dz (batch, fan_out) -> dx (batch, fan_in), the gradient for the layer below, from self.W (fan_in, fan_out).
+        # hint: an input reached every output, by one weight each, so its blame is the sum of theirs, each times that
+        # weight: dx = dz W^T (BP2).
         return dz @ self.W.T  # BP2, first half: how the error flows back through the weights
         # end of exercise 2
 
@@ -119,8 +129,10 @@ class Sigmoid(Layer):
 
     def forward(self, x: Matrix, train: bool = False) -> Matrix:
         # exercise 3: sigmoid, forward
-        # Keep the output as self.a and return it, same shape and dtype as x. e^1000 overflows: make sure that no
-        # large positive number is ever exponentiated, whatever the sign of x.
+        # x (batch, features) -> 1 / (1 + e^-x), of the same shape and dtype, which self.a keeps for the way back. From
+        # x = -1000 to 1000 nothing overflows, not even in a branch that is thrown away.
+        # hint: e^1000 is too large for a float, so exponentiate no large positive number, whatever the sign of x. With
+        # tanh there is no branch: sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, and np.tanh never overflows.
         half = np.asarray(0.5, dtype=x.dtype)
         self.a = half * np.tanh(half * x) + half  # the same function, and tanh never overflows
         return self.a
@@ -128,7 +140,9 @@ class Sigmoid(Layer):
 
     def backward(self, da: Matrix) -> Matrix:
         # exercise 3: sigmoid, backward
-        # Return dz: da times the slope σ'(z), which the output self.a alone gives you.
+        # da (batch, features), the gradient of the output -> dz, that of the input, of the same shape.
+        # hint: the chain rule, element by element: da times the slope, and the slope follows from the output alone: a
+        # (1 - a), where a is self.a. It is not put through the sigmoid again.
         return da * self.a * (1 - self.a)  # BP1 and BP2, the factor σ'(z)
         # end of exercise 3
 
@@ -149,14 +163,18 @@ class ReLU(Layer):
 
     def forward(self, x: Matrix, train: bool = False) -> Matrix:
         # exercise 3: ReLU, forward
-        # Keep the output as self.a and return it: x where it is positive, else 0.
+        # x (batch, features) -> x where it is positive, else 0: a new array, which self.a keeps for the way back.
+        # hint: np.maximum of x and 0.
         self.a = np.maximum(x, 0)
         return self.a
         # end of exercise 3
 
     def backward(self, da: Matrix) -> Matrix:
         # exercise 3: ReLU, backward
-        # Return dz: da where the output self.a was positive, else 0.
+        # da (batch, features), the gradient of the output -> dz, that of the input: 0 where the neuron was off, also at
+        # exactly 0.
+        # hint: the slope is 1 where the output self.a is positive, else 0: multiply da by the mask a > 0. No output is
+        # below 0, so a >= 0 would be true everywhere.
         return da * (self.a > 0)
         # end of exercise 3
 
@@ -186,9 +204,12 @@ class SoftmaxCrossEntropy:
     def forward(self, logits: Scores, labels: Labels) -> float:
         """The mean loss in nats of logits (batch, classes) for labels (batch,)."""
         # exercise 4: softmax and cross-entropy
-        # Keep self.labels and self.p = softmax(logits), (batch, classes); return the mean of -log p[label] as a float.
-        # Subtract each row's maximum before exponentiating: p stays the same and nothing overflows. Take the log of
-        # the softmax by hand (shifted - log of the sum): a p that has rounded to 0 has no logarithm.
+        # logits (batch, classes), labels (batch,) -> the mean of -log p[label] over the batch, a float of Python's.
+        # What the way back needs: self.p, the softmax of each row, (batch, classes), and self.labels. Logits of 1000
+        # give neither inf nor NaN, whatever the other rows are.
+        # hint: p = e^z / (the sum of e^z over the row). Subtract each row's own maximum first: p stays the same and no
+        # exponent is positive. A p that has rounded to 0 has no logarithm, so do not take the log of p: log p = z - log
+        # of the sum, with the shifted z. Row i's entry is [np.arange(batch), labels]. float(...) of the mean.
         shifted = logits - logits.max(axis=1, keepdims=True)
         exp = np.exp(shifted)
         total = exp.sum(axis=1, keepdims=True)
@@ -200,7 +221,9 @@ class SoftmaxCrossEntropy:
     def backward(self) -> Scores:
         """∂C/∂logits (batch, classes), from what `forward` has kept."""
         # exercise 4: the gradient of softmax and cross-entropy
-        # Everything cancels to p minus one-hot(label), divided by the batch size (Nielsen, equation 81). Return it.
+        # -> the gradient of the mean loss in the logits, (batch, classes), from self.p and self.labels.
+        # hint: everything cancels to p minus one-hot(label) (Nielsen, equation 81), and as the loss is a mean over the
+        # batch, that is divided by the batch size.
         dlogits = self.p.copy()
         dlogits[np.arange(len(self.labels)), self.labels] -= 1
         dlogits /= len(self.labels)
@@ -294,9 +317,12 @@ class MLP:
     def backward(self) -> None:
         """Backpropagation: fills `grads` with the gradient of the loss that was computed last."""
         # exercise 5: backpropagation
-        # Start with the loss's own gradient, self.loss.backward(), and hand it down: each layer's backward() takes the
-        # gradient of its output and returns that of its input. Below the first layer nothing is left to learn, so
-        # self.layers[0].gradients(…) is enough there, and saves a large matrix product.
+        # Nothing comes in and nothing is returned: after it, dW and db of every linear layer in self.layers are those
+        # of the loss that self.loss computed last. The first layer is a linear one, and nothing is left to learn below
+        # it.
+        # hint: start with self.loss.backward(), the gradient of the last layer's output, and hand it down: every
+        # layer's backward(), also an activation's, takes the gradient of its output and returns that of its input. For
+        # the first layer self.layers[0].gradients(gradient) is enough, and saves a large matrix product.
         gradient = self.loss.backward()
         for layer in reversed(self.layers[1:]):
             gradient = layer.backward(gradient)

@@ -65,9 +65,12 @@ class Adam:
             self.params *= 1 - lr * self.weight_decay
         beta1, beta2 = self.betas
         # exercise 6: Adam
-        # Count the step in self.t. Update self.m and self.v (all vectors of length params) towards grads and grads²
-        # with rates 1 - beta1 and 1 - beta2. Both started at zero, so divide by 1 - beta^t to undo that bias. Then move
-        # self.params in place by -lr · m̂ / (√v̂ + eps).
+        # grads (params,) and lr, a number -> self.params (params,), moved in place: the network looks at the same
+        # memory. The running means self.m of grads and self.v of grads², (params,) each, and self.t, how many steps
+        # there have been, move on with it. m and v begin at zero, and the step is corrected for that bias.
+        # hint: Kingma and Ba, algorithm 1. t + 1 first. m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g².
+        # Then, without changing m and v, m_hat = m / (1 - beta1^t) and v_hat = v / (1 - beta2^t). Then self.params -=
+        # lr m_hat / (sqrt(v_hat) + eps), with eps outside of the root.
         self.t += 1
         self.m *= beta1
         self.m += (1 - beta1) * grads

@@ -270,9 +270,13 @@ def batch_rows(
     if not bucketed:
         return [order[start : start + size] for start in range(0, len(order), size)]
     # exercise 6: batches of texts of about the same length
-    # A batch is padded to its longest text. Cut `order` (N,), which is shuffled, into pools of pool * size rows, sort
-    # each pool by lengths[rows] (np.argsort, kind="stable"), and cut it into batches of `size`. Then shuffle the list
-    # of batches with rng.permutation(len(batches)), or short and long ones would take turns in always the same way.
+    # order (N,), all row numbers, shuffled; lengths (N,) -> a list of arrays of row numbers, each row in one batch. A
+    # batch has `size` rows, the last one of a pool what is left. In each pool, the next pool * size rows of order,
+    # texts of about the same length meet; in what order the batches come is left to chance, that of rng alone.
+    # hint: a batch is padded to its longest text. Of each pool's rows take np.argsort(lengths[rows], kind="stable"):
+    # these are places within the pool, so rows[…] of it gives the row numbers, shortest text first. Cut them into
+    # batches of `size`. At the end shuffle the list of batches with rng.permutation(len(batches)), or within each
+    # pool short ones would always come before long ones.
     batches = []
     for start in range(0, len(order), pool * size):
         rows = order[start : start + pool * size]

@@ -79,8 +79,8 @@ class RNNCell(Cell):
     @staticmethod
     def step(projected: Projected, state: State, weight_hh: Tensor, bias_hh: Tensor) -> State:
         # exercise 1: one step of an RNN
-        # projected (batch, H) is W_ih x + b_ih. Take h (batch, H) out of the tuple `state`, and return the new state,
-        # again a tuple of one: tanh of projected + h W_hhᵀ + b_hh. F.linear(h, weight_hh, bias_hh) is h W_hhᵀ + b_hh.
+        # projected (batch, H) is W_ih x + b_ih; state (h,), h (batch, H) -> the new state, a tuple as well: (h',).
+        # hint: tanh(projected + W_hh h + b_hh); a batch is rows, and F.linear(h, weight_hh, bias_hh) is W_hh h + b_hh.
         (h,) = state
         return (torch.tanh(projected + F.linear(h, weight_hh, bias_hh)),)
         # end of exercise 1
@@ -94,9 +94,10 @@ class GRUCell(Cell):
     @staticmethod
     def step(projected: Projected, state: State, weight_hh: Tensor, bias_hh: Tensor) -> State:
         # exercise 2: one step of a GRU
-        # projected (batch, 3H) is W_ih x + b_ih, and F.linear(h, weight_hh, bias_hh) the same of the state h (batch,
-        # H). Cut both in three (.chunk(3, dim=1)), for r, z and n in this order, and follow the equations at the top
-        # of this file: mind that r multiplies the state's part of n alone, bias and all. Return (h',).
+        # projected (batch, 3H) is W_ih x + b_ih for r, z and n, in this order, which weight_hh and bias_hh have, too;
+        # state (h,), h (batch, H) -> the new state (h',), h' (batch, H), as torch.nn.GRUCell makes it.
+        # hint: the state's part is F.linear(h, weight_hh, bias_hh); .chunk(3, dim=1) cuts it, as projected. r and z are
+        # sigmoids of both parts' sum; n = tanh(x_n + r * h_n), r after matrix and bias; h' = (1 - z) * n + z * h.
         (h,) = state
         x_r, x_z, x_n = projected.chunk(3, dim=1)
         h_r, h_z, h_n = F.linear(h, weight_hh, bias_hh).chunk(3, dim=1)
@@ -116,8 +117,9 @@ class LSTMCell(Cell):
     def gates(projected: Projected, h: Hidden, weight_hh: Tensor, bias_hh: Tensor) -> tuple[Hidden, ...]:
         """i, f, g and o, each (batch, H)."""
         # exercise 3: the gates of an LSTM
-        # projected (batch, 4H) is W_ih x + b_ih. Add the same of the state h (batch, H), cut the sum in four for i, f,
-        # g and o in this order (.chunk(4, dim=1)), and return the four: sigmoids, but tanh for g.
+        # projected (batch, 4H) is W_ih x + b_ih for i, f, g, o, in this order, which weight_hh and bias_hh have, too;
+        # h (batch, H) -> i, f, g and o, each (batch, H).
+        # hint: add F.linear(h, weight_hh, bias_hh); .chunk(4, dim=1) cuts the sum in four. Sigmoids, but a tanh for g.
         i, f, g, o = (projected + F.linear(h, weight_hh, bias_hh)).chunk(4, dim=1)
         return torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
         # end of exercise 3
@@ -127,8 +129,8 @@ class LSTMCell(Cell):
         h, c = state
         i, f, g, o = LSTMCell.gates(projected, h, weight_hh, bias_hh)
         # exercise 3: one step of an LSTM
-        # From the gates i, f, g, o and the cell c, all (batch, H), make the new cell c' and what it shows, h'.
-        # Return the new state as the tuple (h', c').
+        # i, f, g, o and the old cell c, all (batch, H) -> the new state, the tuple (h', c'), both (batch, H).
+        # hint: c' = f * c + i * g: what stays and what is written. Shown is the new cell: h' = o * tanh(c').
         c = f * c + i * g
         return o * torch.tanh(c), c
         # end of exercise 3
@@ -230,15 +232,15 @@ class Recurrent(nn.Module):
         """
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         # exercise 4: a layer over time, with a mask
-        # 1. Multiply all time steps by the inputs' matrix at once, F.linear(x, weight_ih, bias_ih): (B, T, G*H). One
-        #    large product is much faster than T small ones, and it does not depend on the state.
-        # 2. Take it apart into T steps of (B, G*H) with .unbind(dim=1). (Slicing [:, t] would make the way back fill
-        #    a tensor as large as the whole in each step.)
-        # 3. For t from 0 to T-1, or from T-1 down to 0 if `reverse`: the new state is self.cell.step(projected of t,
-        #    state, weight_hh, bias_hh). Where real[:, t] is False a sequence keeps the state it has: torch.where(…)
-        #    with the mask as (B, 1), for each part of the state. Up to `shortest` no mask is needed.
-        # 4. outputs (B, T, H) are the states' h, each at its own time step; multiply them by the mask, if there is
-        #    one, so that they are 0 on padding. Return outputs and the last state.
+        # x (B, T, I); real (B, T), None without padding; state, a tuple of (B, H) -> outputs (B, T, H), at each step t
+        # the h after it, 0 on padding; and the last state, a tuple like `state`. With `reverse` it reads from T-1 down
+        # to 0. In its padding a sequence keeps its state, all parts of it. self.cell.step(projected (B, G*H), state,
+        # weight_hh, bias_hh) is one step; projected is W_ih x + b_ih.
+        # hint: 1. F.linear(x, weight_ih, bias_ih) makes all steps at once, (B, T, G*H): it does not wait for the state.
+        # 2. .unbind(dim=1) takes it apart. (Slicing [:, t] makes the way back fill as large a tensor in every step.)
+        # 3. For each t the new state; where real[:, t] is False the old one: torch.where with the mask as (B, 1), for
+        # each part of the state. Before step `shortest` no mask is needed. 4. Put h into a list at place t, torch.stack
+        # the list along dim=1, and multiply by the mask, if there is one.
         steps = F.linear(x, weight_ih, bias_ih).unbind(dim=1)
         outputs = [state[0]] * len(steps)
         for t in reversed(range(len(steps))) if reverse else range(len(steps)):
@@ -329,10 +331,12 @@ def pool(outputs: Outputs, lengths: Lengths, how: str, directions: int = 1) -> F
     """
     B, T, _ = outputs.shape
     # exercise 5: pooling over time
-    # how == "last": of outputs (B, T, D*H) take those at each sequence's last real step, lengths - 1, by indexing with
-    # two index tensors. With two directions the second half of the features was read backwards: its last step is 0.
-    # how == "max": the maximum over time, with -inf where real_steps(lengths, T) is False (.masked_fill).
-    # how == "mean": the sum over the real steps, divided by lengths, not by T. Return (B, D*H) each time.
+    # outputs (B, T, D*H), with anything on padding -> (B, D*H): for how "last" the outputs after the last step that was
+    # read, for "max" and "mean" the largest and the mean over the real steps. With two directions D the second half of
+    # the features was read backwards, from the last real step to step 0.
+    # hint: "last": outputs[torch.arange(B), lengths - 1] is one step of each sequence; the half read backwards has read
+    # all at step 0. "max": .masked_fill puts -inf where real_steps(lengths, T) is False. "mean": fill with 0, sum over
+    # time, divide by lengths as (B, 1), not by T.
     if how == "last":
         last = outputs[torch.arange(B, device=outputs.device), lengths - 1]  # (B, D*H)
         if directions == 1:

@@ -65,11 +65,13 @@ def crop(images: Images, pixels: int, generator: torch.Generator | None = None) 
     if pixels == 0:
         return images
     # exercise 3: random crop of a whole batch
-    # Draw the offsets, whole numbers from -pixels to pixels: torch.randint(low, high, (2, B, 1), generator=generator),
-    # where high itself is never drawn. Row i of the result is row i + offset of the image, and reflected() brings it
-    # back where that is outside: rows (B, H), columns (B, W). Then one indexing does it all, without a loop:
-    # images[b, :, rows[:, :, None], columns[:, None, :]] with b = 0 … B - 1 of shape (B, 1, 1) gives (B, H, W, C).
-    # Return (B, C, H, W). The offsets are on the CPU; the images may be elsewhere (images.device).
+    # images (B, C, H, W) -> the same shape, dtype and device. Every image has two whole offsets of its own from -pixels
+    # to pixels, all equally likely, drawn from `generator`: row i of its crop is row i + offset of the image, columns
+    # likewise, with reflected() (yours to use) where that is outside. No loop; in memory channels_last.
+    # hint: torch.randint(low, high, (2, B, 1), generator=generator) never draws high itself. reflected(torch.arange(H)
+    # + offsets[0], H) gives the rows (B, H); columns (B, W) likewise; both are on the CPU, the images may be elsewhere
+    # (images.device). One indexing does all: images[b, :, rows[:, :, None], columns[:, None, :]], where b = 0 … B - 1
+    # has the shape (B, 1, 1), gives (B, H, W, C): permute that.
     offsets = torch.randint(-pixels, pixels + 1, (2, B, 1), generator=generator)
     rows = reflected(torch.arange(H) + offsets[0], H).to(images.device)
     columns = reflected(torch.arange(W) + offsets[1], W).to(images.device)
@@ -120,10 +122,11 @@ def mixup(
     seed = int(torch.randint(2**31, (), generator=generator))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))  # torch's own Beta takes no generator
     # exercise 4: mixup
-    # Blend: share of every image and 1 - share of its partner, images[partner]. Compute in float; where images are
-    # bytes (images.dtype is torch.uint8) round and turn them into bytes again. Blend the one-hot labels the same way:
-    # F.one_hot(labels, classes), (B, classes). Return the images (B, C, H, W), of the dtype they had, and the targets
-    # (B, classes), which are float.
+    # images (B, C, H, W), bytes or decimals; labels (B,); share, one number; partner (B,), which image each is blended
+    # with -> the blended images, of the shape and dtype they had, and their targets (B, classes), float: `share` of the
+    # one and 1 - share of the other, in both alike. Bytes are rounded. What came in stays as it is.
+    # hint: share * images.float() + (1 - share) * images[partner].float(); for torch.uint8 then .round() and
+    # .to(images.dtype), which alone would cut off. The same with F.one_hot(labels, classes).float() in place of images.
     blended = share * images.float() + (1 - share) * images[partner].float()
     if images.dtype == torch.uint8:
         blended = blended.round()

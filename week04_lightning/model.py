@@ -227,9 +227,11 @@ class Classifier(L.LightningModule):
         """The loss of a batch. Backward pass, optimiser step and schedule are the Trainer's."""
         images, targets = batch
         # exercise 1: the training step
-        # Return the cross-entropy of the logits, self(images), and targets: labels (B,), or after mixup soft targets
-        # (B, classes); F.cross_entropy takes both. Smooth the labels by self.cfg.label_smoothing. No backward(), no
-        # optimiser, no .to(device), no .train(): that is what Lightning takes over.
+        # images (B, 3, H, W), bytes; targets: labels (B,), or after mixup soft targets (B, classes) -> the mean
+        # cross-entropy of the batch, its targets smoothed by self.cfg.label_smoothing: a tensor with one number, which
+        # knows the weights that it came from. No backward(), no optimiser, no .to(device), no .train(): Lightning's.
+        # hint: self(images) normalises the bytes and gives the logits (B, classes). F.cross_entropy takes logits, not
+        # probabilities; labels and soft targets alike; and label_smoothing=…. Return what it gives as it is.
         return F.cross_entropy(self(images), targets, label_smoothing=self.cfg.label_smoothing)
         # end of exercise 1
 
@@ -276,10 +278,12 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser, and the schedule that Lightning is to move on after every step."""
         # exercise 2: optimiser and schedule
-        # Make the optimiser: make_optimizer(self.net.named_parameters(), self.cfg). For its schedule,
-        # group_schedules(optimizer, self.cfg, self.steps) gives a list of functions from the step to the share of the
-        # learning rate, one for each group: put both into a torch.optim.lr_scheduler.LambdaLR. Return {"optimizer": …,
-        # "lr_scheduler": {"scheduler": …, "interval": "step"}}: without the interval it would move once an epoch.
+        # -> {"optimizer": …, "lr_scheduler": {"scheduler": …, "interval": …}}: the recipe's optimiser for self.net, and
+        # a scheduler that leads the rate of each of its groups along the recipe's schedule over self.steps steps, moved
+        # on by Lightning after every step. make_optimizer and group_schedules (optim.py) are yours to use.
+        # hint: make_optimizer(self.net.named_parameters(), self.cfg) is the optimiser. group_schedules(optimizer,
+        # self.cfg, self.steps) gives a list of functions from the step to the share of the learning rate, one for each
+        # group: put both into a torch.optim.lr_scheduler.LambdaLR. The interval is "step"; left out it is "epoch".
         optimizer = make_optimizer(self.net.named_parameters(), self.cfg)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, group_schedules(optimizer, self.cfg, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -37,10 +37,11 @@ def orthogonalised(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Flo
     rows, columns = matrix.shape
     X = matrix.bfloat16() if matrix.is_cuda else matrix  # as published; a CPU without bf16 units would crawl
     # exercise 5: Newton-Schulz
-    # Divide X by its Frobenius norm, X.norm() + 1e-7, so that no singular value is above 1. The products below are
-    # cheapest with the short side first: transpose X when rows > columns, and transpose back at the end.
-    # Then `steps` times: A = X Xᵀ, and X becomes a X + (b A + c A A) X.
-    # Return (rows, columns) in the dtype of `matrix`.
+    # X (rows, columns) -> the same shape, in the dtype of `matrix`: X divided by its Frobenius norm, then `steps` times
+    # every singular value s made a s + b s³ + c s⁵, by matrix products alone. None of them need be square with the
+    # long side of X.
+    # hint: X / (X.norm() + 1e-7), so that no singular value is above 1. Then `steps` times A = X Xᵀ, and X becomes
+    # a X + (b A + c A A) X. A is (rows, rows), so transpose X where rows > columns, and back at the end.
     X = X / (X.norm() + 1e-7)
     if rows > columns:
         X = X.T
@@ -106,10 +107,12 @@ class Muon(torch.optim.Optimizer):
         if group["fixed_norm"]:
             param.mul_(shape[0] ** 0.5 / param.norm())
         # exercise 5: Muon's step
-        # Update velocity in place: momentum * velocity + grad. Nesterov looks a step ahead: grad + momentum * velocity
-        # is what is orthogonalised, as a matrix (shape[0], the rest), in group["steps"] steps. Shrink param by the
-        # factor 1 - lr * group["weight_decay"], then subtract lr * the orthogonalised matrix in param's own shape; one
-        # with more rows than columns moves √(rows / columns) times as far. All in place: mul_, add_.
+        # param, grad, velocity, all of one shape (C_out, …); nothing is returned. In place: velocity becomes momentum *
+        # velocity + grad; param shrinks by lr * group["weight_decay"] of itself, then goes lr down the orthogonalised
+        # matrix (C_out, all the rest) of Nesterov's look ahead, √(rows / columns) times as far where rows > columns.
+        # hint: D = grad + momentum * velocity, with the new velocity. reshape(shape[0], -1) makes a matrix of it;
+        # orthogonalised(…, group["steps"]), then back into `shape`. param.mul_(1 - lr * weight_decay) comes first, then
+        # param.add_(…, alpha=-lr * max(1, rows / columns) ** 0.5), with the rows and columns of the matrix.
         velocity.mul_(momentum).add_(grad)
         ahead = (grad + momentum * velocity).reshape(shape[0], -1)  # (C_out, C_in * h * w)
         direction = orthogonalised(ahead, group["steps"])
@@ -207,9 +210,12 @@ def schedule(name: str, steps: int, warmup: float = 0.0) -> Callable[[int], floa
         start, end = 1 / 25, 1 / 25e4
         peak = warmup * steps - 1  # the step at which the rate is highest; it need not be a whole number
         # exercise 6: one cycle
-        # The rate rises from `start` at step 0 to 1 at step `peak`, then falls to `end` at step steps - 1, each time
-        # along half a cosine wave: from `low` to `high` the share done (0 to 1) gives
-        # low + (high - low) * (1 - cos(pi * done)) / 2. Return the rate of `step`, a number from `end` to 1.
+        # step (0, 1, …) -> its rate, a number from `end` to 1: `start` at step 0, up to 1 at step `peak`, down to `end`
+        # at step steps - 1, and `end` from there on; both ways along half a cosine wave. Where peak is 0 the first rate
+        # is 1; where it is below 0 the way down began there.
+        # hint: with the share `done` of the way from `low` to `high`, 0 to 1, the rate is low + (high - low) *
+        # (1 - cos(pi * done)) / 2. On the way up done = step / peak, on the way down what has been walked since peak
+        # over steps - 1 - peak, and never above 1.
         if step <= peak:
             low, high, done = start, 1.0, step / peak if peak else 1.0
         else:

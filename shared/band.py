@@ -1,0 +1,212 @@
+"""Is my curve right? The band in which several seeds of a training lie, and where a run lies in it.
+
+`./course repeat N --seeds 5 --band` puts a band into the week's band.json, one for each set of flags: the log of every
+seed, step by step, with the hardware and the versions. A run of the same flags is held against it at the end of its
+training, and drawn over it by `./course curve N`.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shared import plan
+from shared.config import as_typed, flag
+from shared.errors import CourseError
+from shared.files import ROOT, read_json, written_whole
+from shared.terminal import number
+
+ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", "threads", "channels_last"}
+"""Flags that do not move a run out of its band: where it lies and where it is computed."""
+# Of a new run 99 % lie within t standard deviations of n seeds: Student's t, with the new run's own deviation in it.
+STUDENT = {2: 63.66, 3: 9.925, 4: 5.841, 5: 4.604, 6: 4.032, 7: 3.707, 8: 3.499, 9: 3.355, 10: 3.25}
+LEAST = 1e-3  # of the mean: so wide is a band at least, to either side
+
+
+@dataclass(frozen=True)
+class Band:
+    """Several seeds of one training.
+
+    Attributes:
+        flags: its config, without what `ANY` names.
+        metric, higher: the number that decides, and whether more of it is better.
+        steps: of the rows of the log.
+        curves: {name: [one number a seed] for each step}.
+        scores: {test_accuracy: [one number a seed], …}.
+        made: {hardware, device, versions, command}.
+    """
+
+    flags: dict[str, Any]
+    metric: str
+    higher: bool
+    steps: list[int]
+    curves: dict[str, list[list[float]]]
+    scores: dict[str, list[float]]
+    made: dict[str, Any]
+
+    def limits(self, name: str) -> list[tuple[float, float]]:
+        """(low, high) for each step: where 99 % of the runs of one more seed lie."""
+        seeds = len(self.curves[name][0])
+        wide = STUDENT.get(seeds, 3.0) * math.sqrt(1 + 1 / seeds)
+        spread = [statistics.variance(values) for values in self.curves[name]]
+        found = []
+        for at, values in enumerate(self.curves[name]):
+            near = spread[max(0, at - 1) : at + 2]  # one step's spread alone is a poor guess from five seeds
+            mean = statistics.fmean(values)
+            half = max(wide * math.sqrt(statistics.fmean(near)), LEAST * abs(mean))
+            found.append((mean - half, mean + half))
+        return found
+
+
+# ---------------------------------------------------------------- the file
+
+
+def path_of(week: int) -> Path:
+    return ROOT / plan.folder(week) / "band.json"
+
+
+def bands(week: int) -> list[Band]:
+    """The bands of a week; none where there is no file yet."""
+    path = path_of(week)
+    if not path.is_file():
+        return []
+    try:
+        return [Band(**table) for table in read_json(path)["bands"]]
+    except (TypeError, KeyError):
+        raise CourseError(f"{path} is not a file of bands. git checkout -- {path} brings it back.") from None
+
+
+def flags_of(week: int, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config decides in which band a run belongs, as JSON has it."""
+    own = set(plan.week(week).mine.replace("--", "").replace("-", "_").split()[::2])  # the learner's code, same numbers
+    return json.loads(json.dumps({name: value for name, value in config.items() if name not in ANY | own}))
+
+
+def make(week: int, folders: Sequence[Path], metric: str, higher: bool, command: str, hardware: str) -> Band:
+    """The band of the scored runs in these folders, one a seed."""
+    from shared.progress import read_metrics
+
+    logs, results = (
+        [read_metrics(f / "metrics.jsonl") for f in folders],
+        [read_json(f / "result.json") for f in folders],
+    )
+    names = [name for name, value in logs[0][0].items() if isinstance(value, float) and name != "seconds"]
+    curves = {name: [[_short(row[name]) for row in rows] for rows in zip(*logs, strict=True)] for name in names}
+    scores = {
+        name: [_short(result["metrics"][name]) for result in results]
+        for name in results[0]["metrics"]
+        if not name.startswith("last_")
+    }
+    made = {
+        "hardware": hardware,
+        "command": command,
+        "device": results[0]["device"],
+        "versions": results[0]["versions"],
+    }
+    flags = flags_of(week, read_json(folders[0] / "config.json"))
+    return Band(flags, metric, higher, [row["step"] for row in logs[0]], curves, scores, made)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def keep(week: int, band: Band) -> None:
+    """Puts a band into the week's band.json, in the place of the one of the same flags."""
+    kept = [other for other in bands(week) if other.flags != band.flags] + [band]
+    tables = [asdict(one) for one in kept]
+    # One line a curve: a file that people can read, and git compare.
+    text = json.dumps({"bands": tables}, indent=1, ensure_ascii=False)
+    for table in tables:
+        for values in [*table["curves"].values(), *table["scores"].values(), table["steps"]]:
+            text = text.replace(_indented(values, text), json.dumps(values))
+    with written_whole(path_of(week)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _indented(values: list, text: str) -> str:
+    """How `values` stand in the indented text."""
+    for deep in range(1, 8):
+        block = json.dumps(values, indent=1).replace("\n", "\n" + " " * deep)
+        if block in text:
+            return block
+    return "\0"
+
+
+# ---------------------------------------------------------------- where a run lies
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a run lies in its band: `kind` is inside, below, sudden, good or outside; `line` says it in words."""
+
+    kind: str
+    line: str
+
+
+def differences(band: Band, flags: Mapping[str, Any]) -> list[str]:
+    """The flags in which a run differs from a band, as `--lr 0.5 (the band: 0.1)`."""
+    found = []
+    for name in [*band.flags, *(name for name in flags if name not in band.flags)]:
+        ours, theirs = flags.get(name), band.flags.get(name)
+        if ours != theirs:
+            found.append(f"{as_typed(name, ours) if name in flags else f'no {flag(name)}'} (the band: {theirs})")
+    return found
+
+
+def nearest(week: int, flags: Mapping[str, Any]) -> Band | None:
+    """The band of a week from which these flags differ least; None where there is none at all."""
+    return min(bands(week), key=lambda band: len(differences(band, flags)), default=None)
+
+
+def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Where a run's log lies in the band, by the number that decides.
+
+    Raises:
+        CourseError: no step of it is one of the band's.
+    """
+    sign, limits = 1 if band.higher else -1, dict(zip(band.steps, band.limits(band.metric), strict=True))
+    points = [(row["step"], row[band.metric]) for row in rows if row.get("step") in limits and band.metric in row]
+    if not points:
+        raise CourseError("no step of this run is one of the band's: has it come to the end of its first epoch?")
+
+    def side(step: int, value: float) -> int:
+        """-1 worse than the band, 0 inside, 1 better."""
+        low, high = limits[step]
+        return 0 if low <= value <= high else sign * (1 if value > high else -1)
+
+    sides = [side(step, value) for step, value in points]
+    last, seeds = points[-1], len(band.curves[band.metric][0])
+    name, theirs = band.metric.replace("_", " "), f"the band of {seeds} seeds"
+    low, high = (number(band.metric, limit) for limit in limits[last[0]])
+    at_end = f"{name} {number(band.metric, last[1])} at step {last[0]}, the band {low} to {high}"
+    tail = next(
+        (at for at in range(len(sides), 0, -1) if sides[at - 1] != -1), 0
+    )  # where the last worse stretch begins
+    if sides.count(0) >= len(sides) - max(1, len(sides) // 20) and sides[-1] == 0:
+        return Verdict("inside", f"inside {theirs}: {at_end}")
+    if sides[-1] == 1:
+        return Verdict("good", f"too good, better than {theirs}: {at_end}. Is test in train, or val?")
+    if sides[0] == -1 and sides.count(-1) > len(sides) / 2:
+        return Verdict("below", f"worse than {theirs} from the first epoch on: {at_end}. The learning rate? The data?")
+    if tail < len(sides) and sides[:tail].count(-1) <= max(1, tail // 10):
+        return Verdict(
+            "sudden",
+            f"inside {theirs}, then suddenly worse from step {points[tail][0]} on: {at_end}. A step that was too large,"
+            " or a resume with other flags?",
+        )
+    outside = [step for (step, _), where in zip(points, sides, strict=True) if where]
+    where = f"at {len(outside)} of {len(points)} epochs, first at step {outside[0]}"
+    return Verdict("outside", f"in and out of {theirs}, outside it {where}: {at_end}")
+
+
+def say(week: int, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where a run that has ended lies; nothing where there is no band of its flags."""
+    flags = flags_of(week, config)
+    band = nearest(week, flags)
+    if band is None or differences(band, flags):
+        return ""
+    return f"{judge(band, rows).line} (./course curve {week} draws it)"
