@@ -61,9 +61,7 @@ def main(week: int, cfg: Config) -> dict[str, Any]:
         raise CourseError(f"week {week} has no band yet: ./course repeat {week} --seeds 5 --band makes one.")
     if other := band.differences(one, flags):
         more = f", and {len(other) - 4} more" * (len(other) > 4)
-        raise CourseError(
-            f"{folder} has other flags than the band: {', '.join(other[:4])}{more}."
-        )
+        raise CourseError(f"{folder} has other flags than the band: {', '.join(other[:4])}{more}.")
     verdict = band.judge(one, rows)
     draw(folder / "curve.png", one, rows, f"Week {week}: {verdict.kind}")
     print(textwrap.fill(verdict.line, 100))

@@ -48,8 +48,12 @@ def bugs(week: int) -> list[Bug]:
     path = ROOT / "tests" / f"bugs_week{week:02}.toml"
     if not path.is_file():
         raise CourseError(f"week {week} has no bugs yet.")
+    try:
+        tables = tomllib.loads(read(path)).get("bug", [])
+    except tomllib.TOMLDecodeError as error:
+        raise CourseError(f"{shown(path)} is not TOML: {error}.") from None
     found = []
-    for number, table in enumerate(tomllib.loads(path.read_text(encoding="utf-8")).get("bug", []), 1):
+    for number, table in enumerate(tables, 1):
         names = {field.name for field in fields(Bug)}
         if not names - {"look"} <= table.keys() <= names:
             odd = ", ".join(sorted(names - {"look"} ^ (table.keys() - {"look"})))

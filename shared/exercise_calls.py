@@ -12,6 +12,7 @@ import inspect
 import re
 import sys
 import textwrap
+from collections.abc import Generator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -323,22 +324,31 @@ def numbers_of(call: Call, folder: Path) -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    """Notes the calls of a test; where it fails, tells of the smallest that is wrong."""
+def pytest_runtest_setup(item):
+    """A fixture calls the learner's functions, too."""
     folder = Path(item.config.getoption("--mine"))
-    package = plan.folder(number_of(folder.name))
-    todo = [piece for piece in exercise.pieces(ROOT / package) if piece.number in pieces_of(item)]
-    recorder = Recorder(folder, todo)
-    sys.setprofile(recorder)
+    todo = [one for one in exercise.pieces(ROOT / plan.folder(number_of(folder.name))) if one.number in pieces_of(item)]
+    item.recorder = Recorder(folder, todo)
+    return (yield from noted(item, folder))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    return (yield from noted(item, Path(item.config.getoption("--mine"))))
+
+
+def noted(item: pytest.Item, folder: Path) -> Generator[None, Any, Any]:
+    """Notes the calls of a test; where it fails, tells of the smallest that is wrong."""
+    sys.setprofile(item.recorder)
     try:
         return (yield)
-    except BaseException as error:
+    except (Exception, pytest.fail.Exception) as error:
         sys.setprofile(None)
         raised, step = {}, error.__traceback__
         while step:
             raised[id(step.tb_frame)] = step.tb_lineno, f"{type(error).__name__}: {error}"
             step = step.tb_next
-        call = smallest(recorder.calls, raised, package)
+        call = smallest(item.recorder.calls, raised, plan.folder(number_of(folder.name)))
         source = textwrap.dedent(inspect.getsource(item.function)).splitlines()
         tell(
             shapes=shapes_of(call, folder) if call else [],

@@ -130,7 +130,7 @@ def helpful(outcome: Outcome) -> list[str]:
     lines = [line.strip() for line in outcome.message.removeprefix("AssertionError:").splitlines()]
     lines = [line for line in lines if line and not PYTEST_ITSELF.match(line)] or outcome.message.splitlines()[:1]
     said = textwrap.shorten("; ".join(lines[:3]) or "an assertion without a message", 3 * WIDTH - 20, placeholder=" …")
-    where = f"{outcome.place}: {outcome.code}".rstrip(": ") if outcome.place else f"in {outcome.test}"
+    where = ": ".join(filter(None, (outcome.place, outcome.code))) or f"in {outcome.test}"
     return [*textwrap.wrap(said, WIDTH - 4, break_on_hyphens=False), textwrap.shorten(where, WIDTH - 4)]
 
 

@@ -1,185 +1,29 @@
-"""The exercise mechanism, on a week made up for it in a small copy of the repository."""
+"""Exercises: from the reference to the stub, the learner's files beside it and in front of it."""
 
 import ast
 import json
 import os
-import re
-import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made_up_week import MODEL, build, mine, put, run
 
-from shared import exercise, exercise_check, exercise_diff
+from shared import exercise, exercise_diff
 from shared.errors import CourseError
-from shared.exercise_check import Outcome
 from shared.files import ROOT
-
-MODEL = '''"""A made-up model."""
-
-
-def add(a: float, b: float) -> float:
-    """The sum."""
-    # exercise 1: a sum of two numbers
-    # Return a "plus" b, both numbers, as a number; this text goes on for so long that it does not fit into one line of
-    # 120 characters, and so must be wrapped.
-    # TAB
-
-    # the secret of the sum
-    return a + b
-    # end of exercise 1
-
-
-class Statistics:
-    def mean(self, values: list) -> float:
-        total = 0.0
-        if values:
-            # exercise 2: the mean, its sum
-            # Add the values up with `add`.
-            for value in values:
-                total = add(total, value)
-            # end of exercise 2
-        return total / len(values)
-
-    def double_mean(self, values: list) -> float:
-        # exercise 2: the mean, doubled
-        # Return twice the mean.
-        return 2 * self.mean(values)
-        # end of exercise 2
-
-
-def negative(a: float) -> float:
-    # exercise 3: a sign
-    # Return minus a.
-    return -a
-    # end of exercise 3
-'''.replace("TAB", "A backslash: \\t.")
-
-TESTS = '''"""Tests of the made-up week."""
-
-import numpy as np
-import pytest
-
-from week01_numpy_mlp.model import Statistics, add, negative
-from week01_numpy_mlp.helper import HELP
-
-
-@pytest.mark.exercise(1)
-def test_add():
-    assert add(1.0, 2.0) == 3.0, "1 + 2 is 3"
-
-
-@pytest.mark.exercise(1)
-def test_add_negative():
-    assert add(1.0, -2.0) == -1.0
-
-
-@pytest.fixture
-def mean():
-    return Statistics().mean([1.0, 3.0])
-
-
-@pytest.mark.exercise(2)
-def test_mean(mean):
-    np.testing.assert_allclose(mean, 2.0)
-
-
-@pytest.mark.exercise(2)
-def test_double_mean():
-    assert Statistics().double_mean([1.0, 3.0]) == 4.0
-
-
-@pytest.mark.exercise(3)
-def test_negative():
-    assert negative(2.0) == -2.0
-
-
-def test_that_is_no_exercise():
-    assert HELP == "not run by check"
-'''
-
-TRAIN = '''"""Says what it was given, and whose model it has."""
-
-import sys
-
-from week01_numpy_mlp import helper, model
-
-print(__name__, sys.argv[1:], model.__file__, helper.__file__)
-sys.exit(7)
-'''
-
-
-SHARED = ROOT / "shared"
 
 
 @pytest.fixture
 def house(tmp_path):
-    """A small copy of the repository with one made-up week."""
-    root = tmp_path / "a house"
-    modules = [
-        "__init__",
-        "errors",
-        "files",
-        "plan",
-        "starting",
-        "terminal",
-        *(path.stem for path in SHARED.glob("exercise*.py")),
-    ]
-    for name in [*(f"shared/{module}.py" for module in modules), "conftest.py", "tests/conftest.py", "pyproject.toml"]:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
-    week = {
-        "__init__.py": '"""A week."""\nfrom shared.plan import Week\n'
-        'WEEK = Week(1, "A week", "", "", "", "", (), mine="--impl scratch")\n',
-        "model.py": MODEL,
-        "train.py": TRAIN,
-        "helper.py": '"""Help."""\n\nHELP = ""\n',
-    }
-    for name, text in week.items():
-        (root / "week01_numpy_mlp" / name).parent.mkdir(exist_ok=True)
-        (root / "week01_numpy_mlp" / name).write_text(text, encoding="utf-8")
-    (root / "shared/repeat.py").write_text(TRAIN, encoding="utf-8")
-    (root / "tests/test_week01_made_up.py").write_text(TESTS, encoding="utf-8")
-    return root
-
-
-def run(house, *arguments, encoding="utf-8"):
-    """`python -m shared.exercise_commands …` in the copy: (exit code, stdout, stderr)."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONUTF8")}
-    done = subprocess.run(
-        [sys.executable, "-m", "shared.exercise_commands", *arguments],
-        cwd=house,
-        env={**environment, "PYTHONIOENCODING": encoding},
-        capture_output=True,
-        encoding=encoding,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def mine(house):
-    return house / "exercises" / "week01" / "model.py"
-
-
-def put(house, text):
-    """Writes the learner's model."""
-    mine(house).parent.mkdir(parents=True, exist_ok=True)
-    mine(house).write_text(text, encoding="utf-8")
-
-
-def progress(house):
-    return json.loads((house / "exercises/week01/progress.json").read_text(encoding="utf-8"))
-
-
-def lines_of(check_output):
-    return [line for line in check_output.splitlines() if line.startswith(("✓", "✗", "·"))]
+    return build(tmp_path)
 
 
 # From the reference to the stub
 
 
-def test_pieces_have_number_title_file_and_task(house):
+def test_pieces_have_number_title_file_contract_and_hint(house):
     found = exercise.pieces(house / "week01_numpy_mlp")
     assert [(piece.number, piece.title, piece.file) for piece in found] == [
         (1, "a sum of two numbers", "model.py"),
@@ -187,22 +31,39 @@ def test_pieces_have_number_title_file_and_task(house):
         (2, "the mean, doubled", "model.py"),
         (3, "a sign", "model.py"),
     ]
-    assert found[1].text == "Add the values up with `add`."
-    assert found[0].text.startswith('Return a "plus" b, both') and found[0].text.endswith("wrapped. A backslash: \\t.")
+    assert found[1].function == "Statistics.mean"
+    assert (found[1].contract, found[1].hint) == (
+        "the values -> their sum, in `total`",
+        "Add the values up with `add`.",
+    )
+    assert found[0].contract == 'two numbers -> a "sum", as a number A backslash: \\t.'
+    assert found[0].hint.startswith('write a "plus" b;') and found[0].hint.endswith(
+        "80 characters, and so must be wrapped."
+    )
+    assert found[2].hint == ""
 
 
 def test_stub_keeps_all_but_the_solutions():
     text = exercise.stub(MODEL)
-    for solution in ("secret of the sum", "return a + b", "total = add", "2 * self.mean", "return -a"):
+    for solution in (
+        "secret of the sum",
+        "return a + b",
+        "total = add",
+        "2 * self.mean",
+        "return -a",
+        "# hint",
+        "and so",
+    ):
         assert solution in MODEL and solution not in text
-    outside = [line for line in MODEL.splitlines() if "def " in line or line.strip().startswith(("#", "total = 0.0"))]
-    for line in outside:
-        assert line in text.splitlines() or "secret" in line
+    kept = [line for line in MODEL.splitlines() if "def " in line or "# exercise" in line or " -> " in line]
+    assert set(kept) <= set(text.splitlines()) and "    # A backslash: \\t." in text
     assert max(map(len, text.splitlines())) <= 120
     raised = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Raise)]
     assert len(raised) == 4
-    message = next(n.exc.args[0].value for n in raised if n.exc.args[0].value.startswith("exercise 1"))
-    assert message == f"exercise 1, a sum of two numbers: {exercise.regions(MODEL, 'model.py')[0].text}"
+    assert [node.exc.args[0].value for node in raised] == [
+        f"exercise {title}"
+        for title in ("1, a sum of two numbers", "3, a sign", "2, the mean, doubled", "2, the mean, its sum")
+    ]
 
 
 def test_stub_of_a_file_without_pieces_is_the_file():
@@ -232,9 +93,12 @@ def inside(*lines):
         ),
         (
             inside("# exercise 1: a", "pass", "# end of exercise 1"),
-            "m.py:2: exercise 1 has no task (comment lines right after the marker).",
+            "m.py:2: exercise 1 has no contract (comment lines right after the marker).",
         ),
-        (inside("pass", "# exercise 1: a", "# Do.", "", "# end of exercise 1"), "m.py:3: exercise 1 has no solution."),
+        (
+            inside("pass", "# exercise 1: a", "# Do.", "", "# end of exercise 1", "pass"),
+            "m.py:3: exercise 1 has no solution.",
+        ),
         (
             "# exercise 1: a\n# Do.\nx = 1\n# end of exercise 1\n",
             "m.py:1: exercise 1 must stand inside a function.",
@@ -257,7 +121,7 @@ def test_write_says_what_to_do_and_never_overwrites(house):
     assert mine(house).read_text(encoding="utf-8") == exercise.stub(MODEL)
     assert [path.name for path in mine(house).parent.iterdir()] == ["model.py"]  # helper.py and train.py have no piece
     assert out.splitlines()[0] == "wrote  exercises/week01/model.py"
-    assert out.endswith("\nThen: ./course check 1\n")
+    assert out.endswith("\nThen: ./course check 1. Where you are stuck on one: ./course hint 1 1\n")
     lines = mine(house).read_text(encoding="utf-8").splitlines()
     places = [line.rsplit(":", 1) for line in out.splitlines() if line.startswith("  ")]
     assert [lines[int(line) - 1].strip() for _, line in places] == [
@@ -329,7 +193,7 @@ def test_pieces_are_the_same_whatever_their_comments_and_line_breaks(tmp_path):
 
     same = exercise_diff.SAME
     assert states("    return -a\n", "    # minus\n    return (\n        -a  # a\n    )\n") == [same] * 4
-    assert states("    # Return minus a.\n", "") == [same] * 4, "the task is no part of the solution"
+    assert states("    # a number -> minus that\n", "") == [same] * 4, "the contract is no part of the solution"
     assert states("return -a", "return 0 - a") == [same] * 3 + ["written differently"]
     gone = "its lines '# exercise …' and '# end of exercise …' are gone from your file"
     assert states("    # exercise 3: a sign\n", "") == [same] * 3 + [gone]
@@ -354,131 +218,32 @@ def test_output_into_a_pipe_that_closes_ends_quietly(house):
     assert process.returncode == 141
 
 
-# check
+# The learner's files in front
 
 
-TESTING = "testing exercises/week01 (some seconds) ...\n"
+WITH_OWN_CODE = "with your own code: exercises/week01/model.py\n"
 
 
-def test_check_of_fresh_stubs(house):
-    run(house, "write", "1")
-    code, out, err = run(house, "check", "1")
-    assert (code, err) == (1, ""), "it needs no tests to see that"
-    assert [line.split(" (")[0] for line in lines_of(out)] == [
-        "· 1 a sum of two numbers            not written yet",
-        "· 2 the mean, its sum, and 1 more   not written yet",
-        "· 3 a sign                          not written yet",
-    ]
-    assert "(exercises/week01/model.py:" in out
-    assert progress(house) == {"1": "not written", "2": "not written", "3": "not written"}
-
-
-def test_check_of_the_solution_passes_and_congratulates(house):
+def test_run_starts_the_program_with_the_learners_model(house):
     put(house, MODEL)
-    other = house / "tests/test_week01_other.py"  # without an exercise in it
-    other.write_text("raise ImportError('it was loaded')\n", encoding="utf-8")
-    code, out, err = run(house, "check", "1", encoding="ascii")
-    assert (code, err) == (0, TESTING)
-    assert out.splitlines() == [
-        "+ 1 a sum of two numbers            passed (2 tests)",
-        "+ 2 the mean, its sum, and 1 more   passed (2 tests)",
-        "+ 3 a sign                          passed (1 test)",
-        "",
-        "Well done: the core of week 1 is yours. See it learn: ./course train 1 --mine --impl scratch",
-    ]
-    assert progress(house) == {"1": "passed", "2": "passed", "3": "passed"}
+    code, out, err = run(house, "run", "exercises/week01", "train", "--epochs", "3")
+    assert (code, err) == (7, "")
+    helper = house / "week01_numpy_mlp" / "helper.py"
+    assert out == f"{WITH_OWN_CODE}__main__ ['--epochs', '3'] {mine(house)} {helper}\n"
+    message = "error: week 1 has no program 'trian': ./course run 1 says which it has.\n"
+    assert run(house, "run", "exercises/week01", "trian") == (2, "", message)
+    code, out, err = run(house, "run", "exercises/week01", "repeat", "--seeds", "2")
+    assert (code, err) == (7, "")
+    assert out == f"{WITH_OWN_CODE}__main__ ['1', '--seeds', '2'] {mine(house)} {helper}\n"
 
 
-def test_check_tells_what_failed_what_waits_and_where(house):
-    stub = exercise.stub(MODEL).split("def negative")[0]
-    start = stub.index("            raise NotImpl")
-    stub = stub[:start] + MODEL[MODEL.index("            for value") : MODEL.index("def negative")]
-    put(house, stub + "def negative(a: float) -> float:\n    return a.minus\n")
-    code, out, _ = run(house, "check", "1")
-    assert code == 1
-    one, two, three = lines_of(out)
-    assert one.startswith("· 1 ") and "not written yet (exercises/week01/model.py:10)" in one
-    assert two == "· 2 the mean, its sum, and 1 more   waits for exercise 1"
-    line = len((stub + "x\nx").splitlines())
-    failed = f"failed: AttributeError: 'float' object has no attribute 'minus' (exercises/week01/model.py:{line})"
-    assert three == f"✗ 3 a sign                          {failed}"
-    assert out.endswith("\nThe whole story: ./course test 1 -m exercise --mine exercises/week01\n")
-    assert progress(house) == {"1": "not written", "2": "waits", "3": "failed"}
-
-
-def test_check_gives_the_first_helpful_line_of_an_assertion(house):
-    put(house, MODEL.replace("return a + b", "return a - b").replace("return -a", "return str(a)"))
-    code, out, _ = run(house, "check", "1")
-    one, two, three = lines_of(out)
-    assert code == 1
-    assert one.endswith("   failed: 1 + 2 is 3; assert -1.0 == 3.0; + where -1.0 = add(1.0, 2.0) (test_add)")
-    assert "failed: Not equal to tolerance rtol=1e-07, atol=0; Mismatched elements: 1 / 1 (100%); " in two
-    assert two.endswith("(test_mean)")
-    assert "failed: " in three and "type" in three.lower()  # the annotations of the learner's file are checked as well
-
-
-def shorten(house, module, name, seconds):
-    """Lowers a time limit of check in the copy."""
-    path = house / "shared" / module
-    text, found = re.subn(rf"^{name} = \d+", f"{name} = {seconds}", path.read_text(encoding="utf-8"), flags=re.M)
-    assert found == 1
-    path.write_text(text, encoding="utf-8")
-
-
-ENDLESS = MODEL.replace("    return a + b", "    while True:\n        a += b")
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs POSIX signals")
-def test_check_names_the_loop_that_never_ends_and_goes_on(house):
-    shorten(house, "exercise_clock.py", "TEST_SECONDS", 0.3)
-    put(house, ENDLESS)
-    code, out, _ = run(house, "check", "1")
-    assert code == 1
-    one, two, three = lines_of(out)
-    line = ENDLESS.splitlines().index("    while True:") + 1
-    said = "failed: does not end within 0.3 s: a loop in your code never ends (exercises/week01/model.py:"
-    assert said in one and one.endswith((f":{line})", f":{line + 1})"))
-    assert said in two
-    assert three.endswith("passed (1 test)")
-
-
-def test_check_ends_when_the_tests_do_not(house):
-    shorten(house, "exercise_check.py", "RUN_SECONDS", 1)
-    put(house, ENDLESS)
-    code, out, err = run(house, "check", "1")
-    assert (code, err) == (1, TESTING)
-    assert out.startswith("✗ the tests did not end within 1 s: a loop in your code never ends, or something else")
-
-
-EARLY = "error: the tests ended early, with {}, in {}: os._exit or a crash in your code?\n"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-@pytest.mark.parametrize(
-    ("text", "how", "where"),
-    [
-        (MODEL.replace("return a + b", "__import__('os')._exit(3)"), "exit code 3", "test_add (exercise 1)"),
-        (MODEL + "import signal\nsignal.raise_signal(11)\n", "signal 11", "the loading of your files"),
-    ],
-)
-def test_check_of_code_that_ends_the_tests_is_one_line(house, text, how, where):
-    put(house, text)
-    assert run(house, "check", "1") == (2, "", TESTING + EARLY.format(how, where))
-
-
-def test_check_does_not_wait_for_a_thread_that_was_left_behind(house):
-    thread = "    t = __import__('threading'); t.Thread(target=t.Event().wait).start()\n"
-    put(house, MODEL.replace("    return a + b", f"{thread}    return a + b"))
-    code, out, _ = run(house, "check", "1")
-    assert code == 0
-    assert out.startswith("note: a thread that your code has started was still running at the end.\n✓ 1 ")
-
-
-def test_a_file_with_a_byte_order_mark_is_read(house):
-    put(house, "\ufeff" + MODEL)
-    code, out, _ = run(house, "check", "1")
-    assert code == 0 and "Well done" in out
-    assert run(house, "diff", "1")[1].startswith("Your files are the same as the reference.")
+def test_run_that_comes_to_an_unwritten_piece_is_one_line(house):
+    run(house, "write", "1")
+    train = house / "week01_numpy_mlp" / "train.py"
+    train.write_text("from week01_numpy_mlp import model\n\nmodel.add(1.0, 2.0)\n", encoding="utf-8")
+    place = "(exercises/week01/model.py:9)"
+    message = f"error: exercise 1, a sum of two numbers, is not written yet {place}: see ./course check 1\n"
+    assert run(house, "run", "exercises/week01", "train") == (2, WITH_OWN_CODE, message)
 
 
 def test_a_program_among_the_exercises_does_not_run_the_reference(tmp_path):
@@ -493,106 +258,8 @@ def test_a_program_among_the_exercises_does_not_run_the_reference(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x = 1\ndef add(:\n", "error: exercises/week01/model.py:2: this is not valid Python (invalid syntax).\n"),
-        (
-            MODEL + "\nundefined_name\n",
-            "error: exercises/week01/model.py:40: NameError: name 'undefined_name' is not defined"
-            " (no test could start).\n",
-        ),
-        (
-            '"""Nothing."""\n\nimport nothing_of_the_kind\n',
-            "error: exercises/week01/model.py:3: ModuleNotFoundError: No module named 'nothing_of_the_kind'"
-            " (no test could start).\n",
-        ),
-    ],
-)
-def test_a_file_that_does_not_load_is_one_line_with_its_place(house, text, message):
-    put(house, text)
-    code, out, err = run(house, "check", "1")
-    assert (code, out, err.removeprefix(TESTING)) == (2, "", message)
-
-
-def test_a_name_that_is_gone_is_one_line(house):
-    put(house, MODEL.replace("def negative", "def positive"))
-    code, out, err = run(house, "check", "1")
-    err = err.removeprefix(TESTING)
-    assert (code, out) == (2, "")
-    assert err.startswith("error: tests.test_week01_made_up: ImportError: cannot import name 'negative' from")
-    assert err.count("\n") == 1
-
-
-def test_the_whole_is_said_in_one_line_when_there_is_nothing_to_work_on(house):
-    for command in (["check", "1"], ["diff", "1"], ["run", "1", "train"]):
-        message = "error: no exercises in exercises/week01 yet: run ./course exercise 1 first.\n"
-        assert run(house, *command) == (2, "", message)
-    assert run(house, "check", "2") == (2, "", "error: week 2 has no exercises yet.\n")
-    assert run(house, "check", "17") == (2, "", "error: '17' is no week: write a number from 1 to 16.\n")
-    code, _, err = run(house, "chekc", "1")
-    assert (code, err[:13]) == (2, "error: usage:")
-
-
-def test_judge_counts_a_missing_file_as_not_written_and_no_test_as_failed(house):
-    todo, folder = exercise.pieces(house / "week01_numpy_mlp"), house / "exercises" / "week01"
-    assert {status for status, _ in exercise_check.judge(todo, folder, []).values()} == {"not written"}
-    put(house, MODEL)
-    outcomes = [
-        Outcome(1, "test_a", "skipped"),
-        Outcome(2, "test_b", "passed"),
-        Outcome(2, "test_c", "failed", "NotImplementedError: exercise 1, a sum: Add."),
-        Outcome(
-            2,
-            "test_d",
-            "failed",
-            "AssertionError: \n\nshapes differ\nassert not True\n + where True = <f at 0x7f>\nmore",
-        ),
-        Outcome(3, "test_e", "failed", "NotImplementedError: exercise 3, a sign: Change it."),
-    ]
-    verdicts = exercise_check.judge(todo, folder, outcomes)
-    assert verdicts[1] == ("failed", "failed: none of its tests ran here")
-    said = "failed: shapes differ; more (test_d)"
-    assert verdicts[2] == ("failed", said)
-    assert verdicts[3][0] == "not written"
-
-
-# The learner's files in front
-
-
-WITH_OWN_CODE = "with your own code: exercises/week01/model.py\n"
-
-
-def test_run_starts_the_program_with_the_learners_model(house):
-    put(house, MODEL)
-    code, out, err = run(house, "run", "1", "train", "--epochs", "3")
-    assert (code, err) == (7, "")
-    helper = house / "week01_numpy_mlp" / "helper.py"
-    assert out == f"{WITH_OWN_CODE}__main__ ['--epochs', '3'] {mine(house)} {helper}\n"
-    message = "error: week 1 has no program 'trian': ./course run 1 says which it has.\n"
-    assert run(house, "run", "1", "trian") == (2, "", message)
-    code, out, err = run(house, "run", "1", "repeat", "--seeds", "2")
-    assert (code, err) == (7, "")
-    assert out == f"{WITH_OWN_CODE}__main__ ['1', '--seeds', '2'] {mine(house)} {helper}\n"
-
-
-def test_run_that_comes_to_an_unwritten_piece_is_one_line(house):
-    run(house, "write", "1")
-    train = house / "week01_numpy_mlp" / "train.py"
-    train.write_text("from week01_numpy_mlp import model\n\nmodel.add(1.0, 2.0)\n", encoding="utf-8")
-    place = "(exercises/week01/model.py:10)"
-    message = f"error: exercise 1, a sum of two numbers, is not written yet {place}: see ./course check 1\n"
-    assert run(house, "run", "1", "train") == (2, WITH_OWN_CODE, message)
-
-
-def test_pytests_own_remarks_are_not_repeated(tmp_path):
-    message = "AssertionError: dW is wrong\n...Full output truncated (2 lines hidden), use '-vv' to show\n"
-    outcome = Outcome(2, "test_dW", "failed", message + "[+2 more lines; full report in element text]")
-    assert exercise_check.helpful(outcome, tmp_path / "week01") == "dW is wrong (test_dW)"
-
-
 def test_use_prefers_the_learners_file_and_falls_through_for_the_rest(tmp_path, monkeypatch):
-    package, folder = tmp_path / "made_up_week", tmp_path / "week01"
+    package, folder = tmp_path / "invented_week", tmp_path / "week01"
     for path, text in {
         package / "__init__.py": "",
         package / "model.py": "OWNER = 'reference'\n",
@@ -603,14 +270,14 @@ def test_use_prefers_the_learners_file_and_falls_through_for_the_rest(tmp_path, 
         path.write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     try:
-        exercise.use("made_up_week", folder)
-        from made_up_week import data, model
+        exercise.use("invented_week", folder)
+        from invented_week import data, model
 
         assert (model.OWNER, data.OWNER, data.model) == ("learner", "reference", model)
-        with pytest.raises(CourseError, match=r"^made_up_week\.data is loaded already: put the exercises in front"):
-            exercise.use("made_up_week", folder)
+        with pytest.raises(CourseError, match=r"^invented_week\.data is loaded already: put the exercises in front"):
+            exercise.use("invented_week", folder)
     finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "made_up_week"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "invented_week"]:
             del sys.modules[name]
 
 
