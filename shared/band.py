@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from shared import plan
-from shared.config import as_typed, flag
 from shared.errors import CourseError
 from shared.files import ROOT, read_json, written_whole
 from shared.terminal import number
@@ -57,7 +56,8 @@ class Band:
             near = spread[max(0, at - 1) : at + 2]  # one step's spread alone is a poor guess from five seeds
             mean = statistics.fmean(values)
             half = max(wide * math.sqrt(statistics.fmean(near)), LEAST * abs(mean))
-            found.append((mean - half, mean + half))
+            low, high = mean - half, mean + half
+            found.append((max(0.0, low), min(1.0, high)) if name.endswith("accuracy") else (low, high))
         return found
 
 
@@ -149,6 +149,8 @@ class Verdict:
 
 def differences(band: Band, flags: Mapping[str, Any]) -> list[str]:
     """The flags in which a run differs from a band, as `--lr 0.5 (the band: 0.1)`."""
+    from shared.config import as_typed, flag
+
     found = []
     for name in [*band.flags, *(name for name in flags if name not in band.flags)]:
         ours, theirs = flags.get(name), band.flags.get(name)
@@ -204,9 +206,9 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
 
 
 def say(week: int, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Where a run that has ended lies; nothing where there is no band of its flags."""
+    """Where a run that has ended lies; nothing where no band has its flags, or none of its steps is in it."""
     flags = flags_of(week, config)
     band = nearest(week, flags)
-    if band is None or differences(band, flags):
+    if band is None or differences(band, flags) or not {row.get("step") for row in rows} & set(band.steps):
         return ""
     return f"{judge(band, rows).line} (./course curve {week} draws it)"

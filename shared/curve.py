@@ -29,8 +29,6 @@ def draw(path: Path, one: band.Band, rows: list[runs.Row], title: str) -> None:
             scale, unit = (100, " (%)") if name.endswith("accuracy") else (1, "")
             means = [scale * sum(values) / len(values) for values in one.curves[name]]
             low, high = zip(*one.limits(name), strict=True)
-            if name.endswith("accuracy"):
-                low, high = ([min(1.0, max(0.0, value)) for value in side] for side in (low, high))
             low, high = ([scale * value for value in side] for side in (low, high))
             seeds = len(one.curves[name][0])
             axis.fill_between(one.steps, low, high, color=plots.GREY, alpha=0.25, linewidth=0, label="99 % of runs")

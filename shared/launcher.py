@@ -85,10 +85,11 @@ def run_program(command, number, flags):
     if command != "repeat" and program not in programs(number):  # repeat is the same for all weeks
         meant = near(program, programs(number))
         raise CourseError(f"week {number} has no program {program!r}{meant} It has: {', '.join(programs(number))}.")
+    mine = take_mine(number, flags)
     # A bench compares with other libraries, which are those of the tests.
     extras = {f"week{number:02}"} | ({"test"} if program == "bench" else set())
     python = set_up(extras, f"week {number}")
-    if mine := take_mine(number, flags):
+    if mine:
         return hand_over(python, "shared.exercise_commands", "run", mine, program, *flags)
     if command == "repeat":
         return hand_over(python, "shared.repeat", str(number), *flags)
@@ -185,7 +186,8 @@ def main(command="help", *rest):
         return set_up_only(rest)
     takes_week = command not in ("list", "doctor") and (command != "test" or re.match(r"(week)?\d", "".join(rest[:1])))
     if takes_week and not rest:
-        raise CourseError(f"which week? For example: {CALL} {command} 1" + (" PROGRAM" if command == "run" else ""))
+        example = {"run": " PROGRAM", "hint": " 1"}.get(command, "")
+        raise CourseError(f"which week? For example: {CALL} {command} 1{example}")
     number = week_number(rest.pop(0)) if takes_week else None
     if command == "test":
         return run_tests(number, rest)

@@ -3,14 +3,15 @@
 import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from shared import plan, terminal
 from shared.files import ROOT
 
-WIDTHS = (5, 26, 47, 12, 10)
-"""Columns: week, title, result, tests, exercises. Together they fit a terminal of 100 characters."""
+WIDTHS = (5, 21, 38, 11, 17, 8)
+"""Columns: week, title, result, tests, exercises, bugs. Together they fit a terminal of 100 characters."""
 
 Cell = tuple[str, bool | None]
 """A text, and whether it is good news (green), bad news (red) or neither (None)."""
@@ -67,13 +68,26 @@ def tests(counts: Any) -> Cell:
 
 
 def exercises(week: int, root: Path) -> Cell:
-    """How many pieces `./course check` found solved."""
+    """How many pieces `./course check` found solved, and how many of these with hints."""
     folder = root / "exercises" / f"week{week:02}"
-    progress = read(folder / "progress.json")
+    progress, hints = read(folder / "progress.json"), read(folder / "hints.json")
     if progress:
-        solved = list(progress.values()).count("passed")
-        return f"{solved} of {len(progress)}", solved == len(progress) or None
+        solved = [piece for piece, status in progress.items() if status == "passed"]
+        hinted = len(hints.keys() & set(solved))
+        text = f"{len(solved)} of {len(progress)}" + f", {hinted} hinted" * bool(hinted)
+        return text, len(solved) == len(progress) or None
     return ("begun" if folder.is_dir() else "-"), None
+
+
+def bugs(week: int, root: Path) -> Cell:
+    """How many planted bugs were found, of those that the week has."""
+    folders = (root / "exercises").glob(f"week{week:02}-bug*")
+    found = sum(set(map(str, read(folder / "progress.json").values())) == {"passed"} for folder in folders)
+    try:
+        count = len(tomllib.loads((root / "tests" / f"bugs_week{week:02}.toml").read_text(encoding="utf-8"))["bug"])
+    except (OSError, ValueError, KeyError):
+        count = 0
+    return (f"{found} of {count}" if found else "-"), (found == count or None) if found else None
 
 
 def cells(number: int, counts: Any, root: Path) -> list[Cell]:
@@ -86,13 +100,13 @@ def cells(number: int, counts: Any, root: Path) -> list[Cell]:
         return [(plan.folder(number), None), ("  not here yet", None)]
     text, good = best_result(week, root)
     mark = {True: "✓", False: "✗", None: " "}[good]
-    return [(week.title, None), (f"{mark} {text}", good), tests(counts), exercises(number, root)]
+    return [(week.title, None), (f"{mark} {text}", good), tests(counts), exercises(number, root), bugs(number, root)]
 
 
 def table(root: Path = ROOT, colour: bool = False) -> str:
     """The whole list: a heading, one line per week, and the tests of what the weeks share."""
     recorded = read(root / "runs" / "tests.json")
-    rows = [[(text, None) for text in ("week", "", "  best run here (target)", "tests", "exercises")]]
+    rows = [[(text, None) for text in ("week", "", "  best run here (target)", "tests", "exercises", "bugs")]]
     for number in range(1, len(plan.FOLDERS) + 1):
         rows.append([(f"{number:>4}", None), *cells(number, recorded.get(f"week{number:02}"), root)])
     rows.append([("", None), ("shared by all weeks", None), ("", None), tests(recorded.get("shared"))])
@@ -104,7 +118,11 @@ def table(root: Path = ROOT, colour: bool = False) -> str:
         gap = " " * (width - len(text))
         return f"\033[{32 if good else 31}m{text}\033[0m{gap}" if colour and good is not None else text + gap
 
-    return "\n".join("".join(map(fit, row, WIDTHS)).rstrip() for row in rows)
+    def line(row: list[Cell]) -> str:
+        widths = *WIDTHS[: len(row) - 1], sum(WIDTHS[len(row) - 1 :])  # the last cell has the rest of the line
+        return "".join(map(fit, row, widths)).rstrip()
+
+    return "\n".join(map(line, rows))
 
 
 def colour_wanted() -> bool:

@@ -102,7 +102,8 @@ class Course:
         for name in ("course", *(f"shared/{module}.py" for module in needed)):
             shutil.copy(ROOT / name, self.root / name)
         programs = ["week01_mini/train", "week01_mini/eval", "week01_mini/hello"]
-        of_all = ["shared/exercise_commands", "shared/repeat", "shared/overview", "shared/doctor", "pytest"]
+        modules = ("exercise_commands", "repeat", "overview", "doctor", "curve")
+        of_all = [*(f"shared/{name}" for name in modules), "pytest"]
         for name in [*programs, *of_all]:
             self.write(f"{name}.py", SHOW.format(name=name))
         self.write("week01_mini/__init__.py", "")
@@ -243,16 +244,30 @@ def test_repeat_is_the_same_for_all_weeks(course):
 
 
 def test_what_concerns_exercises_goes_to_shared_exercise_commands(course):
+    own = f"{course.root}/exercises/week01"
     for command, becomes in (
-        (["train", "1", "--mine", "--epochs", "3"], ["run", "1", "train", "--epochs", "3"]),
-        (["run", "1", "hello", "a", "--mine"], ["run", "1", "hello", "a"]),
-        (["repeat", "1", "--seeds", "5", "--mine"], ["run", "1", "repeat", "--seeds", "5"]),
+        (["train", "1", "--mine", "--epochs", "3"], ["run", own, "train", "--epochs", "3"]),
+        (["train", "1", "--mine", "exercises/week01-bug2"], ["run", "exercises/week01-bug2", "train"]),
+        (["train", "1", "--mine=exercises/week01-bug2/"], ["run", "exercises/week01-bug2", "train"]),
+        (["run", "1", "hello", "a", "--mine"], ["run", own, "hello", "a"]),
+        (["run", "1", "hello", "--mine", "a"], ["run", own, "hello", "a"]),
+        (["repeat", "1", "--seeds", "5", "--mine"], ["run", own, "repeat", "--seeds", "5"]),
         (["exercise", "1"], ["write", "1"]),
         (["exercise", "1", "--diff"], ["diff", "1"]),
         (["check", "01"], ["check", "1"]),
+        (["check", "1", "3"], ["check", "1", "3"]),
+        (["check", "1", "--bug", "3"], ["bug", "1", "3"]),
+        (["hint", "1", "3"], ["hint", "1", "3"]),
+        (["bugs", "1"], ["bugs", "1"]),
+        (["bugs", "1", "2"], ["bugs", "1", "2"]),
     ):
         program = shown(course(*command))
         assert (program["program"], program["argv"]) == ("shared/exercise_commands", becomes)
+
+
+def test_curve_is_of_a_week(course):
+    program = shown(course("curve", "1", "--run", "a folder"))
+    assert (program["program"], program["argv"]) == ("shared/curve", ["1", "--run", "a folder"])
 
 
 def test_tests_run_in_the_root_and_are_recorded(course):
@@ -340,12 +355,12 @@ def test_help_of_a_program_is_its_own(course):
         (
             ["trian", "1"],
             "there is no command 'trian'; did you mean train? "
-            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, help",
+            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, hint, bugs, curve, help",
         ),
         (
             ["help", "me"],
             "there is no command 'me'. "
-            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, help",
+            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, hint, bugs, curve, help",
         ),
         (["train"], "which week? For example: ./course train 1"),
         (["run"], "which week? For example: ./course run 1 PROGRAM"),
@@ -357,6 +372,16 @@ def test_help_of_a_program_is_its_own(course):
         (["test", "2"], "week 2 is not here yet (here: 1)"),
         (["list", "1"], "./course list does not take '1': ./course list --help says what it takes"),
         (["check", "1", "-k"], "./course check does not take '-k': ./course check --help says what it takes"),
+        (["check", "1", "--bug"], "which bug? For example: ./course check 1 --bug 1"),
+        (["hint", "1"], "which exercise? For example: ./course hint 1 1"),
+        (["hint"], "which week? For example: ./course hint 1 1"),
+        (["bugs"], "which week? For example: ./course bugs 1"),
+        (["bugs", "17"], "there is no week '17': the course has weeks 1 to 16"),
+        (["curve", "5"], "week 5 is not here yet (here: 1)"),
+        (
+            ["train", "1", "--mine", "exercises/week02"],
+            "--mine exercises/week02: not of week 1, whose are called week01…",
+        ),
         (["exercise", "1", "-d"], "./course exercise does not take '-d': ./course exercise --help says what it takes"),
     ],
 )

@@ -44,7 +44,7 @@ def row(root, colour=False):
 def test_an_empty_course_has_sixteen_rows_that_fit(tmp_path):
     lines = overview.table(tmp_path).splitlines()
     assert len(lines) == 18
-    assert re.fullmatch(r" +1 A week +- +- +-", lines[1])
+    assert re.fullmatch(r" +1 A week +- +- +- +-", lines[1])
     assert lines[2].split() == ["2", "week02_cnn", "not", "here", "yet"]
     assert lines[16].split()[:2] == ["16", "week16_capstone"]
     assert all("\033" not in line for line in lines)
@@ -85,9 +85,16 @@ def test_tests_and_exercises_are_counted(tmp_path):
     counts = {"week01": {"passed": 41, "failed": 0, "skipped": 1}, "shared": {"passed": 9, "failed": 2, "skipped": 0}}
     write(tmp_path, "runs/tests.json", counts)
     (tmp_path / "exercises/week01").mkdir(parents=True)
-    assert row(tmp_path).split()[-3:] == ["41", "passed", "begun"]
+    assert row(tmp_path).split()[-4:] == ["41", "passed", "begun", "-"]
     write(tmp_path, "exercises/week01/progress.json", {"1": "passed", "2": "failed", "3": "not written"})
-    assert row(tmp_path).endswith(" 41 passed   1 of 3")
+    assert re.search(r" 41 passed +1 of 3 +-$", row(tmp_path))
+    write(tmp_path, "exercises/week01/hints.json", {"1": 2, "2": 4})
+    assert re.search(r" 1 of 3, 1 hinted +-$", row(tmp_path)), "the second is not solved yet"
+    write(tmp_path, "tests/bugs_week01.toml", "[[bug]]\n[[bug]]\n")
+    write(tmp_path, "exercises/week01-bug2/progress.json", {"1": "passed", "2": "failed"})
+    assert row(tmp_path).endswith(" -")
+    write(tmp_path, "exercises/week01-bug2/progress.json", {"1": "passed", "2": "passed"})
+    assert row(tmp_path).endswith(" 1 of 2")
     assert overview.table(tmp_path).splitlines()[-1].split() == ["shared", "by", "all", "weeks", "2", "failed"]
 
 
@@ -106,7 +113,12 @@ def test_tests_and_exercises_are_counted(tmp_path):
     ],
 )
 def test_damaged_files_do_not_stop_it(tmp_path, damaged):
-    for name in ("runs/week01/a/result.json", "runs/tests.json", "exercises/week01/progress.json"):
+    for name in (
+        "runs/week01/a/result.json",
+        "runs/tests.json",
+        "exercises/week01/progress.json",
+        "exercises/week01/hints.json",
+    ):
         write(tmp_path, name, damaged)
     write(tmp_path, "runs/week01/bytes/result.json", "").write_bytes(b"\xff\xfe\xff")
     assert row(tmp_path).startswith("   1 A week")

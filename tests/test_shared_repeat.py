@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from programs import refused, started
 
-from shared import cli, repeat, runs, terminal
+from shared import band, cli, plan, repeat, runs, terminal
 from shared.config import Count, EvalConfig, Positive, TrainConfig
 from shared.errors import Stopped
 from shared.files import ROOT, read_json, write_json
@@ -66,6 +66,9 @@ class Week:
             {"name": "CNN", "params": 5, "seconds": 1.0, "val_accuracy": 0.3, "val_loss": 0.9},
             {"name": "always the same answer", "params": 0, "seconds": 0.0, "val_accuracy": 0.1},
         ]
+        with run.log() as log:
+            for step in (1, 2):
+                log({"epoch": step, "step": step, "val_accuracy": VAL[cfg.seed] / step, "seconds": float(step)})
         metrics = {"val_accuracy": VAL[cfg.seed], "last_val_accuracy": 0.01, "last_val_loss": 2.0}
         device = SimpleNamespace(name="cpu", dtype="float32")
         return run.record(metrics, device, 1234, float(cfg.seed), rows)
@@ -102,7 +105,7 @@ def several(week, *flags):
 def test_the_flags_are_those_of_train_and_a_few_more(week):
     cfg = config(week, "--seeds", 5, "--lr", 0.5, "--preset", "smoke")
     assert (cfg.seeds, cfg.seed, cfg.lr, cfg.epochs, cfg.publish, cfg.resume) == (5, 0, 0.5, 2, False, False)
-    assert set(vars(cfg)) == {*vars(Config()), "seeds", "publish"}
+    assert set(vars(cfg)) == {*vars(Config()), "seeds", "publish", "band"}
     assert refused(config, week, "--seeds", 0) == "--seeds 0: must be at least 1."
     assert refused(config, week, "--lr", 0) == "--lr 0: must be above 0."
     assert refused(config, week, "--device", "cuda") == "--device cuda: must be one of auto, cpu.", "the week's own"
@@ -115,6 +118,24 @@ def test_help_is_about_several_seeds(week, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "How many seeds: --seed, and the ones after it. (default: 3)" in text
     assert "The folder that gets a run folder for every seed." in text and "Batch norm." in text
+
+
+# ---------------------------------------------------------------- the band
+
+
+def test_a_band_is_made_of_all_seeds(week, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(band, "ROOT", tmp_path)
+    monkeypatch.setattr(plan, "week", lambda number: plan.Week(number, "A week", "", "", "", "", ()))
+    (tmp_path / plan.folder(9)).mkdir()
+    several(week, "--seed", 4, "--preset", "smoke", "--band", "--out", tmp_path / "out")
+    (one,) = band.bands(9)
+    assert (one.metric, one.higher, one.flags["lr"], one.flags["epochs"]) == ("val_accuracy", True, 0.1, 2)
+    assert one.scores == {"val_accuracy": [0.5, 0.6, 0.8], "test_accuracy": [0.4, 0.7, 0.7]}
+    assert (one.steps, one.curves) == ([1, 2], {"val_accuracy": [[0.5, 0.6, 0.8], [0.25, 0.3, 0.4]]})
+    assert one.made["device"] == "cpu" and one.made["versions"]
+    assert capsys.readouterr().out.endswith(f"\nband: {band.path_of(9)}\n")
+    message = "--band: give at least --seeds 2, one seed has no spread."
+    assert refused(several, week, "--seed", 4, "--seeds", 1, "--band", "--out", tmp_path / "one") == message
 
 
 # ---------------------------------------------------------------- several seeds
