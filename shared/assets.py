@@ -30,22 +30,32 @@ TRIES = 4  # in a row at one source, as long as the trouble looks like one that 
 BACKOFF = 1.0  # seconds before the second try, then twice as long each time
 TIMEOUT = 15  # seconds without a single byte
 BLOCK = 1 << 18  # bytes read at a time
+LARGEST = 1 << 26  # bytes of a file whose size was not published
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"  # some hosts refuse Python's own name
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A published file: `name` is its path below `home()`, `urls` its sources in order, `size` in bytes."""
+    """A published file: `name` is its path below `home()`, `urls` its sources in order, `size` in bytes.
+
+    Where only another checksum was published, `algorithm` says which stands in `sha256`, and a `size` of 0 that it is
+    not known: then it may have up to `LARGEST` bytes.
+    """
 
     name: str
     urls: tuple[str, ...]
     sha256: str
     size: int
     licence: str
+    algorithm: str = "sha256"
 
     @property
     def expected(self) -> str:
-        return f"{self.size:,} bytes with sha256 {self.sha256}"
+        return f"{self.size:,} bytes with " * bool(self.size) + f"{self.algorithm} {self.sha256}"
+
+    @property
+    def most(self) -> int:
+        return self.size or LARGEST
 
 
 def home() -> Path:
@@ -119,7 +129,8 @@ def _verify(asset: Asset, path: Path) -> None:
     with suppress(OSError, UnicodeDecodeError):
         if stamp.read_text(encoding="utf-8") == mark:
             return
-    if (found := _describe(path)) != asset.expected:
+    found = _describe(path, asset.algorithm)
+    if not found.endswith(asset.expected):
         raise CourseError(
             f"{path} is not the file it should be: expected {asset.expected}, found {found}. "
             "Move it away and run the command again to download it, or put the right file in its place."
@@ -138,11 +149,12 @@ def _remember(asset: Asset, path: Path) -> None:
         stamp.write_text(mark, encoding="utf-8")
 
 
-def _describe(path: Path) -> str:
+def _describe(path: Path, algorithm: str = "sha256") -> str:
     with path.open("rb") as file:
         page = "an HTML page of " if _is_html(file.read(512)) else ""
         file.seek(0)
-        return f"{page}{path.stat().st_size:,} bytes with sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        digest = hashlib.file_digest(file, algorithm).hexdigest()
+        return f"{page}{path.stat().st_size:,} bytes with {algorithm} {digest}"
 
 
 def _is_html(start: bytes) -> bool:
@@ -218,11 +230,12 @@ def _from_source(url: str, asset: Asset, part: Path) -> None:
 
 def _try(url: str, asset: Asset, part: Path) -> None:
     start = _size(part)
-    if start < asset.size:
+    if start < asset.most:
         start = _receive(url, asset, part, start)
     if _size(part) < asset.size:
         raise _Failed(f"the connection ended after {_size(part):,} bytes", again=True)
-    if (found := _describe(part)) != asset.expected:
+    found = _describe(part, asset.algorithm)
+    if not found.endswith(asset.expected):
         part.unlink()
         raise _Failed(f"sent {found}", again=start > 0)  # a resumed file may have changed in between: try afresh, once
 
@@ -247,14 +260,14 @@ def _receive(url: str, asset: Asset, part: Path, start: int) -> int:
         if response.status != 206:  # it does not know ranges and sends all of it
             start = 0
         length = response.headers.get("Content-Length", "")
-        if length.isdigit() and start + int(length) != asset.size:
+        if length.isdigit() and asset.size and start + int(length) != asset.size:
             raise _Failed(f"has {start + int(length):,} bytes")
-        bar = tqdm(desc=asset.name, total=asset.size, initial=start, unit="B", unit_scale=True, disable=None)
+        bar = tqdm(desc=asset.name, total=asset.size or None, initial=start, unit="B", unit_scale=True, disable=None)
         with part.open("ab" if start else "wb") as file, bar:
             while block:
-                if file.tell() + len(block) > asset.size:
+                if file.tell() + len(block) > asset.most:
                     file.truncate(0)
-                    raise _Failed(f"sends more than {asset.size:,} bytes")
+                    raise _Failed(f"sends more than {asset.most:,} bytes")
                 file.write(block)
                 bar.update(len(block))
                 with _network_trouble():
