@@ -120,7 +120,7 @@ def read_table(path: Path) -> list[Row]:
     Raises:
         CourseError: it is not UTF-8, is damaged, has lines of one column (their numbers are told), or no pair at all.
     """
-    lines = text_of(path).splitlines()
+    lines = re.split(r"\r\n|\r|\n", text_of(path))
     head = [column.strip().lower() for column in lines[0].split("\t")] if lines else []
     named = head[:2] == ["source", "target"]
     rows: list[Row] = []

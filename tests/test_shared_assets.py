@@ -307,7 +307,7 @@ def test_wrong_file_placed_by_hand_is_named_and_left_alone(server, course_home, 
 def test_hashes_once_and_again_when_the_file_has_changed(course_home, monkeypatch):
     hashed = []
     describe = shared.assets._describe
-    monkeypatch.setattr(shared.assets, "_describe", lambda path: hashed.append(path) or describe(path))
+    monkeypatch.setattr(shared.assets, "_describe", lambda path, *kind: hashed.append(path) or describe(path, *kind))
     path = put(course_home / NAME, DATA)
     for _ in range(3):
         fetch(asset())
@@ -378,6 +378,18 @@ def test_after_a_login_page_the_next_source_is_asked(server):
     urls = server.source(page(), path="/login"), server.source(whole())
     assert fetch(asset(*urls)).read_bytes() == DATA
     assert [path for path, _ in server.asked] == ["/login", "/a"]
+
+
+def test_another_checksum_and_no_size(server, course_home, monkeypatch):
+    good, bad = server.source(whole()), server.source(whole(OTHER))
+    wanted = Asset(NAME, (bad, good), hashlib.sha1(DATA).hexdigest(), 0, "CC0", "sha1")
+    assert fetch(wanted).read_bytes() == DATA
+    monkeypatch.setattr(shared.assets, "LARGEST", 1 << 20)
+    url = server.source(endless)
+    message = failure(Asset("b", (url,), wanted.sha256, 0, "CC0", "sha1"))
+    assert (
+        f"cannot download b, expected sha1 {wanted.sha256}. Tried {url}: sends more than 1,048,576 bytes. " in message
+    )
 
 
 def test_login_page_does_not_spoil_what_had_arrived(server, course_home):
