@@ -381,7 +381,7 @@ def test_after_a_login_page_the_next_source_is_asked(server):
 
 
 def test_another_checksum_and_no_size(server, course_home, monkeypatch):
-    good, bad = server.source(whole()), server.source(whole(OTHER))
+    good, bad = server.source(whole()), server.source(whole(OTHER), path="/b")
     wanted = Asset(NAME, (bad, good), hashlib.sha1(DATA).hexdigest(), 0, "CC0", "sha1")
     assert fetch(wanted).read_bytes() == DATA
     monkeypatch.setattr(shared.assets, "LARGEST", 1 << 20)
