@@ -1,0 +1,13 @@
+"""Week 5: a recurrent translator with attention, and the maps of what it looks at."""
+
+from shared.plan import Target, Week
+
+WEEK = Week(
+    number=5,
+    title="Focus",
+    lesson="Attention: a recurrent network translates English to French, and shows which word it is looking at",
+    time="5 min",
+    result="",
+    picture="figures/alignments.png",
+    targets=(Target("anki", "test_bleu", 50.0), Target("sample", "test_bleu", 25.0)),
+)
