@@ -5,6 +5,7 @@ of up to six letters. Both come from sacreBLEU (Post 2018), whose signature says
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from shared.sentence_pairs import tokenize
 
@@ -13,16 +14,17 @@ def scores(found: Sequence[str], references: Sequence[tuple[str, ...]]) -> dict[
     """{bleu, chrf: 0 to 100; exact: the share that is one of its references, word by word}."""
     columns = by_column(references)
     exact = sum(is_exact(text, texts) for text, texts in zip(found, references, strict=True)) / max(1, len(found))
-    return {
-        "bleu": bleu_metric().corpus_score(found, columns).score,
-        "chrf": chrf_metric().corpus_score(found, columns).score,
-        "exact": exact,
-    }
+    return {"bleu": score(bleu_metric(), found, columns), "chrf": score(chrf_metric(), found, columns), "exact": exact}
 
 
 def bleu(found: Sequence[str], references: Sequence[tuple[str, ...]]) -> float:
     """Corpus BLEU alone."""
-    return bleu_metric().corpus_score(found, by_column(references)).score
+    return score(bleu_metric(), found, by_column(references))
+
+
+def score(metric: Any, found: Sequence[str], columns: list[list[str | None]]) -> float:
+    """From 0 to 100; a perfect one comes out a few billionths above."""
+    return min(100.0, metric.corpus_score(found, columns).score)
 
 
 def by_column(references: Sequence[tuple[str, ...]]) -> list[list[str | None]]:
@@ -46,6 +48,13 @@ def chrf_metric():
     from sacrebleu.metrics import CHRF
 
     return CHRF(lowercase=True)
+
+
+def signature(references: Sequence[tuple[str, ...]]) -> str:
+    """What exactly sacreBLEU computes, as one quotes it beside a score."""
+    metric = bleu_metric()
+    metric.corpus_score([texts[0] for texts in references], by_column(references))
+    return str(metric.get_signature())
 
 
 def by_length(

@@ -29,8 +29,10 @@ SMALL: dict[int, tuple[str, int]] = {
     2: ("--data DATA/images.npz --side 8 --depth 3 --width 4 --batch-size 16 --epochs 2 --lr 0.05", 9),
     3: ("--data DATA/reviews.csv --epochs 2 --hidden 8 --embed 8 --batch-size 16 --lr 0.03", 14),
     4: ("--data DATA/images.npz --side 17 --batch-size 16 --epochs 2 --width 4 --logger none", 9),
+    5: ("--data DATA/pairs.tsv --max-steps 0 --epochs 2 --hidden 16 --embed 16 --batch-size 16 --lr 0.03", 15),
 }
 WEEKS = [number for number in range(1, 17) if plan.is_there(number)]
+METRIC = dict.fromkeys(SMALL, "accuracy") | {5: "bleu"}  # the number that decides
 ROW = {"epoch", "step", "train_loss", "val_loss", "seconds"}
 RESULT = {"week", "command", "data", "seed", "device", "dtype", "params", "seconds", "versions", "metrics", "baselines"}
 
@@ -48,10 +50,16 @@ class Trained:
     parts: Path
     told: list[str]  # what the two stops said
 
+    @property
+    def most(self) -> int:
+        """The best score there is."""
+        return 1 if METRIC[self.number] == "accuracy" else 100
+
 
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory):
-    """The folder of the small data sets: 180 noisy images of three patterns, and 300 reviews of good and bad words.
+    """The folder of the small data sets: 180 noisy images of three patterns, 300 reviews of good and bad words, and 300
+    sentences of five words, of which one tells how to translate it.
 
     In more/ lie the same with 20 more of each.
     """
@@ -67,6 +75,8 @@ def small_data(tmp_path_factory):
         place.mkdir(exist_ok=True)
         np.savez(place / "images.npz", images=images[: 200 - fewer], labels=labels[: 200 - fewer])
         (place / "reviews.csv").write_text("\n".join(["text,label", *lines[: 320 - fewer]]), encoding="utf-8")
+        pairs = [f"the w{n % 4} is here x{n}\tle m{n % 4} est ici\n" for n in range(320 - fewer)]
+        (place / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
     return folder
 
 
@@ -176,11 +186,12 @@ def test_the_result_stands_beside_its_baselines_and_test_is_not_read(week):
     result = read_json(week.whole / "result.json")
     assert result.keys() >= RESULT and result["week"] == week.number and result["seed"] == 0
     assert "test_" not in json.dumps([result["metrics"], result["baselines"]]), "test is eval's alone"
-    best = max(row["val_accuracy"] for row in rows(week.whole))
-    assert result["metrics"]["val_accuracy"] == best
+    metric = f"val_{METRIC[week.number]}"
+    best = max(row[metric] for row in rows(week.whole))
+    assert result["metrics"][metric] == best
     *trained, constant = result["baselines"]
-    assert trained and all(row["params"] > 0 and 0 < row["val_accuracy"] <= 1 for row in trained)
-    assert constant["params"] == 0 and constant["val_accuracy"] < best, "better than always the same answer"
+    assert trained and all(row["params"] > 0 and 0 < row[metric] <= week.most for row in trained)
+    assert constant["params"] == 0 and constant[metric] < best, "better than always the same answer"
 
 
 # ---------------------------------------------------------------- stop and go on
@@ -294,14 +305,16 @@ def test_eval_adds_the_scores_on_test_and_nothing_else(week, capfd):
     before = read_json(week.parts / "result.json")
     found = week.eval.main(config(week.eval, "--run", week.parts))
     after = read_json(week.parts / "result.json")
-    score = after["metrics"].pop("test_accuracy")
-    assert score == found["metrics"]["test_accuracy"] and 0 < score <= 1
-    assert all(0 < row.pop("test_accuracy") <= 1 for row in after["baselines"])
+    metric = f"test_{METRIC[week.number]}"
+    score = found["metrics"][metric]
+    assert 0 < score <= week.most and all(0 < row.pop(metric) <= week.most for row in after["baselines"])
+    scores = {name: after["metrics"].pop(name) for name in list(after["metrics"]) if name.startswith("test_")}
+    assert scores == {name: value for name, value in found["metrics"].items() if name.startswith("test_")}
     assert after == before, "the rest of result.json stays"
     table = capfd.readouterr().out
     assert "this network" in table and all(row["name"] in table for row in before["baselines"])
     again = week.eval.main(config(week.eval, "--run", week.parts))
-    assert again["metrics"]["test_accuracy"] == score
+    assert again["metrics"][metric] == score
 
 
 def test_eval_of_data_that_have_grown_scores_what_the_network_has_not_seen(week, capfd, tmp_path):
@@ -309,7 +322,7 @@ def test_eval_of_data_that_have_grown_scores_what_the_network_has_not_seen(week,
     data, examples = grown(week), held_out.kept(week.parts)
     trained_on, tested = (sum(len(examples[part]) for part in parts) for parts in (("train", "val"), ("test",)))
     found = week.eval.main(config(week.eval, "--run", week.parts, "--data", data, "--out", tmp_path / "out"))
-    assert np.sum(found["confusion"]) == tested + 20
+    assert found.get("scored", np.sum(found.get("confusion", 0))) == tested + 20
     said = capfd.readouterr().out
     assert f"  left out {trained_on:,} " in said and " that this network was trained or chosen on" in said
     assert read_json(week.parts / "result.json") == before, "that is no score of the run's own test part"

@@ -98,7 +98,7 @@ def main(cfg: Config) -> list[dict[str, Any]]:
     """
     torch.manual_seed(cfg.seed)
     rows = []
-    for threads in cfg.threads or race.thread_counts():
+    for threads in cfg.threads or race.thread_counts(()):
         with race.on_threads(threads):
             model = Seq2Seq(Seq2SeqConfig(WORDS, WORDS, hidden=cfg.hidden))
             source, target = sentences(cfg.batch, cfg.length), sentences(cfg.batch, cfg.length)
@@ -115,7 +115,7 @@ def main(cfg: Config) -> list[dict[str, Any]]:
                     row = {"name": name, "threads": threads, "seconds": laps[name].best}
                     row |= {"words": cfg.batch * (cfg.length + 1) / laps[name].best if "keys" not in name else 0.0}
                     rows.append(row | ({"ratio": ratio, "lowest": low, "highest": high} if name == names[0] else {}))
-    text = f"{race.about()}\n\n{table(rows)}"
+    text = f"{race.circumstances(cfg.rounds)}\n\n{table(rows)}"
     print(text)
     if cfg.publish:
         results.publish(5, "bench", text)

@@ -136,7 +136,8 @@ def main(cfg: Config) -> dict[str, Any]:
             results.publish(train.WEEK_NUMBER, f"compare {part}", text)
         if part == "scores":
             first = {name: row for (name, seed), row in rows.items() if seed == cfg.seed and "by_length" in row}
-            drawing.by_length(out / "by_length.png", {n: r["by_length"] for n, r in first.items()}, "BLEU by length")
+            tables = {name: [(tuple(b), *rest) for b, *rest in row["by_length"]] for name, row in first.items()}
+            drawing.by_length(out / "by_length.png", tables, "BLEU by length")
     write_json(out / "compare.json", found)
     print(f"tables and pictures: {out}")
     return found

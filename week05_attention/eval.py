@@ -46,7 +46,7 @@ def texts(model: Any, sources: Sequence[str], net: Trained, beam: int) -> list[s
 def main(cfg: Config) -> dict[str, Any]:
     """Reads the test set: BLEU, chrF and exact matches beside the baselines, by length and by beam, and ten maps.
 
-    Returns what result.json holds now; the run folder is under "run".
+    Returns what result.json holds now; the run folder is under "run", how many sentences under "scored".
     """
     device, net = choose(cfg.device), load(cfg.run, finished=True)
     train.use_threads(net.config)
@@ -72,7 +72,7 @@ def main(cfg: Config) -> dict[str, Any]:
     print(f"\n{'':28s}{'BLEU':>8s}{'chrF':>8s}{'exact':>8s}")
     for name, row in table.items():
         print(f"{name:28s}{row['bleu']:8.1f}{row['chrf']:8.1f}{row['exact']:8.1%}")
-    print(f"(BLEU and chrF by sacreBLEU, case ignored: {translation_scores.bleu_metric().get_signature()})")
+    print(f"(BLEU and chrF by sacreBLEU, case ignored: {translation_scores.signature(part.references)})")
     lengths = print_lengths(part, answers)
     drawing.by_length(out / "bleu_by_length.png", lengths, f"BLEU by length, {Path(chosen.name).name}")
     print_beams(model, part, net, cfg.beams)
@@ -80,7 +80,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if shown:
         drawing.maps(out / "alignments.png", shown, columns=2)
         print(f"\npictures: {out / 'alignments.png'}, {out / 'bleu_by_length.png'}")
-    return result | {"run": str(folder)}
+    return result | {"run": str(folder), "scored": len(part)}
 
 
 def print_lengths(part: sentence_pairs.Part, answers: dict[str, list[str]]) -> dict[str, list[Any]]:
