@@ -67,6 +67,15 @@ def test_a_score_for_each_position():
 
 
 @pytest.mark.exercise(1)
+def test_the_score_is_by_content_and_not_by_position():
+    """The same key has the same score wherever it stands: a layer that gives each position a number is no attention."""
+    attention, query, keys = additive(), rand(2, 6), rand(2, 5, 6, seed=1)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    found, moved = attention.score(query, keys), attention.score(query, keys[:, order])
+    close(moved, found[:, order].detach(), "with the keys in another order, the score")
+
+
+@pytest.mark.exercise(1)
 def test_the_score_of_two_numbers_by_hand():
     """One unit, W = 1, v = 2: the query 0.5 and the keys 0, 1 and -3 have 2 tanh(0.5), 2 tanh(1.5) and 2 tanh(-2.5)."""
     attention = additive(1)
@@ -82,15 +91,6 @@ def test_the_score_of_two_numbers_by_hand():
     if abs(float(found[0])) < 1e-6:
         raise AssertionError("the query does not count: the score of the key 0 is 0, should be 2 tanh(0.5) = 0.924")
     close(found, np.array(wanted), "the score")
-
-
-@pytest.mark.exercise(1)
-def test_the_score_is_by_content_and_not_by_position():
-    """The same key has the same score wherever it stands: a layer that gives each position a number is no attention."""
-    attention, query, keys = additive(), rand(2, 6), rand(2, 5, 6, seed=1)
-    order = torch.tensor([3, 0, 4, 1, 2])
-    found, moved = attention.score(query, keys), attention.score(query, keys[:, order])
-    close(moved, found[:, order].detach(), "with the keys in another order, the score")
 
 
 @pytest.mark.exercise(1)
@@ -112,8 +112,21 @@ MASK = torch.tensor([[True, True, True, False], [True, False, False, False]])
 
 
 @pytest.mark.exercise(2)
+def test_the_words_of_one_sentence_share_the_whole():
+    """Two words that are alike have a half each, whatever the other sentence of the batch has."""
+    found = masked_softmax(torch.tensor([[1.0, 1.0], [0.0, 9.0]]), torch.ones(2, 2, dtype=torch.bool))
+    if abs(float(found[:, 0].sum()) - 1) < 1e-4:
+        raise AssertionError(
+            "the first words of all sentences share a whole, should each sentence's words: softmax's axis"
+        )
+    close(found[0], np.array([0.5, 0.5]), "of two words that are alike, the weight")
+
+
+@pytest.mark.exercise(2)
 def test_one_word_gets_all():
     found = masked_softmax(torch.tensor([[0.0, 9.0]]), torch.tensor([[True, False]]))
+    padding = float(found[0, 1])
+    assert padding == 0, f"padding is looked at: beside one word its weight is {padding:.4f}, should be 0"
     close(found, np.array([[1.0, 0.0]]), "one word and padding behind it: the weight", 1e-6)
 
 
