@@ -18,8 +18,8 @@ from shared.errors import CourseError
 from shared.files import ROOT, read_json, written_whole
 from shared.terminal import number
 
-ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", "threads", "channels_last"}
-"""Flags that do not move a run out of its band: where it lies and where it is computed."""
+ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", "threads", "channels_last", "peer"}
+"""Flags that do not move a run out of its band: where it lies, where it is computed, and what else is trained."""
 # Of a new run 99 % lie within t standard deviations of n seeds: Student's t, with the new run's own deviation in it.
 STUDENT = {2: 63.66, 3: 9.925, 4: 5.841, 5: 4.604, 6: 4.032, 7: 3.707, 8: 3.499, 9: 3.355, 10: 3.25}
 LEAST = 1e-3  # of the mean: so wide is a band at least, to either side
@@ -74,8 +74,9 @@ def bands(week: int) -> list[Band]:
     if not path.is_file():
         return []
     try:
-        return [Band(**table) for table in read_json(path)["bands"]]
-    except (TypeError, KeyError):
+        tables = read_json(path)["bands"]
+        return [Band(**t | {"flags": {n: v for n, v in t["flags"].items() if n not in ANY}}) for t in tables]
+    except (TypeError, KeyError, AttributeError):
         raise CourseError(f"{path} is not a file of bands. git checkout -- {path} brings it back.") from None
 
 

@@ -29,7 +29,7 @@ from shared.files import write_json
 from shared.runs import RUNS, Row
 from shared.terminal import command
 from week05_attention import data, drawing, train
-from week05_attention.eval import LENGTHS
+from week05_attention.breakdown import LENGTHS
 
 PARTS = ("scores", "own")
 OWN = (0.0, 0.25, 0.5)

@@ -53,7 +53,7 @@ class Config(TrainConfig):
     """Longer sentences are left out, on either side. Time grows with it."""
     batch_size: Count = 64
     """Pairs per step. Larger: faster an epoch, and wants a larger lr and more memory."""
-    epochs: Count = 8
+    epochs: Count = 6
     """How often each pair is read."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
