@@ -131,7 +131,10 @@ def helpful(outcome: Outcome) -> list[str]:
     lines = [line for line in lines if line and not PYTEST_ITSELF.match(line)] or outcome.message.splitlines()[:1]
     said = textwrap.shorten("; ".join(lines[:3]) or "an assertion without a message", 3 * WIDTH - 20, placeholder=" …")
     where = ": ".join(filter(None, (outcome.place, outcome.code))) or f"in {outcome.test}"
-    return [*textwrap.wrap(said, WIDTH - 4, break_on_hyphens=False), textwrap.shorten(where, WIDTH - 4)]
+    return [
+        *textwrap.wrap(said, WIDTH - 4, break_on_hyphens=False),
+        textwrap.shorten(where, WIDTH - 4, placeholder=" …"),
+    ]
 
 
 def stubs_in(path: Path) -> dict[int, str]:
