@@ -22,6 +22,7 @@ ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", 
 """Flags that do not move a run out of its band: where it lies, where it is computed, and what else is trained."""
 # Of a new run 99 % lie within t standard deviations of n seeds: Student's t, with the new run's own deviation in it.
 STUDENT = {2: 63.66, 3: 9.925, 4: 5.841, 5: 4.604, 6: 4.032, 7: 3.707, 8: 3.499, 9: 3.355, 10: 3.25}
+CAUSES = "The learning rate? The step of training? The data?"
 LEAST = 1e-3  # of the mean: so wide is a band at least, to either side
 
 
@@ -181,6 +182,7 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
         low, high = limits[step]
         return 0 if low <= value <= high else sign * (1 if value > high else -1)
 
+    lost = first_loss(band, rows)
     sides = [side(step, value) for step, value in points]
     last, seeds = points[-1], len(band.curves[band.metric][0])
     name, theirs = band.metric.replace("_", " "), f"the band of {seeds} seeds"
@@ -191,10 +193,12 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
     )  # where the last worse stretch begins
     if sides.count(0) >= len(sides) - max(1, len(sides) // 20) and sides[-1] == 0:
         return Verdict("inside", f"inside {theirs}: {at_end}")
+    if lost and sides[-1] != 1:
+        return Verdict("below", f"worse than {theirs} from the first epoch on: {lost}; {at_end}. {CAUSES}")
     if sides[-1] == 1:
         return Verdict("good", f"too good, better than {theirs}: {at_end}. Is test in train, or val?")
     if sides[0] == -1 and sides.count(-1) > len(sides) / 2:
-        return Verdict("below", f"worse than {theirs} from the first epoch on: {at_end}. The learning rate? The data?")
+        return Verdict("below", f"worse than {theirs} from the first epoch on: {at_end}. {CAUSES}")
     if tail < len(sides) and sides[:tail].count(-1) <= max(1, tail // 10):
         return Verdict(
             "sudden",
@@ -204,6 +208,16 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
     outside = [step for (step, _), where in zip(points, sides, strict=True) if where]
     where = f"at {len(outside)} of {len(points)} epochs, first at step {outside[0]}"
     return Verdict("outside", f"in and out of {theirs}, outside it {where}: {at_end}")
+
+
+def first_loss(band: Band, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The training loss of the first epoch in words, where it is higher than the band's; else nothing."""
+    if "train_loss" not in band.curves or not rows or rows[0].get("step") != band.steps[0]:
+        return ""
+    loss, (low, high) = rows[0].get("train_loss", 0.0), band.limits("train_loss")[0]
+    if loss <= high:
+        return ""
+    return f"train loss {number('train_loss', loss)} at step {band.steps[0]}, the band {low:.4f} to {high:.4f}"
 
 
 def say(week: int, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,14 @@ from shared import band, cli, plan, runs
 from shared.errors import CourseError
 from shared.files import read_json
 
+TITLES = {
+    "inside": "inside the band",
+    "below": "worse than the band",
+    "sudden": "suddenly worse than the band",
+    "good": "better than the band",
+    "outside": "in and out of the band",
+}
+
 
 @dataclass
 class Config:
@@ -37,6 +45,9 @@ def draw(path: Path, one: band.Band, rows: list[runs.Row], title: str) -> None:
             axis.plot(
                 *zip(*mine, strict=True), color=plots.BLUE, label="this run", marker="o" * (len(mine) == 1) or None
             )
+            top = 3 * max(high)
+            if name.endswith("loss") and max(value for _, value in mine) > top:  # or the band would be a hairline
+                axis.set_ylim(0, top)
             axis.set(title=name.replace("val_", "validation ").replace("_", " ").capitalize() + unit, xlabel="step")
         (axes[0] if len(names) > 1 else axes).legend(fontsize=8)
         drawing.suptitle(title, **plots.HEADING)
@@ -59,9 +70,10 @@ def main(week: int, cfg: Config) -> dict[str, Any]:
         raise CourseError(f"week {week} has no band yet: ./course repeat {week} --seeds 5 --band makes one.")
     if other := band.differences(one, flags):
         more = f", and {len(other) - 4} more" * (len(other) > 4)
-        raise CourseError(f"{folder} has other flags than the band: {', '.join(other[:4])}{more}.")
+        told = f"{folder} has other flags than the band: {', '.join(other[:4])}{more}."
+        raise CourseError(f"{told} Train without them, or name another run: --run FOLDER.")
     verdict = band.judge(one, rows)
-    draw(folder / "curve.png", one, rows, f"Week {week}: {verdict.kind}")
+    draw(folder / "curve.png", one, rows, f"Week {week}: {TITLES[verdict.kind]}")
     print(textwrap.fill(verdict.line, 100))
     result = folder / "result.json"
     here = read_json(result)["versions"] if result.is_file() else runs.versions()

@@ -131,6 +131,8 @@ def plant(week: int, number: int) -> None:
     print(textwrap.fill(f"What is seen of it: {one.symptom}", WIDTH, break_on_hyphens=False))
     if one.look:
         print(f"\nSee it: ./course {one.look.replace('FOLDER', shown(folder))}")
+    else:
+        print("\nNo training shows it (the library's own layers are trained there): the tests do.")
     print(f"\nThe tests: ./course check {week} --bug {number}. Mend it there; then the same command again.")
 
 

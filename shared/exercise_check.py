@@ -21,7 +21,9 @@ from shared.files import ROOT, read_json, write_json
 RUN_SECONDS = 600  # for all tests of a week together; shared/exercise_plugin.py ends a single one, where it can
 WIDTH = 80  # of what is printed
 MARK = "\x1e"  # of shared/exercise_plugin.py, which needs pytest to be imported
-PYTEST_ITSELF = re.compile(r"\.\.\.Full output|\[.*full report|Use -v|At index |[+-] |assert | \+ |.* at 0x[0-9a-f]+")
+PYTEST_ITSELF = re.compile(
+    r"(Left|Right) contains |\.\.\.Full output|\[.*full report|Use -v|At index |[+-] |assert | \+ |.* at 0x[0-9a-f]+"
+)
 MARKS = {"passed": "✓", "failed": "✗", "waits": "·", "not written": "·"}
 PROGRESS = "progress.json"
 ENDLESS = "a loop in your code never ends, or something else takes all of the machine: then try again"
@@ -131,10 +133,8 @@ def helpful(outcome: Outcome) -> list[str]:
     lines = [line for line in lines if line and not PYTEST_ITSELF.match(line)] or outcome.message.splitlines()[:1]
     said = textwrap.shorten("; ".join(lines[:3]) or "an assertion without a message", 3 * WIDTH - 20, placeholder=" …")
     where = ": ".join(filter(None, (outcome.place, outcome.code))) or f"in {outcome.test}"
-    return [
-        *textwrap.wrap(said, WIDTH - 4, break_on_hyphens=False),
-        textwrap.shorten(where, WIDTH - 4, placeholder=" …"),
-    ]
+    places = textwrap.wrap(where, WIDTH - 4, subsequent_indent="  ", max_lines=3, placeholder=" …")
+    return [*textwrap.wrap(said, WIDTH - 4, break_on_hyphens=False), *places]
 
 
 def stubs_in(path: Path) -> dict[int, str]:

@@ -45,6 +45,9 @@ def run(week: Path, folder: Path, program: str, flags: list[str]) -> None:
         print(f"with your own code: {', '.join(shown(path) for path in written_in(folder))}")
     for path in written_in(folder):
         parse(read(path), shown(path))  # before anything is begun: the clearest line for a typing mistake
+    if "-bug" not in folder.name:
+        for name in sorted({piece.file for piece in pieces(week)} - {path.name for path in written_in(folder)}):
+            print(f"({shown(folder / name)} is not there: the reference's takes its place)")
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except NotImplementedError as error:

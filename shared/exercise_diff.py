@@ -58,6 +58,39 @@ def region_lines(text: str) -> dict[tuple[int, str], list[tuple[int, str]]]:
     return found
 
 
+class Renamed(ast.NodeTransformer):
+    """Gives the names that a piece of code makes for itself numbers, in the order in which they are met."""
+
+    def __init__(self, own: set[str]) -> None:
+        self.own, self.seen = own, {}
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        if node.id in self.own:
+            node.id = self.seen.setdefault(node.id, f"name{len(self.seen) + 1}")
+        return node
+
+
+def normal_lines(lines: list[tuple[int, str]], text: str) -> list[tuple[int, str, str]]:
+    """(line number, code, what it comes to) of each statement of a region: however its own names are called."""
+    if not lines:
+        return []
+    first, last = lines[0][0], lines[-1][0]
+    body = text.splitlines()[first - 1 : last]
+    try:
+        tree = ast.parse("\n".join(["if True:", *body]))
+    except SyntaxError:  # no whole statement
+        return [(number, code, code) for number, code in lines]
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)][1:]
+    statements.sort(key=lambda node: (node.lineno, node.col_offset))
+    renamed, found = Renamed(names), []
+    for node in statements:
+        code = body[node.lineno - 2].strip()
+        head = ast.unparse(renamed.visit(node)).splitlines()[0]
+        found.append((first + node.lineno - 2, code.partition("  # ")[0], head))
+    return found
+
+
 def states(week: Path, folder: Path) -> dict[tuple[int, str], str]:
     """{(number, title): how it stands} of every piece in a file that the learner has."""
     found = {}

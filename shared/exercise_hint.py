@@ -27,15 +27,15 @@ from shared.exercise_check import (
     read_progress,
     told,
 )
-from shared.exercise_diff import region_lines
+from shared.exercise_diff import normal_lines, region_lines
 from shared.files import read_json, write_json
 
 HINTS = "hints.json"
 LEVELS = ("the shapes", "the smallest input that fails", "the idea", "the first line that differs")
 
 
-def used(folder: Path) -> dict[str, int]:
-    """{piece: how many hints were given}."""
+def used(folder: Path) -> dict[str, dict]:
+    """{piece: {level: of the last hint, failure: which it was about}}."""
     try:
         found = read_json(folder / HINTS)
     except CourseError:
@@ -54,6 +54,9 @@ def hint(week: Path, folder: Path, number: int) -> None:
         raise CourseError(f"{week_of(folder)} has no exercise {number}: it has 1 to {pieces(week)[-1].number}.")
     for path in written_in(folder):
         parse(read(path), shown(path))
+    for piece in todo:
+        if not (folder / piece.file).is_file():
+            raise CourseError(f"{shown(folder / piece.file)} is not there: ./course exercise {week_number(folder)}.")
     print(f"testing exercise {number} (some seconds) ...", file=sys.stderr, flush=True)
     outcomes, seen = [], {}
     arguments = pytest_arguments(number_of(folder.name), folder, [number])
@@ -67,22 +70,27 @@ def hint(week: Path, folder: Path, number: int) -> None:
             case {"piece": piece} if piece == number:
                 outcomes.append(Outcome(**record))
     status, words, why = judge(outcomes)
+    given = used(folder)
+    before = given.get(str(number), {})
     if status == "passed" and number not in not_written(todo, folder):
         write_json(folder / PROGRESS, read_progress(folder) | {str(number): "passed"})
+        if before:
+            write_json(folder / HINTS, given | {str(number): {"level": 0, "failure": ""}})
         print(f"exercise {number} {words}: it needs no hint.")
         return
     if status == "waits":
         print(f"exercise {number} {words}: do that first (./course hint {week_number(folder)} {words.split()[-1]}).")
         return
-    given = used(folder)
-    level = min(given.get(str(number), 0) + 1, len(LEVELS))
-    print(f"exercise {number}, {names_of(todo)[number]}: hint {level} of {len(LEVELS)}, {LEVELS[level - 1]}\n")
+    failure = why[0] if why else words  # of another one the hints begin anew
+    level = min(before.get("level", 0) + 1, len(LEVELS)) if before.get("failure") == failure else 1
+    title = LEVELS[level - 1] if level != 2 or seen.get("numbers") else "the test that fails"
+    print(f"exercise {number}, {names_of(todo)[number]}: hint {level} of {len(LEVELS)}, {title}\n")
     print("\n".join(text_of(level, todo, folder, week, seen, why)))
     if level < len(LEVELS):
         print(f"\nThe next one: ./course hint {week_number(folder)} {number}")
     else:
         print(f"\nThat was the last. All of the reference: ./course exercise {week_number(folder)} --diff")
-    write_json(folder / HINTS, given | {str(number): level})
+    write_json(folder / HINTS, given | {str(number): {"level": level, "failure": failure}})
 
 
 def text_of(level: int, todo: list[Piece], folder: Path, week: Path, seen: dict, why: list[str]) -> list[str]:
@@ -99,20 +107,27 @@ def text_of(level: int, todo: list[Piece], folder: Path, week: Path, seen: dict,
         return lines if level == 2 else [*said, *lines]
     if level == 1:
         return [*why, "", "No single call of it shows what is wrong. The next hint is the test that fails."]
-    return ["The test that fails, from top to bottom:", "", *seen.get("source", [])]
+    return seen.get("source", [])
 
 
 def first_difference(todo: list[Piece], folder: Path, week: Path) -> list[str]:
-    """The first line of the reference that the learner's file has not got, region by region."""
+    """The first line of the reference that the learner's file has not got, region by region, beside the learner's.
+    How one's own names are called makes no difference."""
     for piece in todo:
         path = folder / piece.file
-        theirs = region_lines(read(path)).get(key(piece), []) if path.is_file() else []
-        ours = region_lines(read(week / piece.file))[key(piece)]
-        matcher = difflib.SequenceMatcher(None, [line for _, line in theirs], [line for _, line in ours], False)
-        for what, _, _, start, end in matcher.get_opcodes():
+        theirs, ours = (
+            normal_lines(region_lines(read(p)).get(key(piece), []), read(p)) for p in (path, week / path.name)
+        )
+        theirs = [line for line in theirs if "NotImplementedError" not in line[1]]
+        matcher = difflib.SequenceMatcher(None, [line[2] for line in theirs], [line[2] for line in ours], False)
+        for what, first, last, start, end in matcher.get_opcodes():
             if what in ("replace", "insert") and end > start:
-                line, code = ours[start]
-                return [f"{shown(week / piece.file)}:{line}", f"    {code}"]
+                line, code, _ = ours[start]
+                found = [f"{shown(week / piece.file)}:{line}", f"    {code}"]
+                if last > first:
+                    line, code, _ = theirs[first]
+                    found += [f"{shown(path)}:{line}, which may do the same", f"    {code}"]
+                return found
     return ["Every line of the reference is in your file; you have one more, or another order: look at --diff."]
 
 

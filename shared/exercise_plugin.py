@@ -125,6 +125,8 @@ def failure(error: BaseException, folder: Path) -> dict[str, Any]:
             place, code = returning(function, folder, "returns None" not in message) or (place, code)
     elif isinstance(error, AssertionError) or (isinstance(error, NotImplementedError) and UNWRITTEN.match(str(error))):
         message = str(error)
+    elif "does not require grad" in str(error):
+        message = "what your code returns carries no gradient: .item(), .detach() or a new tensor has cut it off"
     else:
         message = f"{type(error).__name__}: {error}"
     return {"message": message, "place": place, "code": code or ""}

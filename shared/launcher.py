@@ -106,7 +106,9 @@ def take_mine(number, flags):
                 folder = flags.pop(at)
             folder = os.path.normpath(folder or str(ROOT / "exercises" / f"week{number:02}"))
             if not re.match(f"week{number:02}(-|$)", Path(folder).name):
-                raise CourseError(f"--mine {folder}: not of week {number}, whose are called week{number:02}…")
+                here = sorted(path.name for path in (ROOT / "exercises").glob(f"week{number:02}*"))
+                has = f"has {', '.join(here)}" if here else "has none yet"
+                raise CourseError(f"--mine {folder}: not of week {number}, which {has}.")
             return folder
     return ""
 
@@ -196,6 +198,8 @@ def main(command="help", *rest):
     if command == "curve":
         return hand_over(set_up({f"week{number:02}"}, f"week {number}"), "shared.curve", str(number), *rest)
     takes = {"exercise": ["--diff"], "check": ["--bug", "1"], "hint": ["1"], "bugs": ["1"]}.get(command, [])
+    if command == "hint" and rest and not rest[0].isdecimal():
+        raise CourseError(f"which exercise? For example: {CALL} hint {number} 1")
     unknown = [word for word in rest if ("1" if word[:1].isdecimal() else word) not in takes] or rest[len(takes) :]
     if unknown:
         raise CourseError(f"{CALL} {command} does not take {unknown[0]!r}: {CALL} {command} --help says what it takes")

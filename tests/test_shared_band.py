@@ -152,6 +152,15 @@ def test_what_is_better_than_the_band_is_asked_for_its_test_data():
     assert verdict.line.endswith(". Is test in train, or val?")
 
 
+def test_a_training_loss_above_the_band_tells_from_the_first_epoch_on():
+    """Without zero_grad the first epoch's accuracy is still a possible one; its training loss is not."""
+    found = [row | {"train_loss": 4.1} for row in rows([MIDDLE[0], MIDDLE[1], 0.1, 0.1, 0.1])]
+    verdict = band.judge(BAND, found)
+    assert verdict.kind == "below"
+    start = "worse than the band of 3 seeds from the first epoch on: train loss 4.1000 at step 10, the band "
+    assert verdict.line.startswith(start) and verdict.line.endswith(band.CAUSES)
+
+
 def test_less_is_better_where_the_band_says_so():
     one = replace(BAND, higher=False)
     assert band.judge(one, rows([0.1] * 5)).kind == "good"
@@ -202,6 +211,7 @@ def test_what_cannot_be_drawn_is_one_line(house, tmp_path):
     band.keep(2, BAND)
     assert refused(curve.main, 2, curve.Config()) == (
         f"{folder} has other flags than the band: --lr 0.5 (the band: 0.1), --flip (the band: None)."
+        " Train without them, or name another run: --run FOLDER."
     )
     (folder / "config.json").unlink()
     assert refused(curve.main, 2, curve.Config(run=str(folder))) == (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from beartype import beartype
 from jaxtyping import Float, TypeCheckError, jaxtyped
-from made_up_week import MODEL, MODEL_WITHOUT_HINTS, build, lines_of, progress, put, run
+from made_up_week import MODEL, MODEL_WITHOUT_HINTS, build, lines_of, mine, progress, put, run
 
 from shared import exercise, exercise_check, type_words
 from shared.exercise_check import Outcome
@@ -321,12 +321,41 @@ The next one: ./course hint 1 1
 
 week01_numpy_mlp/model.py:{line}
     return a + b
+exercises/week01/model.py:{line}, which may do the same
+    return a - b
 
 That was the last. All of the reference: ./course exercise 1 --diff
 """,
     ]
     assert hints(house, 1, 5) == [*wanted, wanted[-1]]
-    assert json.loads((house / "exercises/week01/hints.json").read_text(encoding="utf-8")) == {"1": 4}
+    assert json.loads((house / "exercises/week01/hints.json").read_text(encoding="utf-8")) == {
+        "1": {"level": 4, "failure": "1 + 2 is 3"}
+    }
+
+
+def test_another_failure_begins_with_the_first_hint(house):
+    put(house, MODEL.replace("return -a", "return a"))
+    assert [text.split(": ")[1][:11] for text in hints(house, 3, 2)] == ["hint 1 of 4", "hint 2 of 4"]
+    put(house, MODEL.replace("return -a", "return 2 * a"))
+    assert ": hint 1 of 4" in hints(house, 3, 1)[0], "it is about something else"
+    put(house, MODEL)
+    run(house, "hint", "1", "3")
+    put(house, MODEL.replace("return -a", "return 2 * a"))
+    assert ": hint 1 of 4" in hints(house, 3, 1)[0], "in between it had passed"
+
+
+def test_the_line_that_differs_is_no_matter_of_names(house):
+    own = MODEL.replace("for value in values:", "for v in values:").replace("add(total, value)", "add(v, v)")
+    put(house, own)
+    *_, last = hints(house, 2, 4)
+    assert "    total = add(total, value)\n" in last and "    total = add(v, v)\n" in last
+
+
+def test_a_hint_for_a_file_that_is_gone(house):
+    put(house, MODEL)
+    mine(house).rename(mine(house).with_name("other.py"))
+    line = "error: exercises/week01/model.py is not there: ./course exercise 1.\n"
+    assert run(house, "hint", "1", "1") == (2, "", line)
 
 
 def test_a_hint_for_a_stub_shows_what_the_reference_makes_of_the_test(house):

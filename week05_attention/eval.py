@@ -64,7 +64,7 @@ def main(cfg: Config) -> dict[str, Any]:
     breakdown.print_beams(model, part, net, cfg.beams)
     shown = breakdown.chosen_maps(model, part, net, cfg.beam)
     if shown:
-        drawing.maps(out / "alignments.png", shown, columns=2)
+        drawing.maps(out / "alignments.png", shown, columns=3)
         print(f"\npictures: {out / 'alignments.png'}, {out / 'bleu_by_length.png'}")
     return result | {"run": str(folder), "scored": len(part)}
 
