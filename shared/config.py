@@ -67,7 +67,7 @@ class EvalConfig:
     """auto takes the fastest one that is there and says why."""
 
 
-DATA_SETS = {"sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq", "anki"}
+DATA_SETS = {"sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq", "anki", "synthetic"}
 """What --data may name, in one week or another; all else is a path."""
 
 
