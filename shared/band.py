@@ -16,7 +16,7 @@ from typing import Any
 from shared import plan
 from shared.errors import CourseError
 from shared.files import ROOT, read_json, written_whole
-from shared.terminal import number
+from shared.terminal import is_share, number
 
 ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", "threads", "channels_last", "peer"}
 """Flags that do not move a run out of its band: where it lies, where it is computed, and what else is trained."""
@@ -58,7 +58,7 @@ class Band:
             mean = statistics.fmean(values)
             half = max(wide * math.sqrt(statistics.fmean(near)), LEAST * abs(mean))
             low, high = mean - half, mean + half
-            found.append((max(0.0, low), min(1.0, high)) if name.endswith("accuracy") else (low, high))
+            found.append((max(0.0, low), min(1.0, high)) if is_share(name) else (low, high))
         return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from shared import band, cli, plan, runs
 from shared.errors import CourseError
 from shared.files import read_json
+from shared.terminal import is_share
 
 TITLES = {
     "inside": "inside the band",
@@ -34,7 +35,7 @@ def draw(path: Path, one: band.Band, rows: list[runs.Row], title: str) -> None:
     names = [name for name in (one.metric, "train_loss", "val_loss") if name in one.curves][:2]
     with plots.figure(path, columns=len(names), size=(4.2 * len(names), 3.4)) as (drawing, axes):
         for axis, name in zip(axes if len(names) > 1 else [axes], names, strict=True):
-            scale, unit = (100, " (%)") if name.endswith("accuracy") else (1, "")
+            scale, unit = (100, " (%)") if is_share(name) else (1, "")
             means = [scale * sum(values) / len(values) for values in one.curves[name]]
             low, high = zip(*one.limits(name), strict=True)
             low, high = ([scale * value for value in side] for side in (low, high))

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from shared.files import written_whole
+from shared.terminal import is_share
 
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY = COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#24292F", "#6B7280",
@@ -129,7 +130,7 @@ def band(axes: Any, x: Numbers, runs: Sequence[Numbers], label: str, **line: Any
 def curves(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "val_accuracy") -> None:
     """Both losses over the epochs, and the metric beside them. Where the losses part, learning by heart begins."""
     epochs = [row["epoch"] for row in rows]
-    scale, unit = (100, " (%)") if metric.endswith("accuracy") else (1, "")
+    scale, unit = (100, " (%)") if is_share(metric) else (1, "")
     title = metric.replace("val_", "validation ").replace("_", " ").capitalize() + unit
     point = {"marker": "o"} if len(epochs) == 1 else {}  # a line of one point cannot be seen
     with figure(path, columns=2, size=(8.0, 3.2)) as (_, (left, right)):

@@ -37,9 +37,16 @@ def mine() -> str:
     return " --mine" if usual else f" --mine {shlex.quote(os.path.relpath(own[0]))}"
 
 
+def is_share(metric: str) -> bool:
+    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches."""
+    return metric.endswith(("accuracy", "exact"))
+
+
 def number(metric: str, value: float) -> str:
-    """An accuracy as a percentage, anything else with four decimals."""
-    return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
+    """A share as a percentage, BLEU and chrF (0 to 100) with two decimals, anything else with four."""
+    if is_share(metric):
+        return f"{value:.2%}"
+    return f"{value:.2f}" if metric.endswith(("bleu", "chrf")) else f"{value:.4f}"
 
 
 def command() -> str:

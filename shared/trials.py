@@ -25,6 +25,7 @@ from shared.parallel import cores, in_processes
 from shared.progress import bar
 from shared.results import markdown
 from shared.runs import Row, number
+from shared.terminal import is_share
 
 Flags = dict[str, Any]
 
@@ -118,7 +119,7 @@ def _paired(work: Callable[[Flags, int], Row], threads: int, flags: Flags) -> tu
 
 
 def _outcome(row: Row) -> str:
-    metric = next((name for name in ("val_accuracy", "val_loss") if name in row), None)
+    metric = next((name for name in ("val_accuracy", "val_exact", "val_bleu", "val_loss") if name in row), None)
     return f"val {number(metric, row[metric])}" if metric else "diverged" if row.get("diverged") else "done"
 
 
@@ -143,7 +144,7 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
 def plus_minus(metric: str, values: Sequence[float]) -> str:
     """`70.23 ± 1.40 %` of accuracies, `0.5132 ± 0.0020` of anything else."""
     mean, std = mean_std(values)
-    if metric.endswith("accuracy"):
+    if is_share(metric):
         return f"{100 * mean:.2f} ± {100 * std:.2f} %"
     return f"{mean:.4f} ± {std:.4f}"
 
@@ -177,7 +178,7 @@ def mean_table(found: Mapping[str, Row], metrics: Sequence[str]) -> str:
         cells = []
         for metric in metrics:
             mean, std = row.get(metric, (None, None))
-            percent = metric.endswith("accuracy")
+            percent = is_share(metric)
             scale, digits, unit = (100, 2, " %") if percent else (1, 1 if metric == "seconds" else 4, "")
             cells.append("" if mean is None else f"{scale * mean:.{digits}f} ± {scale * std:.{digits}f}{unit}")
         lost = f"{row['diverged']} of {row['seeds']} diverged" if row["diverged"] else str(row["seeds"])
