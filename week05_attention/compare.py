@@ -109,7 +109,8 @@ def flags_of(cfg: train.Config) -> trials.Flags:
 
 def markdown(part: str, found: Mapping[str, Row], params: Mapping[str, int], cfg: Config) -> str:
     """A part as a Markdown table, with its circumstances above it."""
-    about = f"*`{command()} {part}`: {cfg.data}, {cfg.epochs} epochs, mean ± standard deviation over {cfg.seeds} seed{'s' * (cfg.seeds > 1)}"
+    seeds = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}"
+    about = f"*`{command()} {part}`: {cfg.data}, {cfg.epochs} epochs, mean ± standard deviation over {seeds}"
     about += f", {cfg.threads} thread{'s' * (cfg.threads > 1)} each; {race.processor()}*"
     lines = []
     for name, row in found.items():
