@@ -165,13 +165,16 @@ def test_the_softmax_is_that_of_the_words_alone_and_so_is_its_gradient():
 # ---------------------------------------------------------------- the other scores, and all of attention
 
 
-def test_dot_and_general_are_their_formulas():
-    query, keys = rand(2, 6), rand(2, 5, 6, seed=1)
-    wanted = torch.einsum("bh,bsh->bs", query, keys)
-    torch.testing.assert_close(DotAttention(6).score(query, DotAttention(6).keys(keys)), wanted)
-    general = GeneralAttention(6)
-    found = general.score(query, general.keys(keys))
-    torch.testing.assert_close(found, torch.einsum("bi,ij,bsj->bs", query, general.W.weight, keys))
+@pytest.mark.parametrize("scaled", [True, False])
+def test_dot_and_general_are_their_formulas(scaled):
+    query, keys = rand(2, 9), rand(2, 5, 9, seed=1)
+    divisor = 3.0 if scaled else 1.0
+    dot = DotAttention(9, scaled)
+    wanted = torch.einsum("bh,bsh->bs", query, keys) / divisor
+    torch.testing.assert_close(dot.score(query, dot.keys(keys)), wanted)
+    general = GeneralAttention(9, scaled)
+    wanted = torch.einsum("bi,ij,bsj->bs", query, general.W.weight, keys) / divisor
+    torch.testing.assert_close(general.score(query, general.keys(keys)), wanted)
 
 
 @pytest.mark.parametrize("kind", ATTENTION)

@@ -168,7 +168,8 @@ def test_the_map_in_the_terminal():
 def test_compare_trains_each_once_and_again_none(tmp_path, capsys):
     flags = ["--preset", "smoke", "--data", toy(tmp_path / "toy.tsv"), "--out", tmp_path / "out"]
     found = compare.main(config(compare, *flags))
-    assert set(found["scores"]) == {"additive", "dot", "general", "none"}
+    kinds = {"additive", "dot", "general", "dot, not scaled", "general, not scaled", "none"}
+    assert set(found["scores"]) == kinds
     assert all(math.isfinite(row["test_bleu"][0]) for row in found["scores"].values())
     again = compare.main(config(compare, *flags))
     assert again == found, "taken from what is kept, seconds and all"

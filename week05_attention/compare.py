@@ -1,6 +1,6 @@
 """Which attention, and is it worth it? `./course run 5 compare [scores|own|all]`
 
-    scores    additive, dot, general, and none with as many parameters as additive
+    scores    additive, dot, general, the latter two as published, and none with as many parameters as additive
     own       teacher forcing alone, or with more and more of the model's own words (scheduled sampling)
 
 All are trained by train.py's loop, from several seeds; only what a part is about differs. Every finished training is
@@ -74,7 +74,9 @@ def variants(part: str, cfg: Config) -> dict[str, train.Config]:
         return {f"own words {share:.0%}": replace(plain, own=share) for share in OWN}
     words = map(len, train.vocabularies(plain, train.load_data(plain).train))
     none = train.without_attention(plain, *words)
-    return {kind: replace(plain, attention=kind) for kind in ("additive", "dot", "general")} | {"none": none}
+    kinds = {kind: replace(plain, attention=kind) for kind in ("additive", "dot", "general")}
+    large = {f"{kind}, not scaled": replace(kinds[kind], scaled=False) for kind in ("dot", "general")}
+    return kinds | large | {"none": none}
 
 
 def train_once(where: str, flags: trials.Flags, threads: int) -> Row:

@@ -26,6 +26,7 @@ class Seq2SeqConfig:
     Attributes:
         source_words, target_words: sizes of the two vocabularies.
         attention: how the decoder looks back; none: it gets one fixed vector of the whole sentence.
+        scaled: whether the scores of dot and general are divided by √hidden.
         embed: numbers a word.
         hidden: units of the decoder's state, and of an annotation: half of them read forwards, half backwards.
         dropout: of word vectors and of what the decoder reads out, in training.
@@ -37,6 +38,7 @@ class Seq2SeqConfig:
     embed: int = 128
     hidden: int = 256
     dropout: float = 0.3
+    scaled: bool = True
 
 
 # ---------------------------------------------------------------- attention
@@ -78,23 +80,28 @@ class AdditiveAttention(nn.Module):
 
 
 class DotAttention(nn.Module):
-    """score(s, h_j) = s · h_j: query and key are compared as they are; nothing is learned here."""
+    """score(s, h_j) = s · h_j / √H: query and key are compared as they are; nothing is learned here.
 
-    def __init__(self, hidden: int) -> None:
+    Luong et al. do not divide (`scaled=False`). But a sum of H products is large, and a softmax of large scores
+    hardly learns (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1).
+    """
+
+    def __init__(self, hidden: int, scaled: bool = True) -> None:
         super().__init__()
+        self.divisor = math.sqrt(hidden) if scaled else 1.0
 
     def keys(self, annotations: Float[Tensor, "B S H"]) -> Float[Tensor, "B S H"]:
         return annotations
 
     def score(self, query: Float[Tensor, "B H"], keys: Float[Tensor, "B S H"]) -> Float[Tensor, "B S"]:
-        return (keys @ query[:, :, None]).squeeze(-1)
+        return (keys @ query[:, :, None]).squeeze(-1) / self.divisor
 
 
 class GeneralAttention(DotAttention):
-    """score(s, h_j) = s · W h_j: the keys are turned to where the queries look."""
+    """score(s, h_j) = s · W h_j / √H: the keys are turned to where the queries look."""
 
-    def __init__(self, hidden: int) -> None:
-        super().__init__(hidden)
+    def __init__(self, hidden: int, scaled: bool = True) -> None:
+        super().__init__(hidden, scaled)
         self.W = nn.Linear(hidden, hidden, bias=False)
 
     def keys(self, annotations: Float[Tensor, "B S H"]) -> Float[Tensor, "B S H"]:
@@ -166,7 +173,8 @@ class Decoder(nn.Module):
         super().__init__()
         H, E = config.hidden, config.embed
         self.embedding = nn.Embedding(config.target_words, E, padding_idx=PAD)
-        self.attention = ATTENTION[config.attention](H) if config.attention != "none" else None
+        options = {"scaled": config.scaled} if config.attention in ("dot", "general") else {}
+        self.attention = ATTENTION[config.attention](H, **options) if config.attention != "none" else None
         self.start = nn.Linear(H // 2, H)
         self.cell = nn.GRUCell(E + H, H)
         self.readout = nn.Linear(H + E + H, 2 * E)

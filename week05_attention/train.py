@@ -38,6 +38,8 @@ class Config(TrainConfig):
     attention: Literal["additive", "dot", "general", "none"] = "additive"
     """How the decoder looks back: additive (a small network compares), dot (as they are), general (after a matrix), or
     none: all it gets is one vector of the whole sentence."""
+    scaled: bool = True
+    """Divides the scores of dot and general by the root of --hidden. --no-scaled: as they were published."""
     embed: Count = 128
     """Numbers per word. Most of the parameters are here; lower it, or --vocab, when memory runs out."""
     hidden: Annotated[int, Ge(2)] = 256
