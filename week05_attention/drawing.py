@@ -13,23 +13,23 @@ Map = tuple[list[str], list[str], Float[np.ndarray, "words source"]]
 SHADES = " ░▒▓█"
 
 
-def maps(path: Path, several: Sequence[Map], columns: int = 3, title: str = "") -> None:
+def maps(path: Path, several: Sequence[Map], titles: Sequence[str] = (), columns: int = 3) -> None:
     """Alignment maps: a row a written word, a column a word of the source, the darker the more it was looked at."""
     columns = min(columns, len(several))
     rows = -(-len(several) // columns)
     size = (4.4 * columns, 3.9 * rows)
-    with figure(path, rows=rows, columns=columns, size=size) as (drawing, axes):
+    with figure(path, rows=rows, columns=columns, size=size) as (_, axes):
         cells = np.atleast_1d(np.asarray(axes, dtype=object)).flatten()
-        for axis, (source, words, weights) in zip(cells, several, strict=False):
+        for at, (axis, (source, words, weights)) in enumerate(zip(cells, several, strict=False)):
             axis.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
             names = [*source, "(end)"][: weights.shape[1]]
             axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
             axis.set_yticks(range(len(words)), words, fontsize=8)
             axis.grid(visible=False)
+            if titles:
+                axis.set_title(titles[at], **HEADING)
         for axis in cells[len(several) :]:
             axis.axis("off")
-        if title:
-            drawing.suptitle(title, **HEADING)
 
 
 def by_length(path: Path, tables: Mapping[str, Sequence[tuple[tuple[int, int], int, float]]], title: str) -> None:

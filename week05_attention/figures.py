@@ -22,7 +22,7 @@ from week05_attention import eval as evaluation
 from week05_attention.trained import Trained, load
 
 FIGURES = Path(__file__).parent / "figures"
-STEPS = (0, 100, 200, 400, 800)  # of a short training, whose map is drawn meanwhile
+STEPS = (0, 50, 100, 200, 400, 800)  # of short trainings, whose maps are drawn at their ends
 
 
 @dataclass
@@ -61,7 +61,7 @@ def over_training(net: Trained, steps: tuple[int, ...], path: Path) -> None:
             weights = model(*map(torch.from_numpy, sentence.batch([0])))[1][0].numpy()
         written = [*sentence_pairs.tokenize(one[1]), "(end)"]
         maps.append((sentence_pairs.tokenize(one[0]), written, weights))
-    drawing.maps(path, maps, columns=len(maps), title=f"after {', '.join(map(str, steps))} steps")
+    drawing.maps(path, maps, [f"after {count} steps" for count in steps])
 
 
 def main(cfg: Config) -> dict[str, Any]:
