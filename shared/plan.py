@@ -38,6 +38,7 @@ class Week:
         result: what came out, beside its baseline, as measured by the code.
         picture: the picture to look at first, relative to the week's folder.
         targets: what `course list` holds the runs made here against.
+        models: the published networks (shared/models.py) that it trains on or is tested with.
         mine: the flags with which `./course train N --mine` computes with all of a learner's code; as a rule none.
     """
 
@@ -48,6 +49,7 @@ class Week:
     result: str
     picture: str
     targets: tuple[Target, ...]
+    models: tuple[str, ...] = ()
     mine: str = ""
 
 

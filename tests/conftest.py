@@ -6,6 +6,7 @@
 import ipaddress
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ def pytest_configure(config):
 
     home = tempfile.TemporaryDirectory(prefix="course-home-")
     config.add_cleanup(home.cleanup)
+    lend_models(Path(home.name))
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
     patch.setenv("COURSE_HOME", home.name)
@@ -45,6 +47,18 @@ def pytest_configure(config):
             raise pytest.UsageError(str(error)) from None
     elif record and not hasattr(config, "workerinput"):  # of several processes the one that hears of all tests
         config.pluginmanager.register(Recorder(Path(record) / "tests.json"))
+
+
+def lend_models(home):
+    """Puts the published networks of the real `$COURSE_HOME`, brought by `./course test`, into that of the tests."""
+    from shared import assets, models
+
+    real, here = assets.home() / models.FOLDER, home / models.FOLDER
+    real.mkdir(parents=True, exist_ok=True)
+    try:
+        here.symlink_to(real, target_is_directory=True)
+    except OSError:  # Windows allows links to some people only
+        shutil.copytree(real, here)
 
 
 def close_network(patch):
