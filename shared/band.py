@@ -23,6 +23,9 @@ ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", 
 # Of a new run 99 % lie within t standard deviations of n seeds: Student's t, with the new run's own deviation in it.
 STUDENT = {2: 63.66, 3: 9.925, 4: 5.841, 5: 4.604, 6: 4.032, 7: 3.707, 8: 3.499, 9: 3.355, 10: 3.25}
 CAUSES = "The learning rate? The step of training? The data?"
+WRITING = (
+    "What is trained is right, what is written is not: the code that only runs there? A cache, a mask, the search?"
+)
 LEAST = 1e-3  # of the mean: so wide is a band at least, to either side
 
 
@@ -183,6 +186,7 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
         return 0 if low <= value <= high else sign * (1 if value > high else -1)
 
     lost = first_loss(band, rows)
+    stuck = no_answer(band, rows)
     sides = [side(step, value) for step, value in points]
     last, seeds = points[-1], len(band.curves[band.metric][0])
     name, theirs = band.metric.replace("_", " "), f"the band of {seeds} seeds"
@@ -191,6 +195,8 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
     tail = next(
         (at for at in range(len(sides), 0, -1) if sides[at - 1] != -1), 0
     )  # where the last worse stretch begins
+    if stuck:
+        return Verdict("below", f"{stuck}; {at_end}. {WRITING}")
     if sides.count(0) >= len(sides) - max(1, len(sides) // 20) and sides[-1] == 0:
         return Verdict("inside", f"inside {theirs}: {at_end}")
     if lost and sides[-1] != 1:
@@ -208,6 +214,20 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
     outside = [step for (step, _), where in zip(points, sides, strict=True) if where]
     where = f"at {len(outside)} of {len(points)} epochs, first at step {outside[0]}"
     return Verdict("outside", f"in and out of {theirs}, outside it {where}: {at_end}")
+
+
+def no_answer(band: Band, rows: Sequence[Mapping[str, Any]]) -> str:
+    """In words, where the losses on val are those of the band, and in the end not one answer is right.
+
+    The loss is computed with the truth so far as input; the score is of what the network writes by itself.
+    """
+    both = [row for row in rows if row.get("step") in band.steps and {"val_loss", band.metric} <= row.keys()]
+    if not band.higher or "val_loss" not in band.curves or not both or both[-1][band.metric] > 0:
+        return ""
+    losses, scores = (dict(zip(band.steps, band.limits(m), strict=True)) for m in ("val_loss", band.metric))
+    if scores[both[-1]["step"]][0] <= 0 or any(row["val_loss"] > losses[row["step"]][1] for row in both):
+        return ""
+    return "the losses are those of the band, but not one answer is right"
 
 
 def first_loss(band: Band, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -132,7 +132,7 @@ def plant(week: int, number: int) -> None:
     if one.look:
         print(f"\nSee it: ./course {one.look.replace('FOLDER', shown(folder))}")
     else:
-        print("\nNo training shows it (the library's own layers are trained there): the tests do.")
+        print("\nTraining does not show it, or not clearly: the tests do.")
     print(f"\nThe tests: ./course check {week} --bug {number}. Mend it there; then the same command again.")
 
 

@@ -122,7 +122,9 @@ def first_difference(todo: list[Piece], folder: Path, week: Path) -> list[str]:
         matcher = difflib.SequenceMatcher(None, [line[2] for line in theirs], [line[2] for line in ours], False)
         for what, first, last, start, end in matcher.get_opcodes():
             if what in ("replace", "insert") and end > start:
-                line, code, _ = ours[start]
+                # Names for the sizes of an array come first in many pieces, and tell nobody what to do.
+                telling = [one for one in ours[start:end] if not one[1].rstrip().endswith((".shape", ".shape[1:]"))]
+                line, code, _ = (telling or ours[start:end])[0]
                 found = [f"{shown(week / piece.file)}:{line}", f"    {code}"]
                 if last > first:
                     line, code, _ = theirs[first]

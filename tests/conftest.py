@@ -54,7 +54,8 @@ def lend_models(home):
     from shared import assets, models
 
     real, here = assets.home() / models.FOLDER, home / models.FOLDER
-    real.mkdir(parents=True, exist_ok=True)
+    if not real.is_dir():
+        return
     try:
         here.symlink_to(real, target_is_directory=True)
     except OSError:  # Windows allows links to some people only

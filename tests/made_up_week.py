@@ -139,12 +139,16 @@ def build(base):
     root = base / "a house"
     modules = [
         "__init__",
+        "assets",
         "errors",
         "files",
+        "models",
         "plan",
         "starting",
         "terminal",
         "type_words",
+        "venv",
+        "wheels",
         *(path.stem for path in (ROOT / "shared").glob("exercise*.py")),
     ]
     for name in [*(f"shared/{module}.py" for module in modules), "conftest.py", "tests/conftest.py", "pyproject.toml"]:

@@ -239,3 +239,13 @@ def test_every_week_has_bands_of_five_seeds_of_quick_and_smoke(number, house):
         first = [{"step": s, one.metric: v[0]} for s, v in zip(one.steps, one.curves[one.metric], strict=True)]
         assert band.judge(one, first).kind == "inside"
     assert band.path_of(number).stat().st_size < 10_000
+
+
+def test_losses_of_the_band_and_no_answer_right_point_at_the_writing():
+    curves = {"val_loss": [[2.0, 2.1] * 2] * 3, "val_exact": [[0.0] * 4, [0.0, 0.3] * 2, [0.85, 0.9] * 2]}
+    bands = band.Band({}, "val_exact", True, [10, 20, 30], curves, {}, {})
+    told = [{"step": step, "val_loss": 2.05, "val_exact": 0.0} for step in (10, 20, 30)]
+    verdict = band.judge(bands, told)
+    assert verdict.kind == "below"
+    assert verdict.line.startswith("the losses are those of the band, but not one answer is right; val exact 0.00% at ")
+    assert band.judge(bands, [row | {"val_loss": 9.0} for row in told]).kind != "below"

@@ -151,6 +151,14 @@ def test_negative_scores_are_as_good_as_positive_ones():
 
 
 @pytest.mark.exercise(2)
+@pytest.mark.parametrize(("scores", "where"), [((0.0, 200.0), "on padding"), ((200.0, 0.0), "on a word")])
+def test_a_score_of_200_is_a_number_like_any_other(scores, where):
+    """e to the 200 is infinite: a softmax that is not torch's, or a mask that comes after it, makes 0/0 of it."""
+    found = masked_softmax(torch.tensor([scores]), torch.tensor([[True, False]]))
+    close(found, np.array([[1.0, 0.0]]), f"with a score of 200 {where}, the weight", 1e-6)
+
+
+@pytest.mark.exercise(2)
 def test_the_softmax_is_that_of_the_words_alone_and_so_is_its_gradient():
     scores = rand(1, 4).requires_grad_()
     upstream = rand(1, 4, seed=1)

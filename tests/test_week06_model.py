@@ -187,6 +187,8 @@ def test_to_merge_is_to_undo_to_split(heads, time, rng):
     size = (BATCH, heads, time, D_MODEL // heads)
     assert pieces.shape == size, f"heads have the shape {tuple(pieces.shape)}, should be {size}"
     close(week.merge_heads(pieces), x, "what was split and merged", 0)
+    whole = week.merge_heads(pieces.contiguous())  # the same numbers, in another order in memory
+    close(whole, x, "what was split, copied and merged", 0)
 
 
 @pytest.mark.exercise(2)

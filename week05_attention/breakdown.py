@@ -28,7 +28,8 @@ def print_lengths(part: sentence_pairs.Part, answers: dict[str, list[str]]) -> d
     for name in [name for name in ("this network", NO_ATTENTION) if name in answers]:
         tables[name] = translation_scores.by_length(part.sources, answers[name], part.references, LENGTHS)
     first = next(iter(tables.values()))
-    print(f"\n{'words, with signs':28s}" + "".join(f"{f'{low} to {high}':>10s}" for (low, high), _, _ in first))
+    heads = [f"{low} to {high}" if low < high else str(low) for (low, high), _, _ in first]
+    print(f"\n{'words, with signs':28s}" + "".join(f"{head:>10s}" for head in heads))
     print(f"{'sentences':28s}" + "".join(f"{count:10,}" for _, count, _ in first))
     for name, table in tables.items():
         print(f"{name:28s}" + "".join(f"{score:10.1f}" for *_, score in table))
@@ -38,7 +39,7 @@ def print_lengths(part: sentence_pairs.Part, answers: dict[str, list[str]]) -> d
         told = [
             f"{name} {translation_scores.bleu([answers[name][row] for row in long], references):.1f}" for name in tables
         ]
-        print(f"of the {len(long):,} sentences of more than {LONG} words: {', '.join(told)}")
+        print(f"of the {len(long):,} sentences of more than {LONG} words, signs not counted: {', '.join(told)}")
     return tables
 
 

@@ -43,13 +43,23 @@ class Config:
     """Everything random follows from this number."""
 
 
-def hits(weights: Sequence[np.ndarray], origins: Sequence[Sequence[int]], shift: int = 0) -> float:
-    """The share of written words at which the word that they render was looked at most; `shift` moves the maps."""
+def hits(
+    weights: Sequence[np.ndarray], origins: Sequence[Sequence[int]], shift: int = 0, moved: bool | None = None
+) -> float:
+    """The share of written words at which the word that they render was looked at most.
+
+    Args:
+        weights: a map of each sentence.
+        origins: of each written word the place of the word that it renders.
+        shift: moves the maps by so many words.
+        moved: only words that stand at another place than in the source (True), or at the same one (False).
+    """
     right = total = 0
     for looked, origin in zip(weights, origins, strict=True):
-        places = looked[: len(origin)].argmax(1)
-        right += int((np.roll(places, shift) == np.array(origin[: len(places)])).sum())
-        total += len(origin)
+        places, truth = np.roll(looked[: len(origin)].argmax(1), shift), np.array(origin)
+        counted = np.ones(len(truth), bool) if moved is None else (truth != np.arange(len(truth))) == moved
+        right += int((places == truth[: len(places)])[counted[: len(places)]].sum())
+        total += int(counted.sum())
     return right / total
 
 
@@ -96,7 +106,7 @@ def look(model: Any, language: data.Aligned) -> tuple[float, list[np.ndarray]]:
 def main(cfg: Config) -> dict[str, float]:
     """Trains a translator of a made-up language and counts how often it looks at the right word.
 
-    Returns {exact, hits, shifted}.
+    Returns {exact, hits, shifted, moved}.
     """
     import torch
 
@@ -108,7 +118,9 @@ def main(cfg: Config) -> dict[str, float]:
     right, shifted = (hits(maps, language.origins, shift) for shift in (0, 1))
     print(f"translated without a mistake: {exact:.1%} of 500 new sentences")
     print(f"it looks most at the word that it translates: {right:.1%}; with maps off by one: {shifted:.1%}")
-    return {"exact": exact, "hits": right, "shifted": shifted}
+    stay, move = (hits(maps, language.origins, moved=moved) for moved in (False, True))
+    print(f"  words that keep their place: {stay:.1%}; words that stand elsewhere than in the source: {move:.1%}")
+    return {"exact": exact, "hits": right, "shifted": shifted, "moved": move}
 
 
 if __name__ == "__main__":

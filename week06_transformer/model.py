@@ -80,6 +80,10 @@ class TransformerConfig:
     positions: str = "sinusoidal"
     max_len: int = 256  # how many learned positions there are
 
+    def __post_init__(self) -> None:
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise CourseError(f"d_model {self.d_model} is odd: sinusoidal positions come in pairs, sine and cosine.")
+
     def norm_layer(self) -> nn.Module:
         return (RMSNorm if self.rms else LayerNorm)(self.d_model)
 
