@@ -242,6 +242,8 @@ def test_answers_are_judged(sorts, capsys):
     (written,) = answer.main(config(answer, "cba", "--run", sorts))
     said = capsys.readouterr().out
     assert f"sort cba: {written}   (" in said
+    answer.main(config(answer, "abcdefghijklmnop", "--run", sorts))
+    assert capsys.readouterr().out.endswith(") It has seen at most 4 letters.\n")
     known = "is none of the letters that it knows, abcdefghijklmnopqrstuvwxyz."
     assert refused(answer.main, config(answer, "cb1", "--run", sorts)) == f"'cb1': '1' {known}"
     assert refused(answer.main, config(answer, "", "--run", sorts)) == "an empty sentence: write something."

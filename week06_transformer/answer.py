@@ -52,6 +52,8 @@ def main(cfg: Config) -> list[str]:
             right = data.STRINGS[task](source)
             shown = right[::-1] if task == "add" else right
             verdict = "   (right)" if found == right else f"   (wrong: {shown})"
+            if max(map(len, source.split("+"))) > trained.config.longest:
+                verdict += f" It has seen at most {trained.config.longest} {'digits' if task == 'add' else 'letters'}."
             found = found[::-1] if task == "add" else found
         elif unknown := trained.unknown(text):
             verdict = f"   (words that it does not know: {', '.join(unknown)})"
