@@ -1,0 +1,14 @@
+"""Week 7: BERT from scratch: WordPiece, masked words, and fine-tuning to answer questions and to tag names."""
+
+from shared.plan import Target, Week
+
+WEEK = Week(
+    number=7,
+    title="The Understanding Bot",
+    lesson="BERT from scratch with published weights in it; fine-tuned, it finds answers and names in a text",
+    time="5 min",
+    result="TODO",
+    picture="figures/TODO.png",
+    targets=(Target("squad", "test_f1", 0.85),),
+    models=("minilm",),
+)
