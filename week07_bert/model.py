@@ -1,4 +1,4 @@
-"""BERT, to be read from top to bottom: embeddings, blocks, encoder, three heads, and reading published weights.
+"""BERT, to be read from top to bottom: embeddings, blocks, encoder, three heads. Published weights: weights.py.
 
 References
     J. Devlin et al., "BERT: Pre-training of deep bidirectional transformers for language understanding",
@@ -11,11 +11,10 @@ A mask is True where there is a token and False on padding. Every token sees eve
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +46,21 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     pad_id: int = 0
 
+    # What transformers' config.json calls them, by its model_type.
+    THEIRS: ClassVar[dict[str, dict[str, str]]] = {
+        "bert": {
+            "vocab_size": "vocab_size", "hidden_size": "hidden_size", "layers": "num_hidden_layers",
+            "heads": "num_attention_heads", "intermediate_size": "intermediate_size",
+            "max_positions": "max_position_embeddings", "type_vocab_size": "type_vocab_size",
+            "dropout": "hidden_dropout_prob", "layer_norm_eps": "layer_norm_eps", "pad_id": "pad_token_id",
+        },
+        "distilbert": {
+            "vocab_size": "vocab_size", "hidden_size": "dim", "layers": "n_layers", "heads": "n_heads",
+            "intermediate_size": "hidden_dim", "max_positions": "max_position_embeddings", "dropout": "dropout",
+            "pad_id": "pad_token_id",
+        },
+    }  # fmt: skip
+
     @classmethod
     def from_json(cls, source: Path | str | Mapping[str, Any]) -> "BertConfig":
         """Reads a config.json of transformers, of model_type bert or distilbert; what it leaves out has its default.
@@ -57,35 +71,17 @@ class BertConfig:
         where = "this config" if isinstance(source, Mapping) else str(source)
         given = source if isinstance(source, Mapping) else read_json(Path(source))
         kind = given.get("model_type") if isinstance(given, Mapping) else None
-        if kind not in NAMES:
-            raise CourseError(f"{where}: model_type {kind!r}, but this week reads {' and '.join(NAMES)}.")
+        if kind not in cls.THEIRS:
+            raise CourseError(f"{where}: model_type {kind!r}, but this week reads {' and '.join(cls.THEIRS)}.")
         for name, known in (("hidden_act", "gelu"), ("activation", "gelu"), ("position_embedding_type", "absolute")):
             if given.get(name, known) != known:
                 raise CourseError(f"{where}: {name} {given[name]!r}, but this week's encoder has {known!r} only.")
-        names = NAMES[kind]
-        config = cls(**{ours: given[theirs] for ours, theirs in names.items() if given.get(theirs) is not None},
-                     **({"type_vocab_size": 0} if kind == "distilbert" else {}))  # fmt: skip
-        if kind == "distilbert" and "n_layers" not in given:
-            config = cls(**(vars(config) | {"layers": 6}))
+        half = {"layers": 6, "type_vocab_size": 0} if kind == "distilbert" else {}
+        named = {ours: given[theirs] for ours, theirs in cls.THEIRS[kind].items() if given.get(theirs) is not None}
+        config = cls(**(half | named))
         if config.hidden_size % config.heads:
             raise CourseError(f"{where}: {config.hidden_size} numbers are not to be shared by {config.heads} heads.")
         return config
-
-
-# What transformers calls the fields above.
-NAMES = {
-    "bert": {
-        "vocab_size": "vocab_size", "hidden_size": "hidden_size", "layers": "num_hidden_layers",
-        "heads": "num_attention_heads", "intermediate_size": "intermediate_size",
-        "max_positions": "max_position_embeddings", "type_vocab_size": "type_vocab_size",
-        "dropout": "hidden_dropout_prob", "layer_norm_eps": "layer_norm_eps", "pad_id": "pad_token_id",
-    },
-    "distilbert": {
-        "vocab_size": "vocab_size", "hidden_size": "dim", "layers": "n_layers", "heads": "n_heads",
-        "intermediate_size": "hidden_dim", "max_positions": "max_position_embeddings", "dropout": "dropout",
-        "pad_id": "pad_token_id",
-    },
-}  # fmt: skip
 
 
 # ---------------------------------------------------------------- the encoder
@@ -259,124 +255,3 @@ class TokenHead(nn.Module):
 
     def forward(self, hidden: Hidden) -> Float[Tensor, "batch time classes"]:
         return self.output(self.dropout(hidden))
-
-
-# ---------------------------------------------------------------- published weights
-
-# Their names to ours, by regular expressions; layers keep their numbers. BERT's first, then DistilBERT's.
-LAYER = r"(?:encoder|transformer)\.layer\.(\d+)\."
-ENCODER = (
-    (r"embeddings\.word_embeddings\.", "embeddings.word."),
-    (r"embeddings\.position_embeddings\.", "embeddings.position."),
-    (r"embeddings\.token_type_embeddings\.", "embeddings.kind."),
-    (r"embeddings\.LayerNorm\.", "embeddings.norm."),
-    (LAYER + r"attention\.(?:self\.query|q_lin)\.", r"layers.\1.attention.q."),
-    (LAYER + r"attention\.(?:self\.key|k_lin)\.", r"layers.\1.attention.k."),
-    (LAYER + r"attention\.(?:self\.value|v_lin)\.", r"layers.\1.attention.v."),
-    (LAYER + r"attention\.(?:output\.dense|out_lin)\.", r"layers.\1.attention.output."),
-    (LAYER + r"(?:attention\.output\.LayerNorm|sa_layer_norm)\.", r"layers.\1.attention_norm."),
-    (LAYER + r"(?:intermediate\.dense|ffn\.lin1)\.", r"layers.\1.wide."),
-    (LAYER + r"(?:output\.dense|ffn\.lin2)\.", r"layers.\1.narrow."),
-    (LAYER + r"(?:output\.LayerNorm|output_layer_norm)\.", r"layers.\1.output_norm."),
-)
-HEADS = (
-    (r"(?:cls\.predictions\.transform\.dense|vocab_transform)\.", "mlm.dense."),
-    (r"(?:cls\.predictions\.transform\.LayerNorm|vocab_layer_norm)\.", "mlm.norm."),
-    (r"(?:cls\.predictions\.|vocab_projector\.)bias", "mlm.bias"),
-    (r"qa_outputs\.", "span.output."),
-    (r"classifier\.", "token.output."),
-)
-PASSED_OVER = re.compile(
-    r"embeddings\.position_ids|pooler\..*|cls\.seq_relationship\..*|cls\.predictions\.decoder\..*|vocab_projector\.weight"
-)  # the decoder is the table of embeddings once more; the pooler and the next-sentence head are not used here
-
-
-def renamed(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state of transformers' Bert… or DistilBert… in our names; heads come out under mlm., span. and token.
-
-    Raises:
-        CourseError: it has a tensor that no such model has.
-    """
-    ours: dict[str, Tensor] = {}
-    for name, tensor in theirs.items():
-        short = re.sub(r"^(?:bert|distilbert)\.", "", name)
-        short = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", short))
-        if PASSED_OVER.fullmatch(short):
-            continue
-        for pattern, to in (*ENCODER, *HEADS):
-            new, count = re.subn(f"^{pattern}", to, short)
-            if count:
-                ours[new] = tensor
-                break
-        else:
-            raise CourseError(f"{name}: no tensor of a BERT or DistilBERT. Is this the checkpoint of another model?")
-    for name in [name for name in ours if ".attention.q." in name]:  # three matrices become one
-        parts = [name.replace(".q.", f".{part}.") for part in "qkv"]
-        if all(part in ours for part in parts):
-            ours[name.replace(".q.", ".qkv.")] = torch.cat([ours.pop(part) for part in parts])
-    return ours
-
-
-def load_pretrained(folder: Path | str, head: nn.Module | None = None) -> Bert:
-    """The encoder in a folder with a config.json and a model.safetensors as transformers saves them.
-
-    Args:
-        folder: of a BertModel, DistilBertModel, or one of these with a head (BertFor…, DistilBertFor…).
-        head: one of the heads above, filled with what the checkpoint has for it.
-
-    Raises:
-        CourseError: a file is missing or damaged, a tensor is missing, too many or of another shape; or the checkpoint
-            has no such head. One line that names it.
-    """
-    folder = Path(folder)
-    bert = Bert(BertConfig.from_json(folder / "config.json"))
-    path = folder / "model.safetensors"
-    tensors = renamed(read_tensors(path))
-    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(("mlm.", "span.", "token."))}
-    fill(bert, state, path)
-    if head is not None:
-        prefix = {MaskedLMHead: "mlm.", SpanHead: "span.", TokenHead: "token."}[type(head)]
-        of_head = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        if not of_head:
-            raise CourseError(f"{path} has no weights for a {type(head).__name__}: it was trained for something else.")
-        fill(head, of_head, path)
-    return bert.eval()
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise CourseError(
-            f"{path} is not there. A pytorch_model.bin is not read (it could run code): convert it to safetensors."
-        ) from None
-    except (SafetensorError, OSError) as error:
-        raise CourseError(f"{path} is damaged ({error}). Fetch it again.") from None
-
-
-def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Loads a state that must fit to the last name and shape."""
-    own = module.state_dict()
-    missing, over = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    for what, names in (("lacks", missing), ("has, beyond its config.json,", over)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CourseError(f"{path} {what} {names[0]}{more}.")
-    for name, tensor in state.items():
-        if tensor.shape != own[name].shape:
-            raise CourseError(
-                f"{path}: {name} is {tuple(tensor.shape)}, its config.json says {tuple(own[name].shape)}."
-            )
-    module.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-
-
-def check_vocabulary(config: BertConfig, tokenizer: Any) -> None:
-    """CourseError where a tokenizer and a model cannot belong together; tables padded to a round size are let pass."""
-    if not len(tokenizer) <= config.vocab_size < len(tokenizer) + 128:
-        raise CourseError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}: they do not belong together."
-        )

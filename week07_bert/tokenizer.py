@@ -197,15 +197,16 @@ def normalised(text: str, forms: Forms) -> tuple[str, Sequence[int]]:
 def learn(counts: Mapping[str, int], vocab_size: int, least: int = 2) -> list[str]:
     """The vocabulary of words with these counts: letters first, then what joining the most frequent pairs makes.
 
-    Each word starts as its letters, all but the first with ## before them. Again and again the two neighbours that stand
-    together most often, over all words, become one piece, which enters the vocabulary, until that is full or no pair
-    is there `least` times.
+    Each word starts as its letters, all but the first with ## before them. Again and again the two neighbours that
+    stand together most often, over all words, become one piece, which enters the vocabulary, until that is full or no
+    pair is there `least` times. Where two pairs are equally frequent, the one whose pieces came first is taken; in the
+    tokenizers library it is an arbitrary one, so that its last tokens differ from one call to the next.
     """
     words = [[word[0], *(CONTINUES + letter for letter in word[1:])] for word in sorted(counts)]
     numbers = [counts[word] for word in sorted(counts)]
-    letters = {piece for pieces in words for piece in pieces}
-    alphabet = sorted(letters, key=lambda piece: (piece.startswith(CONTINUES), piece))
-    vocab = dict.fromkeys((*SPECIAL, *alphabet))
+    letters = {letter for word in counts for letter in word}
+    continuing = {CONTINUES + letter for word in counts for letter in word[1:]}
+    vocab = dict.fromkeys((*SPECIAL, *sorted(letters), *sorted(continuing)))
     pairs: Counter[tuple[str, str]] = Counter()
     where: dict[tuple[str, str], set[int]] = defaultdict(set)
     for at, pieces in enumerate(words):
