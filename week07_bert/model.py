@@ -76,6 +76,9 @@ class BertConfig:
         for name, known in (("hidden_act", "gelu"), ("activation", "gelu"), ("position_embedding_type", "absolute")):
             if given.get(name, known) != known:
                 raise CourseError(f"{where}: {name} {given[name]!r}, but this week's encoder has {known!r} only.")
+        for name in cls.THEIRS[kind].values():
+            if not isinstance(given.get(name), int | float | None):
+                raise CourseError(f"{where}: {name} {given[name]!r} is no number.")
         half = {"layers": 6, "type_vocab_size": 0} if kind == "distilbert" else {}
         named = {ours: given[theirs] for ours, theirs in cls.THEIRS[kind].items() if given.get(theirs) is not None}
         config = cls(**(half | named))

@@ -101,10 +101,11 @@ def load_pretrained(folder: Path | str, head: nn.Module | None = None) -> Bert:
     """
     path = Path(folder) / WEIGHTS
     bert = Bert(BertConfig.from_json(path.with_name(CONFIG)))
+    found = read_tensors(path)
     try:
-        tensors = in_our_names(read_tensors(path), bert.config.layers)
+        tensors = in_our_names(found, bert.config.layers)
     except CourseError as error:
-        raise CourseError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+        raise CourseError(f"{path}: {error}") from None
     fill(bert, {name: one for name, one in tensors.items() if not name.startswith(tuple(HEADS.values()))}, path)
     if head is not None:
         prefix = HEADS[type(head)]
