@@ -31,28 +31,29 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from shared import cli, runs
+from shared import cli, runs, sentence_pairs
 from shared.config import Count, Natural, Positive, Share, TrainConfig
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.files import ROOT
 from shared.loop import Loop
 from shared.seed import seed_everything
-from shared.sentence_pairs import text_of
+from week07_bert import encoders
 from week07_bert.model import Bert, BertConfig, Ids, MaskedLMHead
 from week07_bert.tokenizer import MASK, WordPiece
-from week07_bert.weights import VOCABULARY, check_vocabulary, load_pretrained, save_pretrained
+from week07_bert.train import learning_rate, set_lr
+from week07_bert.weights import CONFIG, check_vocabulary, load_pretrained, save_pretrained
 
 WEEK_NUMBER, PROGRAM = 7, "mlm"
-SAMPLE = ROOT / "shared" / "samples" / "reviews_5k.jsonl.gz"
+REVIEWS = ROOT / "shared" / "samples" / "reviews_5k.jsonl.gz"
 IGNORED = -100  # the label of what was not hidden; cross_entropy passes over it
-SENTENCES = (
-    "this is one of the [MASK] movies i have ever seen.",
-    "the acting is very [MASK].",
-    "he plays the role of a young [MASK].",
-    "i don't [MASK] this film to anyone.",
-)
-WORDS = ("good", "actor", "two", "she", "awful")
+SENTENCES = {
+    "sample": ("click the [MASK] button.", "choose file - [MASK].", "opens the [MASK] dialog.",
+               "returns the [MASK] of a number.", "the first [MASK] of the table."),
+    "reviews": ("this is one of the [MASK] movies i have ever seen.", "the acting is very [MASK].",
+                "he plays the role of a young [MASK].", "i don't [MASK] this film to anyone."),
+}  # fmt: skip
+WORDS = {"sample": ("two", "rows", "insert", "red", "right"), "reviews": ("two", "she", "actor", "good", "awful")}
 
 
 @dataclass
@@ -60,17 +61,17 @@ class Config(TrainConfig):
     """The flags of mlm."""
 
     data: str = "sample"
-    """The text: `sample` (the bundled film reviews), or a file of your own (.txt or .txt.gz, a text a line; every tenth
-    is kept for val)."""
+    """The text: `sample` (sentences of a program's help), `reviews` (of films; bundled, too, and much harder), or a
+    file of your own (.txt or .txt.gz, a text a line; every tenth is kept for val)."""
     model: str = ""
-    """The folder of a published BERT with its masked-word head, to begin with in place of nothing; its own vocabulary
-    is used, and the flags that shape a network are not."""
+    """A published BERT with its masked-word head, to begin with in place of nothing: bert-base-uncased (from the hub),
+    or a folder. Its vocabulary is used, and the flags that shape a network are not."""
     fill: str = ""
     """A sentence of yours with [MASK] in it, to be filled before and after."""
-    vocab: Count = 4_000
+    vocab: Count = 3_000
     """Tokens of the vocabulary. More make whole words of rarer ones, and every guess harder."""
-    length: Count = 64
-    """Tokens of an example, [CLS] and [SEP] included. Less when memory runs out."""
+    length: Count = 24
+    """Tokens of an example, [CLS] and [SEP] included; longer texts are cut. Less when memory runs out."""
     hidden: Count = 128
     """Numbers that stand for a token."""
     layers: Count = 2
@@ -78,24 +79,24 @@ class Config(TrainConfig):
     heads: Count = 4
     """Attention heads; they share the hidden numbers."""
     dropout: Share = 0.0
-    """What share of numbers is silenced in training. A network this small does not learn by heart in so short a time."""
+    """What share of numbers is silenced in training. So small a network learns nothing by heart in so short a time."""
     mask_share: Positive = 0.15
     """What share of the tokens is chosen to be guessed."""
-    epochs: Natural = 6
+    epochs: Natural = 10
     """How often each text is seen, each time with other words hidden. 0 trains nothing, and shows what is there."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs)."""
-    batch_size: Count = 64
+    batch_size: Count = 32
     """Examples per step. Less when memory runs out."""
-    lr: Positive = 2e-3
+    lr: Positive = 1.5e-3
     """The largest learning rate (AdamW); it grows to that over the warm-up, and falls in a line to 0."""
-    warmup: Natural = 200
-    """Steps of the warm-up."""
+    warmup: Share = 0.1
+    """What share of the steps is warm-up."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"vocab": 400, "length": 16, "hidden": 16, "heads": 2, "layers": 1, "epochs": 1, "max_steps": 3,
-              "batch_size": 8, "warmup": 1},
+              "batch_size": 8},
     "quick": {},
     "full": {"vocab": 8_000, "length": 128, "hidden": 256, "layers": 4, "epochs": 40},
 }  # fmt: skip
@@ -112,26 +113,30 @@ def read(name: str) -> tuple[list[str], list[str]]:
         CourseError: no such file, not UTF-8, or fewer than ten texts.
     """
     if name == "sample":
-        with gzip.open(SAMPLE, "rt", encoding="utf-8") as file:
+        pairs = sentence_pairs.load("sample", most_words=100)
+        return pairs.train.sources, pairs.val.sources
+    if name == "reviews":
+        with gzip.open(REVIEWS, "rt", encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
-        return ([row["text"] for row in rows if row["split"] == part] for part in ("train", "val"))
+        train, val = ([row["text"] for row in rows if row["split"] == part] for part in ("train", "val"))
+        return train, val
     path = Path(name).expanduser()
     if not path.is_file():
-        raise CourseError(f"--data {name}: no such file, nor `sample`.")
-    texts = list(dict.fromkeys(line.strip() for line in text_of(path).splitlines() if line.strip()))
+        raise CourseError(f"--data {name}: no such file, nor one of sample, reviews.")
+    texts = list(dict.fromkeys(line.strip() for line in sentence_pairs.text_of(path).splitlines() if line.strip()))
     if len(texts) < 10:
         raise CourseError(f"{path}: {len(texts)} lines of text, should be ten or more.")
     return [text for at, text in enumerate(texts) if at % 10], texts[::10]
 
 
 def examples(texts: Sequence[str], tokenizer: WordPiece, length: int) -> Int[np.ndarray, "N length"]:
-    """The texts in pieces of `length` tokens, [CLS] … [SEP], the last of each padded; pieces of fewer than 8 left out."""
+    """The texts in pieces of `length` tokens, [CLS] … [SEP], the last one padded. A rest of a few is left out."""
     rows = []
     for text in texts:
         ids, _ = tokenizer.encode(text)
         for start in range(0, len(ids), length - 2):
             piece = ids[start : start + length - 2]
-            if len(piece) >= min(8, length - 2):
+            if start == 0 or len(piece) >= 8:
                 padding = [tokenizer.pad_id] * (length - 2 - len(piece))
                 rows.append([tokenizer.cls_id, *piece, tokenizer.sep_id, *padding])
     return np.array(rows, dtype=np.int64).reshape(-1, length)
@@ -142,14 +147,14 @@ def hide(
 ) -> tuple[Ids, Ids]:
     """Chooses tokens to be guessed and hides most of them; other ones at each call."""
     # exercise 2: the MLM mask
-    # ids (batch, time); special, the same shape, True on [CLS], [SEP] and padding; mask_id, the id of [MASK]; vocab, how
-    # many ids there are; rng, a torch.Generator, for torch.rand(…, generator=rng) -> (inputs, labels), both of the shape
-    # of ids, which stays as it is. Each token that is not special is chosen with probability share. Of the chosen, 80 %
-    # become mask_id, 10 % a random id below vocab, and 10 % stay what they are. labels: of the chosen the true id, of all
-    # others IGNORED.
+    # ids (batch, time); special, the same shape, True on [CLS], [SEP] and padding; mask_id, the id of [MASK]; vocab,
+    # how many ids there are; rng, a torch.Generator, for torch.rand(…, generator=rng) -> (inputs, labels), both of the
+    # shape of ids, which stays as it is. Each token that is not special is chosen with probability share. Of the chosen
+    # 80 % become mask_id, 10 % a random id below vocab, and 10 % stay. labels: the true id of each that was chosen, and
+    # IGNORED for all others, so that no loss is computed there.
     # hint: chosen = (torch.rand(ids.shape, generator=rng) < share) & ~special. labels = ids where chosen, else IGNORED.
-    # A second draw `dice` of the same shape decides what becomes of the chosen: below 0.8, from 0.8 to 0.9, above.
-    # torch.where(condition, this, that) makes new tensors; torch.randint(vocab, ids.shape, generator=rng) random ids.
+    # A second draw, `dice`, decides what becomes of the chosen: below 0.8, from 0.8 to 0.9, above.
+    # torch.where(condition, this, that) makes a new tensor; torch.randint(vocab, ids.shape, generator=rng) random ids.
     chosen = (torch.rand(ids.shape, generator=rng) < share) & ~special
     dice = torch.rand(ids.shape, generator=rng)
     inputs = torch.where(chosen & (dice < 0.8), mask_id, ids)
@@ -181,20 +186,15 @@ class Batches:
 class MaskedLM(nn.Module):
     """Encoder and head."""
 
-    def __init__(self, bert: Bert) -> None:
+    def __init__(self, bert: Bert, head: MaskedLMHead) -> None:
         super().__init__()
-        self.bert, self.head = bert, MaskedLMHead(bert.config)
+        self.bert, self.head = bert, head
 
     def forward(
         self, ids: Ids, mask: Bool[Tensor, "batch time"] | None, where: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "chosen vocab"]:
         """The logits at the places where something is to be guessed, and at no others: a seventh of the work."""
         return self.head(self.bert(ids, mask)[where], self.bert.embeddings.word.weight)
-
-
-def learning_rate(step: int, steps: int, warmup: int) -> float:
-    """What share of --lr step number `step` (from 0) is to have: up in a line, down in a line."""
-    return (step + 1) / warmup if step < warmup else (steps - step) / max(1, steps - warmup)
 
 
 def fit(
@@ -212,8 +212,7 @@ def fit(
             model.train()
             order = np.random.default_rng([cfg.seed, epoch]).permutation(len(train.rows))
             for rows in loop.batches(np.array_split(order, per_epoch)):
-                for group in optimizer.param_groups:
-                    group["lr"] = cfg.lr * learning_rate(loop.step, steps, cfg.warmup)
+                set_lr(optimizer, cfg.lr * learning_rate(loop.step, steps, cfg.warmup))
                 inputs, mask, labels = train.batch(rows, loop.step, device.name)
                 optimizer.zero_grad()
                 with autocast(device):
@@ -296,14 +295,14 @@ def neighbours(word: str, bert: Bert, tokenizer: WordPiece, most: int = 5) -> li
 
 def known(cfg: Config, model: MaskedLM, tokenizer: WordPiece) -> dict[str, dict[str, str]]:
     """What it fills in and which words are alike for it, as lines to be shown."""
-    sentences = [cfg.fill] if cfg.fill else SENTENCES
+    sentences = [cfg.fill] if cfg.fill else SENTENCES.get(cfg.data, SENTENCES["sample"])
     filled = {}
     for text in sentences:
         for at, tokens in enumerate(fill(text, model, tokenizer), 1):
             name = text if text.count(MASK) == 1 else f"{text} ({at})"
             filled[name] = "   ".join(f"{token} {probability:.0%}" for token, probability in tokens)
     alike = {}
-    for word in WORDS:
+    for word in WORDS.get(cfg.data, WORDS["sample"]):
         if word in tokenizer.vocab:
             alike[word] = "   ".join(
                 f"{token} {cosine:.2f}" for token, cosine in neighbours(word, model.bert, tokenizer)
@@ -331,21 +330,13 @@ def begin_with(cfg: Config, texts: Sequence[str]) -> tuple[MaskedLM, WordPiece]:
         tokenizer = WordPiece.train(texts, cfg.vocab)
         config = BertConfig(len(tokenizer), cfg.hidden, cfg.layers, cfg.heads, 4 * cfg.hidden,
                             max(512, cfg.length), dropout=cfg.dropout, pad_id=tokenizer.pad_id)  # fmt: skip
-        return MaskedLM(Bert(config)), tokenizer
-    folder = Path(cfg.model).expanduser()
-    config = BertConfig.from_json(folder / "config.json")
-    head = MaskedLMHead(config)
-    model = MaskedLM(load_pretrained(folder, head))
-    model.head = head
-    tokenizer = WordPiece.from_file(folder / VOCABULARY, lowercase(folder))
+        return MaskedLM(Bert(config), MaskedLMHead(config)), tokenizer
+    folder = encoders.folder_of(cfg.model)
+    config = BertConfig.from_json(folder / CONFIG)
+    head, tokenizer = MaskedLMHead(config), encoders.read_tokenizer(folder)
+    model = MaskedLM(load_pretrained(folder, head), head)
     check_vocabulary(config, tokenizer)
     return model, tokenizer
-
-
-def lowercase(folder: Path) -> bool:
-    """Whether a published BERT wants lower case, as its tokenizer_config.json says; without one, it does."""
-    path = folder / "tokenizer_config.json"
-    return not path.is_file() or json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True)
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -358,8 +349,8 @@ def main(cfg: Config) -> dict[str, Any]:
     model, tokenizer = begin_with(cfg, texts)
     params = sum(one.numel() for one in model.parameters())
     train, val = (
-        Batches(examples(some, tokenizer, cfg.length), tokenizer, cfg.mask_share, cfg.seed + at)
-        for at, some in enumerate((texts, val_texts))
+        Batches(examples(some, tokenizer, cfg.length), tokenizer, share, seed)
+        for some, share, seed in ((texts, cfg.mask_share, cfg.seed), (val_texts, 0.15, 0))  # val: always the same
     )
     print(f"{cfg.data}: {len(texts):,} texts, {len(train.rows):,} examples of {cfg.length} tokens to train on, "
           f"{len(val.rows):,} to validate; vocabulary: {len(tokenizer):,}\n"
