@@ -67,7 +67,10 @@ class EvalConfig:
     """auto takes the fastest one that is there and says why."""
 
 
-DATA_SETS = {"sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq", "anki", "synthetic"}
+DATA_SETS = {
+    "sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq", "anki", "synthetic", "squad", "squad_v2",
+    "wnut17", "conll2003",
+}  # fmt: skip
 """What --data may name, in one week or another; all else is a path."""
 
 

@@ -38,8 +38,8 @@ def mine() -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches."""
-    return metric.endswith(("accuracy", "exact"))
+    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches, F1."""
+    return metric.endswith(("accuracy", "exact", "f1"))
 
 
 def number(metric: str, value: float) -> str:
