@@ -23,11 +23,12 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Lt
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -80,7 +81,7 @@ class Config(TrainConfig):
     """Attention heads; they share the hidden numbers."""
     dropout: Share = 0.0
     """What share of numbers is silenced in training. So small a network learns nothing by heart in so short a time."""
-    mask_share: Positive = 0.15
+    mask_share: Annotated[float, Gt(0), Lt(1)] = 0.15
     """What share of the tokens is chosen to be guessed."""
     epochs: Natural = 10
     """How often each text is seen, each time with other words hidden. 0 trains nothing, and shows what is there."""
@@ -360,6 +361,8 @@ def main(cfg: Config) -> dict[str, Any]:
         show(before)
         return evaluate(model.to(device.name), val, device.name)
     run = runs.begin(WEEK_NUMBER, cfg, FREE, PROGRAM)
+    if (run.folder / "result.json").is_file():
+        raise run.finished("start a new run.")
     with run.log() as log:
         for row in fit(cfg, train, val, model, device, run):
             log(row)
