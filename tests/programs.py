@@ -120,3 +120,59 @@ def gradients(function, *inputs, seed: int = 0):
     upstream = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed), dtype=first.dtype)
     wanted = [x for x in inputs if isinstance(x, torch.Tensor) and x.requires_grad]
     return output, torch.autograd.grad(first, wanted, upstream.to(first.device), allow_unused=True)
+
+
+COLOURS = ("red", "blue", "green", "white")
+FILLERS = (
+    "the",
+    "a",
+    "old",
+    "new",
+    "house",
+    "river",
+    "small",
+    "tall",
+    "wall",
+    "near",
+    "under",
+    "stone",
+    "bird",
+    "sees",
+)
+ASKED = ("which", "colour", "has", "it", "?", ".")
+
+
+def squad(count: int, seed: int = 0) -> dict:
+    """So many questions as SQuAD has them, each on a passage of ten words of which one is a colour, the answer."""
+    rng, articles = np.random.default_rng(seed), []
+    for number in range(count):
+        words = [*rng.choice(FILLERS[2:], 10)]
+        place, colour = int(rng.integers(1, 9)), COLOURS[rng.integers(4)].title()
+        words[place] = colour
+        context = f"{' '.join(words)} ."
+        answers = [{"text": colour, "answer_start": len(" ".join(words[:place])) + 1}]
+        asked = [{"id": f"q{number}", "question": "Which colour has it?", "answers": answers}]
+        articles.append({"title": f"article {number}", "paragraphs": [{"context": context, "qas": asked}]})
+    return {"version": "1.1", "data": articles}
+
+
+def tiny_bert(folder: Path, layers: int = 2, seed: int = 0):
+    """An encoder of two layers with random weights that knows the words of `squad`, in a folder as published ones are.
+
+    Returns it and its tokenizer.
+    """
+    import torch
+
+    from week07_bert.model import Bert, BertConfig
+    from week07_bert.tokenizer import SPECIAL, WordPiece
+    from week07_bert.weights import save_pretrained
+
+    torch.manual_seed(seed)
+    letters = [chr(code) for code in range(97, 123)]
+    tokens = [*SPECIAL, *dict.fromkeys([*COLOURS, *FILLERS, *ASKED, *letters]), *(f"##{letter}" for letter in letters)]
+    tokenizer = WordPiece(tokens)
+    shape = {"hidden_size": 16, "layers": layers, "heads": 2, "intermediate_size": 32, "max_positions": 64}
+    bert = Bert(BertConfig(vocab_size=len(tokenizer), **shape))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_pretrained(folder, bert, tokenizer)
+    return bert, tokenizer

@@ -42,7 +42,7 @@ class WordOverlap:
         return len(self.rarity) + 1
 
     def weight(self, shared: set[str]) -> float:
-        return sum(self.rarity.get(word, self.unseen) for word in shared)
+        return sum((self.rarity.get(word, self.unseen) for word in shared), 0.0)
 
     def answer(self, question: Question) -> str:
         asked = set(words(question.text))
@@ -50,9 +50,7 @@ class WordOverlap:
         sentence = max(pieces, key=lambda piece: self.weight(asked & set(words(piece))))
         places = [match.start() for match in WORD.finditer(sentence) if match[0].lower() in asked]
         middle = sum(places) / len(places) if places else 0
-        number = re.search(
-            r"\b(how (many|much|old|long|far)|when|what (year|date|number|percentage))\b", question.text, re.I
-        )
+        number = NUMBER.search(question.text)
         pattern = r"\d[\d,.]*\d|\d" if number else r"[A-Z][\w'’-]*(?: (?:of |the |de |von )?[A-Z][\w'’-]*)*"
         found = [match for match in re.finditer(pattern, sentence) if not set(words(match[0])) <= asked]
         if found:

@@ -76,13 +76,17 @@ class Texts:
     def everything(self) -> Part:
         return Part(self.train.items + self.val.items + self.test.items)
 
-    def first(self, count: int, seed: int) -> "Texts":
-        """The same with `count` examples to train on, drawn by the seed; more of them contain the fewer."""
-        if not count or count >= len(self.train):
-            return self
-        rows = np.random.default_rng([seed, 7]).permutation(len(self.train))[:count]
-        note = f"took {count:,} of {len(self.train):,} to train on (--examples)"
-        return replace(self, train=self.train.take(np.sort(rows)), notes=(*self.notes, note))
+    def first(self, count: int, seed: int, most_val: int = 0) -> "Texts":
+        """The same with `count` examples to train on, drawn by the seed, of which more contain the fewer; and with at
+        most so many to choose by, always the same ones. 0: all."""
+        found, rng = self, np.random.default_rng([seed, 7])
+        for part, wanted, flag in (("train", count, "--examples"), ("val", most_val, "--most-val")):
+            have = getattr(self, part)
+            if wanted and wanted < len(have):
+                rows = np.sort((rng if part == "train" else np.random.default_rng(7)).permutation(len(have))[:wanted])
+                note = f"took {wanted:,} of {len(have):,} {'to train on' if part == 'train' else 'of val'} ({flag})"
+                found = replace(found, **{part: have.take(rows)}, notes=(*found.notes, note))
+        return found
 
 
 def load(task: str, name: str) -> Texts:

@@ -338,7 +338,6 @@ def to_train(encoded: Encoded, seed: int, empty: float = 0.1) -> Encoded:
     return Encoded(encoded.part, kept, encoded.pad_id)
 
 
-@torch.no_grad()
 def logits_of(model: Any, encoded: Encoded, size: int = 32) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:
     """(rows, start, end, mask) of every batch of windows, of about equal length together."""
     device = next(model.parameters()).device.type
@@ -349,6 +348,7 @@ def logits_of(model: Any, encoded: Encoded, size: int = 32) -> Iterator[tuple[An
         yield rows, start.float(), end.float(), mask
 
 
+@torch.no_grad()
 def find(model: Any, encoded: Encoded, longest: int = 30, n: int = 20) -> tuple[list[Found], float]:
     """The n best answers to every question, and the mean loss of a window."""
     scores: dict[int, tuple[Scores, Scores]] = {}

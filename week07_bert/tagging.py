@@ -36,9 +36,9 @@ def aligned(
         ids [CLS] … [SEP]; a label for each of them; where in ids each word begins.
     """
     # exercise 4: label alignment
-    # words: the ids of each word's pieces, at least one each; labels: a number for each word. -> (ids, targets, firsts):
-    # ids are cls_id, all pieces, sep_id; targets, as long as ids, have a word's label at its first piece, IGNORED
-    # at its other pieces, at cls_id and at sep_id; firsts has the place of each word's first piece in ids.
+    # words: the ids of each word's pieces, at least one each; labels: a number a word. -> (ids, targets, firsts): ids
+    # are cls_id, all pieces, sep_id; targets, as long as ids, have a word's label at its first piece, and IGNORED at
+    # its other pieces, at cls_id and at sep_id; firsts has the place of each word's first piece in ids.
     # hint: begin with ids = [cls_id], targets = [IGNORED]. For each word note len(ids) in firsts, then add its pieces
     # to ids, and its label and IGNORED * (len(pieces) - 1) to targets. At the end sep_id, and IGNORED.
     ids, targets, firsts = [cls_id], [IGNORED], []

@@ -55,6 +55,8 @@ class Config(TrainConfig):
     """Tokens of the longest answer that is looked for (qa)."""
     examples: Natural = 0
     """Train on so many, drawn by the seed; 0: on all."""
+    most_val: Natural = 0
+    """Choose the best epoch on so many of val, drawn once; 0: on all."""
     freeze: Natural = 0
     """So many layers from below, and the embeddings, stay as they are: faster, and less is forgotten. 0: all learn."""
     lr: Positive = 2e-4
@@ -80,7 +82,7 @@ class Config(TrainConfig):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"examples": 64, "max_len": 96, "stride": 48, "epochs": 2, "freeze": 4},
+    "smoke": {"examples": 64, "most_val": 24, "max_len": 96, "stride": 48, "epochs": 2, "freeze": 4},
     "quick": {},
     "full": {"data": "squad", "model": "distilbert-base-uncased", "max_len": 384, "stride": 128, "lr": 3e-5,
              "epochs": 2, "batch_size": 32},
@@ -214,7 +216,7 @@ def with_head(bert: Bert, tags: tuple[str, ...], seed: int) -> Tuned:
 
 def texts_of(cfg: Config) -> data.Texts:
     """What a config trains on."""
-    return data.load(cfg.task, cfg.data).first(cfg.examples, cfg.seed)
+    return data.load(cfg.task, cfg.data).first(cfg.examples, cfg.seed, cfg.most_val)
 
 
 def train_baselines(cfg: Config, texts: data.Texts) -> dict[str, Any]:
