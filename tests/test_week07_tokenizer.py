@@ -90,14 +90,24 @@ def test_a_word_that_is_in_the_vocabulary():
 
 
 @pytest.mark.exercise(1)
+def test_a_piece_inside_a_word_is_another_than_one_that_begins_it():
+    held("catcat", vocabulary("cat", "##cat"), ["cat", "##cat"])
+    held("catdog", vocabulary("cat", "dog", "##d", "##o", "##g"), ["cat", "##d", "##o", "##g"])
+
+
+@pytest.mark.exercise(1)
 def test_the_example_to_follow_by_hand():
     held("unaffable", vocabulary("u", "un", "##a", "##aff", "##able", "##ble", "##f"), ["un", "##aff", "##able"])
 
 
 @pytest.mark.exercise(1)
-def test_a_piece_inside_a_word_is_another_than_one_that_begins_it():
-    held("catcat", vocabulary("cat", "##cat"), ["cat", "##cat"])
-    held("catdog", vocabulary("cat", "dog", "##d", "##o", "##g"), ["cat", "##d", "##o", "##g"])
+def test_it_goes_from_left_to_right():
+    vocab = vocabulary("v", "vega", "##n", "##egan")
+    assert week.pieces_of("vegan", vocab) != ["v", "##egan"], (
+        "'vegan' is cut into ['v', '##egan'], should be ['vega', '##n']: the longest piece was taken from the end of "
+        "the word, should be from its beginning"
+    )
+    held("vegan", vocab, ["vega", "##n"])
 
 
 @pytest.mark.exercise(1)
