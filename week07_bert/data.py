@@ -208,9 +208,7 @@ def cut(task: str, name: str, given: dict[str, list[Any]]) -> Texts:
             given = {split: [item for item in given[""] if (item.split or "train") == split] for split in SPLITS}
     elif "test" not in given and "val" in given:
         given = {"train": given["train"], "test": given["val"]}
-        notes = (
-            "took dev as test, and of train every tenth " + ("article" if task == "qa" else "sentence") + " as val",
-        )
+        notes = (f"took dev as test, and of train a tenth of the {'articles' if task == 'qa' else 'sentences'} as val",)
     total = sum(map(len, given.values()))
     for split in given.keys() & {"", "train"}:  # val and test stay as they are published
         given[split] = distinct(given[split])

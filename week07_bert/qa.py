@@ -30,7 +30,7 @@ from week07_bert.squad import Question
 from week07_bert.tokenizer import WordPiece
 
 METRIC = "f1"
-Scores = Float[np.ndarray, " tokens"]
+Scores = Float[np.ndarray, " _"]  # of each token
 
 
 @dataclass(frozen=True)
