@@ -151,7 +151,7 @@ def test_only_the_hidden_places_are_guessed(tokenizer):
 
 
 def test_a_tiny_training_beats_the_unigram_and_knows_what_fits(tokenizer):
-    cfg = mlm.Config(batch_size=12, epochs=60, lr=1e-2, length=10)
+    cfg = mlm.Config(batch_size=12, epochs=30, lr=2e-2, length=10)
     train, val = (mlm.Batches(mlm.examples(some, tokenizer, 10), tokenizer, 0.2, 0) for some in (TEXTS, TEXTS[::4]))
     model = tiny(tokenizer)
     *_, last = mlm.fit(cfg, train, val, model, choose("cpu"))

@@ -38,6 +38,7 @@ from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.files import ROOT
 from shared.loop import Loop
+from shared.plots import curves
 from shared.seed import seed_everything
 from week07_bert import encoders
 from week07_bert.model import Bert, BertConfig, Ids, MaskedLMHead
@@ -373,6 +374,7 @@ def main(cfg: Config) -> dict[str, Any]:
         runs.print_table(result, metric)
     show(before, known(cfg, model, tokenizer))
     save_pretrained(run.folder / "bert", model.bert, tokenizer, model.head)
+    curves(run.folder / "curves.png", run.rows, "val_accuracy")
     print(f"\nrun folder: {run.folder}")
     return result | {"run": str(run.folder)}
 
