@@ -219,7 +219,7 @@ def test_the_bundled_texts_keep_val_out_of_train():
 def test_bad_input_gets_one_line(flags, text, tmp_path):
     assert refused(mlm.read, "nowhere.txt") == "--data nowhere.txt: no such file, nor one of sample, reviews."
     short = tmp_path / "short.txt"
-    short.write_text("one\n\ntwo\n")
+    short.write_text("one\n\ntwo\n", encoding="utf-8")
     assert refused(mlm.read, str(short)) == f"{short}: 2 lines of text, should be ten or more."
     says = (
         f"{fetch('minilm') / 'model.safetensors'} has no weights for a MaskedLMHead: it was trained for something else."

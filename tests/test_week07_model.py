@@ -163,8 +163,8 @@ def copy(folders, tmp_path):
     def make(change=lambda tensors: tensors, **config):
         shutil.copytree(source, tmp_path, dirs_exist_ok=True)
         save_file(change(load_file(source / "model.safetensors")), tmp_path / "model.safetensors")
-        about = json.loads((source / "config.json").read_text())
-        (tmp_path / "config.json").write_text(json.dumps(about | config))
+        about = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        (tmp_path / "config.json").write_text(json.dumps(about | config), encoding="utf-8")
         return tmp_path
 
     make.model = model

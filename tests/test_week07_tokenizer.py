@@ -272,9 +272,9 @@ def test_bad_vocabularies_are_refused(tmp_path):
     assert (
         refused(WordPiece.from_file, path) == f"{path} is not there. A BERT's folder has its vocabulary in vocab.txt."
     )
-    path.write_text("\n".join([*SPECIAL, "a", "b", "a"]))
+    path.write_text("\n".join([*SPECIAL, "a", "b", "a"]), encoding="utf-8")
     assert refused(WordPiece.from_file, path) == f"{path}: 'a' is there twice."
-    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "a"]))
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "a"]), encoding="utf-8")
     assert refused(WordPiece.from_file, path) == (f"{path}: the vocabulary has no [SEP], [MASK]: not one of a BERT.")
     path.write_bytes(b"[PAD]\n\xff\n")
     assert refused(WordPiece.from_file, path).startswith(f"{path} is not readable as UTF-8 text (")
