@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs import config, refused, squad, tiny_bert
+from programs import assert_picture, config, refused, squad, tiny_bert
 
 from shared import runs
 from shared.device import choose
 from shared.files import write_json
-from week07_bert import ask, baselines, data, encoders, ner, qa, tagging, train, trained
+from week07_bert import ask, baselines, bench, compare, data, encoders, figures, ner, qa, tagging, train, trained
 from week07_bert import eval as evaluation
 
 SMALL = ("--preset", "smoke", "--max-len", 32, "--examples", 0, "--most-val", 0, "--freeze", 0, "--batch-size", 8,
@@ -118,6 +118,7 @@ def test_empty_windows_are_drawn_by_the_seed_and_questions_without_answers_keep_
     encoded = qa.encode(part, tokenizer, 14, 3)
     none, half = qa.to_train(encoded, 0, 0.0), qa.to_train(encoded, 0, 0.5)
     assert all(window.end for window in none.windows) and {w.row for w in none.windows} == set(range(len(part)))
+    assert len(none) == len(part), "one window a question, the one with most around the answer"
     assert len(none) < len(half) < len(encoded)
     assert half.windows == qa.to_train(encoded, 0, 0.5).windows != qa.to_train(encoded, 1, 0.5).windows
 
@@ -217,3 +218,43 @@ def test_bad_flags(place, tmp_path, flags, says):
     given = (*SMALL, "--data", place / "questions.json", "--model", place / "bert", *flags, "--out", tmp_path / "run")
     assert refused(train.main, config(train, *given)).startswith(says)
     assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------- what measures and draws
+
+
+def test_pictures_of_runs(answers, tags, tmp_path, capsys):
+    flags = (
+        "--qa",
+        answers["run"],
+        "--ner",
+        tags["run"],
+        "--out",
+        tmp_path,
+        "--curve",
+        tmp_path / "none" / "curve.png",
+    )
+    figures.main(config(figures, *flags, "--passage", "the old house. near the river a Green bird."))
+    for name in ("attention", "start_and_end", "embeddings"):
+        assert_picture(tmp_path / f"{name}.png")
+    assert "left out curve.png" in capsys.readouterr().out
+
+
+def test_compare_trains_more_and_more_and_nothing_twice(place, tmp_path, capsys):
+    flags = ("--preset", "smoke", "--data", place / "questions.json", "--model", place / "bert", "--max-len", 32,
+             "--out", tmp_path / "compare")  # fmt: skip
+    found = compare.main(config(compare, *flags))
+    assert list(found) == ["8", "16"] and all(row["seeds"] == 2 and "val_f1" in row for row in found.values())
+    assert_picture(tmp_path / "compare" / "curve.png")
+    assert "Twice as many examples bring" in capsys.readouterr().out
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").glob("*[0-9a-f].json")}
+    compare.main(config(compare, *flags))
+    assert all(path.stat().st_mtime_ns == before for path, before in made.items() if path.name != "compare.json")
+
+
+def test_bench_by_length_and_frozen(place, tmp_path, capsys):
+    flags = ("--preset", "smoke", "--data", place / "questions.json", "--model", place / "bert", "--frozen", 1,
+             "--out", tmp_path)  # fmt: skip
+    found = bench.main(config(bench, "bucket", "freeze", *flags))
+    assert set(found) == {"bucket, 1 threads", "freeze, 1 threads"}
+    assert "padded to 64" in capsys.readouterr().out

@@ -323,9 +323,8 @@ def encode(part: Part, tokenizer: WordPiece, max_len: int, stride: int) -> Encod
 
 
 def to_train(encoded: Encoded, seed: int, empty: float = 0.1) -> Encoded:
-    """Windows to train on: of each question those with its answer; and of those without it a share, drawn by the seed.
-
-    Where there are questions without an answer, one window of each of these is kept.
+    """Windows to train on: of each question the one with most around its answer; and a share, drawn by the seed, of the
+    windows without it, which are to say [CLS]. Of a question without an answer there is at least one of those.
     """
     rng, kept = np.random.default_rng([seed, 70]), []
     for row, windows in encoded.of_question().items():
@@ -334,8 +333,13 @@ def to_train(encoded: Encoded, seed: int, empty: float = 0.1) -> Encoded:
         drawn = [window for window in others if rng.random() < empty]
         if not encoded.part.items[row].answers and not drawn:
             drawn = [others[rng.integers(len(others))]]
-        kept += with_answer + drawn
+        kept += [max(with_answer, key=around)] * bool(with_answer) + drawn
     return Encoded(encoded.part, kept, encoded.pad_id)
+
+
+def around(window: Window) -> int:
+    """How many tokens of the passage stand before or behind the answer, whichever are fewer."""
+    return min(window.start - window.first, len(window.ids) - 2 - window.end)
 
 
 def logits_of(model: Any, encoded: Encoded, size: int = 32) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:

@@ -44,10 +44,10 @@ class Config(TrainConfig):
     model: str = "minilm"
     """The encoder to begin with: `minilm` (offline), `distilbert-base-uncased` or another of the hub, or the folder of
     any BERT or DistilBERT."""
-    max_len: Annotated[int, Ge(16)] = 192
+    max_len: Annotated[int, Ge(16)] = 128
     """Tokens of a window, question and all. Longer: more context, and more time and memory. Lower it, or raise
     --accumulate, when memory runs out."""
-    stride: Count = 96
+    stride: Count = 64
     """Each window starts so many tokens behind the one before it (qa)."""
     empty: Share = 0.1
     """The share of windows without their answer that are trained on, too (qa)."""
@@ -55,9 +55,9 @@ class Config(TrainConfig):
     """Tokens of the longest answer that is looked for (qa)."""
     examples: Natural = 0
     """Train on so many, drawn by the seed; 0: on all."""
-    most_val: Natural = 0
+    most_val: Natural = 150
     """Choose the best epoch on so many of val, drawn once; 0: on all."""
-    freeze: Natural = 0
+    freeze: Natural = 2
     """So many layers from below, and the embeddings, stay as they are: faster, and less is forgotten. 0: all learn."""
     lr: Positive = 2e-4
     """The largest step, at the end of the warm-up. For larger encoders less: 3e-5 for DistilBERT."""
@@ -73,7 +73,7 @@ class Config(TrainConfig):
     """A batch is worked on in so many pieces, and their gradients are added: less memory, the same step."""
     bucket: bool = True
     """Windows of about the same length share a batch, so that little is padded."""
-    epochs: Count = 3
+    epochs: Count = 2
     """How often each window is seen."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
@@ -85,7 +85,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"examples": 64, "most_val": 24, "max_len": 96, "stride": 48, "epochs": 2, "freeze": 4},
     "quick": {},
     "full": {"data": "squad", "model": "distilbert-base-uncased", "max_len": 384, "stride": 128, "lr": 3e-5,
-             "epochs": 2, "batch_size": 32},
+             "batch_size": 32, "freeze": 0, "most_val": 0},
 }  # fmt: skip
 # What --resume may change: how long and in what steps it goes on, and where it computes.
 FREE = ("epochs", "max_steps", "lr", "clip", "accumulate", "device", "threads")
