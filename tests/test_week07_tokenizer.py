@@ -151,9 +151,14 @@ OLD = [char for char in map(chr, range(1, 0x30000))
 
 
 def test_every_character_that_both_know(both):
-    """All of Unicode 3.2. (The library's tables are of Unicode 8: a mark or a dash from later is a letter for it.)"""
-    for start in range(0, len(OLD), 2000):
-        same(both, "".join(f"x{char}y {char} " for char in OLD[start : start + 2000]))
+    """Those of Unicode 3.2; of the 80,000 ideographs and syllables every fiftieth.
+
+    (The library's tables are of Unicode 8: a mark or a dash from later is a letter for it.)
+    """
+    some = [char for at, char in enumerate(OLD) if unicodedata.category(char) not in ("Lo", "Co") or at % 50 == 0]
+    assert len(some) > 6000
+    for start in range(0, len(some), 2000):
+        same(both, "".join(f"x{char}y {char} " for char in some[start : start + 2000]))
 
 
 @pytest.mark.parametrize("seed", range(5))
