@@ -120,6 +120,16 @@ def test_heads_equal_those_of_transformers(family, folders):
             close(one, expected[name], f"{task}: {name}")
 
 
+@pytest.mark.parametrize("kind", ["BertForPreTraining", "BertForSequenceClassification",
+                                  "DistilBertForSequenceClassification", "DistilBertForMultipleChoice"])  # fmt: skip
+def test_the_encoder_comes_out_of_whatever_it_was_trained_for(kind, folders):
+    folder, theirs = folders(kind)
+    given = inputs()
+    body = theirs.distilbert if "Distil" in kind else theirs.bert
+    expected = body(**as_theirs(kind, *given)).last_hidden_state
+    close(load_pretrained(folder)(*given), expected, "hidden states")
+
+
 def test_minilm_equals_transformers():
     folder = fetch("minilm")
     ours, theirs = load_pretrained(folder), transformers.BertModel.from_pretrained(folder).eval()

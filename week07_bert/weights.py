@@ -40,7 +40,8 @@ NAMES = (
     ("token.output", "classifier", "classifier"),
 )
 PASSED_OVER = re.compile(
-    r"embeddings\.position_ids|pooler\..*|cls\.seq_relationship\..*|cls\.predictions\.decoder\..*|vocab_projector\.weight"
+    r"embeddings\.position_ids|(pooler|pre_classifier|cls\.seq_relationship|cls\.predictions\.decoder)\..*"
+    r"|vocab_projector\.weight"
 )
 HEADS = {MaskedLMHead: "mlm.", SpanHead: "span.", TokenHead: "token."}
 
