@@ -87,6 +87,8 @@ def test_frozen_layers_stay_and_the_others_learn(place):
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved and not any(name.startswith(("bert.embeddings", "bert.layers.0")) for name in moved)
     assert {"head.output.weight", "bert.layers.1.qkv.weight"} & moved
+    model.train()
+    assert [model.bert.embeddings.training, *(layer.training for layer in model.bert.layers)] == [False, False, True]
     assert refused(train.freeze, model, 3) == "--freeze 3: the encoder has 2 layers."
 
 

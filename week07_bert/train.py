@@ -49,7 +49,7 @@ class Config(TrainConfig):
     --accumulate, when memory runs out."""
     stride: Count = 64
     """Each window starts so many tokens behind the one before it (qa)."""
-    empty: Share = 0.1
+    empty: Share = 0.05
     """The share of windows without their answer that are trained on, too (qa)."""
     longest: Count = 30
     """Tokens of the longest answer that is looked for (qa)."""
@@ -97,9 +97,17 @@ class Tuned(nn.Module):
     def __init__(self, bert: Bert, head: nn.Module) -> None:
         super().__init__()
         self.bert, self.head = bert, head
+        self.frozen: tuple[nn.Module, ...] = ()  # a tuple, which does not register them a second time
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Any:
         return self.head(self.bert(ids, mask, types))
+
+    def train(self, mode: bool = True) -> "Tuned":
+        """As of every module; but what is frozen goes without dropout, which would only blur what it sees."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
 
 def freeze(model: Tuned, layers: int) -> None:
@@ -111,7 +119,8 @@ def freeze(model: Tuned, layers: int) -> None:
     if layers > len(model.bert.layers):
         raise CourseError(f"--freeze {layers}: the encoder has {len(model.bert.layers)} layers.")
     if layers:
-        for part in (model.bert.embeddings, *model.bert.layers[:layers]):
+        model.frozen = (model.bert.embeddings, *model.bert.layers[:layers])
+        for part in model.frozen:
             part.requires_grad_(False)
 
 
