@@ -35,7 +35,7 @@ class Config:
     """A run that answers questions (empty: its pictures are left out)."""
     ner: str = ""
     """A run that finds names (empty: its picture is left out)."""
-    question: str = "Who wrote the notes?"
+    question: str = "Where did Lovelace meet Babbage?"
     """What is asked."""
     passage: str = PASSAGE
     """Of what text."""
@@ -47,13 +47,16 @@ class Config:
 
 @torch.no_grad()
 def of_question(trained: Trained, question: str, passage: str, out: Path) -> None:
-    """Attention of the last layer, and the probabilities of start and end."""
+    """Attention of the last layer over the first sentence, and the probabilities of start and end over all of it."""
     trained.must("qa")
-    encoded = trained.encode(data.Part((Question("asked", question, passage, ()),)))
-    ids, mask, types = encoded.inputs([0])
-    tokens = drawing.names_of(trained.tokenizer, ids[0].tolist())
-    weights = trained.model.bert.attentions(ids, mask, types)
-    drawing.attention(out / "attention.png", weights[-1][0].numpy(), tokens, len(weights) - 1)
+    begin, past = qa.sentences_of(passage)[0]
+    for text in (passage[begin:past].strip(), passage):
+        encoded = trained.encode(data.Part((Question("asked", question, text, ()),)))
+        ids, mask, types = encoded.inputs([0])
+        tokens = drawing.names_of(trained.tokenizer, ids[0].tolist())
+        if text != passage:  # of a whole passage nobody could read the names of the tokens
+            weights = trained.model.bert.attentions(ids, mask, types)
+            drawing.attention(out / "attention.png", weights[-1][0].numpy(), tokens, len(weights) - 1)
     start, end = (logits[0].softmax(dim=-1).numpy() for logits in trained.model(ids, mask, types))
     drawing.start_and_end(out / "start_and_end.png", encoded.windows[0], start, end, tokens)
 
