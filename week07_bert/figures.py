@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from shared import cli, runs
-from week07_bert import data, drawing, encoders, tagging
+from week07_bert import data, drawing, encoders, qa, tagging
 from week07_bert.squad import Question
 from week07_bert.trained import Trained, load
 
