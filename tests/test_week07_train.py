@@ -159,7 +159,7 @@ def test_ask_shows_the_answer_in_its_sentence(answers, tmp_path, capsys, monkeyp
     (found,) = ask.main(config(ask, *flags, "Which colour has it?"))
     said = capsys.readouterr().out
     best = found.best[0]
-    assert path.read_text()[best.start : best.past] == best.text and f"[{best.text}]" in said
+    assert path.read_text(encoding="utf-8")[best.start : best.past] == best.text and f"[{best.text}]" in said
     assert f"{best.probability:.0%} of the 20 best" in said
     assert refused(ask.main, config(ask, *flags, " ")) == "an empty question: there is nothing to read."
     assert refused(ask.main, config(ask, "--run", answers["run"], "--text", "nowhere", "Who?")) == (
@@ -203,7 +203,7 @@ def test_newest_of_a_task(answers, tags, tmp_path, monkeypatch):
 def test_a_vocabulary_of_another_run(answers, tmp_path):
     shutil.copytree(answers["run"], tmp_path / "run")
     path = tmp_path / "run" / "vocab.txt"
-    path.write_text(path.read_text() + "".join(f"more{n}\n" for n in range(9)), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8") + "".join(f"more{n}\n" for n in range(9)), encoding="utf-8")
     assert refused(trained.load, tmp_path / "run").startswith(f"{path}: tokenizer and model do not belong together: ")
 
 

@@ -50,11 +50,11 @@ def of_question(trained: Trained, question: str, passage: str, out: Path) -> Non
     """Attention of the last layer over the first sentence, and the probabilities of start and end over all of it."""
     trained.must("qa")
     begin, past = qa.sentences_of(passage)[0]
-    for text in (passage[begin:past].strip(), passage):
+    for attended, text in ((True, passage[begin:past].strip()), (False, passage)):
         encoded = trained.encode(data.Part((Question("asked", question, text, ()),)))
         ids, mask, types = encoded.inputs([0])
         tokens = drawing.names_of(trained.tokenizer, ids[0].tolist())
-        if text != passage:  # of a whole passage nobody could read the names of the tokens
+        if attended:  # of a whole passage nobody could read the names of the tokens
             weights = trained.model.bert.attentions(ids, mask, types)
             drawing.attention(out / "attention.png", weights[-1][0].numpy(), tokens, len(weights) - 1)
     start, end = (logits[0].softmax(dim=-1).numpy() for logits in trained.model(ids, mask, types))
