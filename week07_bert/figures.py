@@ -75,7 +75,7 @@ def of_names(trained: Trained, out: Path, sentences: int = 150, kinds: int = 4) 
     groups = []
     for piece in encoded.windows:
         tags = part.items[piece.row].tags[piece.word : piece.word + len(piece.firsts)]
-        groups += ["no name" if tag == "O" else tag[2:] if tag[2:] in known else "other names" for tag in tags]
+        groups += ["no name" if tag == "O" else tag[2:] if tag[2:] in known else "rarer kinds" for tag in tags]
     order = sorted(range(len(groups)), key=lambda row: groups[row] != "no name")  # no name first, at the back
     drawing.embeddings(out / "embeddings.png", *(one[order] for one in both), [groups[row] for row in order])
 
