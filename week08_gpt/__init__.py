@@ -1,0 +1,13 @@
+"""Week 8: GPT from scratch: byte-level BPE, a causal Transformer with a cache, and sampling; it completes functions."""
+
+from shared.plan import Target, Week
+
+WEEK = Week(
+    number=8,
+    title="The Creator",
+    lesson="A mini-GPT with its own tokenizer, cache and sampler, trained on Python code, completes functions",
+    time="TODO min",
+    result="TODO",
+    picture="figures/TODO.png",
+    targets=(Target("sample (Python functions)", "test_bits_per_byte", 1.0),),
+)
