@@ -100,8 +100,8 @@ def attention(
     """Attention, written out: what each query has found, and the weights (rows that sum to one) it took it with."""
     # exercise 1: causal self-attention
     # queries (batch, heads, queries, head_dim), keys and values (batch, heads, keys, head_dim), mask (batch or 1, 1,
-    # queries, keys), True where a query may look -> the found (batch, heads, queries, head_dim), and the weights (batch,
-    # heads, queries, keys), which are 0 where the mask is False and sum to one over the keys.
+    # queries, keys), True where a query may look -> the found (batch, heads, queries, head_dim), and the weights
+    # (batch, heads, queries, keys), which are 0 where the mask is False and sum to one over the keys.
     # hint: softmax(Q K^T / sqrt(head_dim)) V. Before the softmax a hidden score becomes torch.finfo(dtype).min. Then
     # F.dropout(weights, dropout), and @ values.
     scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # (batch, heads, queries, keys)
@@ -126,12 +126,14 @@ class Cache:
     """Keys and values of what has been read so far, of every layer, so that none is computed twice.
 
     Attributes:
-        keys, values: (layers, batch, kv_heads, block_size, head_dim), of which the first `len(cache)` places are filled.
+        keys, values: (layers, batch, kv_heads, room, head_dim), of which the first `len(cache)` places are filled.
         padding: how many tokens at the left of each row are only there to make rows equally long; None: none anywhere.
     """
 
-    def __init__(self, config: GPTConfig, batch: int, padding: Int[Tensor, " batch"] | None, like: Tensor) -> None:
-        shape = (config.layers, batch, config.kv_heads, config.block_size, config.head_dim)
+    def __init__(
+        self, config: GPTConfig, batch: int, padding: Int[Tensor, " batch"] | None, room: int, like: Tensor
+    ) -> None:
+        shape = (config.layers, batch, config.kv_heads, room, config.head_dim)
         self.keys, self.values, self.padding, self.length = like.new_zeros(shape), like.new_zeros(shape), padding, 0
 
     def __len__(self) -> int:
@@ -270,9 +272,9 @@ class GPT(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def cache(self, batch: int = 1, padding: Int[Tensor, " batch"] | None = None) -> Cache:
-        """An empty cache for so many rows; `padding`: see Cache."""
-        return Cache(self.config, batch, padding, self.tokens.weight)
+    def cache(self, batch: int = 1, padding: Int[Tensor, " batch"] | None = None, room: int = 0) -> Cache:
+        """An empty cache for so many rows, with room for so many tokens (0: a block); `padding`: see Cache."""
+        return Cache(self.config, batch, padding, room or self.config.block_size, self.tokens.weight)
 
     def forward(
         self, ids: Ids, cache: Any = None, *, last: bool = False, fused: bool = True, weights: list | None = None
@@ -289,7 +291,7 @@ class GPT(nn.Module):
         Raises:
             CourseError: more tokens than the block has places.
         """
-        batch, time = ids.shape
+        time = ids.shape[1]
         padding = cache.padding if cache is not None else None
         if weights is None and not fused:
             weights = []
@@ -331,8 +333,8 @@ def count_parameters(module: nn.Module) -> int:
 def flops_per_token(config: GPTConfig, time: int) -> float:
     """Floating-point operations of a token in training, forward and backward, in texts of `time` tokens.
 
-    PaLM, appendix B: 6 N + 12 L H Q T. Each weight of a product is multiplied and added once forward and twice backward;
-    N leaves out what is only looked up (places, and a table of tokens that is not the output's matrix, too).
+    PaLM, appendix B: 6 N + 12 L H Q T. Each weight of a product is multiplied and added once forward, twice backward;
+    N leaves out what is only looked up: places, and a table of tokens that is not the output's matrix, too.
     """
     d, kv = config.d_model, config.kv_heads * config.head_dim
     block = 2 * d * d + 2 * d * kv + (3 if config.mlp == "swiglu" else 2) * d * config.d_ff

@@ -179,7 +179,7 @@ def is_open(code: str) -> bool:
 
 
 def held(text: str, stops: Sequence[str]) -> int:
-    """How much of a text may be shown: not what may yet turn out to be a stop, white space behind the end, half a letter."""
+    """How much of a text may be shown: not what may yet become a stop, white space behind the end, or half a letter."""
     shown = len(text.rstrip().rstrip("\N{REPLACEMENT CHARACTER}"))
     for stop in stops:
         for size in range(min(len(stop), len(text)), 0, -1):
@@ -249,7 +249,8 @@ def generate(
         if cache is None:  # at the start, where a row was full, and where half of the rows have ended: read all again
             rows = [row for row in range(len(prompts)) if not over[row]]
             ids, padding = left_padded([contexts[row] for row in rows])
-            ids, cache = ids.to(device), model.cache(len(rows), padding.to(device) if padding.any() else None)
+            padding = padding.to(device) if padding.any() else None
+            ids, cache = ids.to(device), model.cache(len(rows), padding, min(block, ids.shape[1] + most))
         logits = model(ids, cache, last=True)[:, -1].float()  # (rows, vocab)
         logits = filtered(logits, sampling, seen[rows] if sampling.repetition_penalty != 1 else None)
         probs = logits.softmax(dim=-1)
@@ -289,7 +290,7 @@ def complete(
 ) -> list[Written]:  # fmt: skip
     """What the model writes behind each text.
 
-    White space at the end of a prompt is left away: the tokens of code have theirs in front ("\\n    return"), and behind
+    White space at the end of a prompt is left away: the tokens of code have theirs in front (" return"), and behind
     white space of its own the model would have to go on as it never does in training.
 
     Args:

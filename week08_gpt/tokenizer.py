@@ -13,8 +13,10 @@ References
 import hashlib
 import heapq
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,7 @@ def learn_plainly(words: Sequence[Sequence[int]], merges: int, first: int) -> li
     for new in range(first, first + merges):
         counts: Counter[Pair] = Counter()
         for word in words:
-            counts.update(zip(word, word[1:], strict=False))
+            counts.update(pairwise(word))
         if not counts:
             break
         pair = min(counts, key=lambda pair: (-counts[pair], pair))  # of equally frequent ones the one of smaller ids
@@ -105,9 +107,9 @@ def learn_plainly(words: Sequence[Sequence[int]], merges: int, first: int) -> li
 def learn(counted: Mapping[bytes, int], vocabulary: dict[bytes, int], size: int) -> list[Pair]:
     """The merges that fill a vocabulary up to `size` tokens; it grows by what they make.
 
-    Each distinct chunk is kept once, with its count. A merge changes the counts of pairs in those chunks alone that have
-    the pair; a heap has the most frequent pair on top. An entry of the heap may be out of date, and is put right when it
-    comes up.
+    Each distinct chunk is kept once, with its count. A merge changes the counts of pairs in those chunks alone that
+    have the pair; a heap has the most frequent pair on top. An entry of the heap may be out of date, and is put right
+    when it comes up.
     """
     words = [[vocabulary[bytes([byte])] for byte in chunk] for chunk in counted]
     times = list(counted.values())
@@ -115,7 +117,7 @@ def learn(counted: Mapping[bytes, int], vocabulary: dict[bytes, int], size: int)
     counts: Counter[Pair] = Counter()
     where: dict[Pair, set[int]] = defaultdict(set)  # the chunks that have a pair, or had it once
     for index, (word, count) in enumerate(zip(words, times, strict=True)):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             counts[pair] += count
             where[pair].add(index)
     heap = [(-count, pair) for pair, count in counts.items()]
@@ -134,10 +136,10 @@ def learn(counted: Mapping[bytes, int], vocabulary: dict[bytes, int], size: int)
         grown = set()
         for index in where.pop(pair):
             word, times_here = words[index], times[index]
-            for old in zip(word, word[1:], strict=False):
+            for old in pairwise(word):
                 counts[old] -= times_here
             words[index] = word = merged(word, pair, new)
-            for now in zip(word, word[1:], strict=False):
+            for now in pairwise(word):
                 counts[now] += times_here
                 if new in now:
                     where[now].add(index)
@@ -274,10 +276,10 @@ class BPE(Tokenizer):
         # ids of the chunk's bytes, self.ranks {(id, id): (rank, new id)} -> the ids after all merges that apply. Of the
         # pairs that stand side by side, the one that was learned first (of the smallest rank) is merged, everywhere;
         # then the pairs are looked at anew, until none is left that was ever learned.
-        # hint: while len(ids) > 1: pair = min(zip(ids, ids[1:]), key=rank, where one that is not in self.ranks counts as
-        # infinite); if it is not in self.ranks, break; ids = merged(ids, pair, its new id).
+        # hint: while len(ids) > 1: the pair of pairwise(ids) with the smallest rank, where one that is not in
+        # self.ranks counts as infinite; if none of them is in it, break; ids = merged(ids, pair, its new id).
         while len(ids) > 1:
-            pair = min(zip(ids, ids[1:], strict=False), key=lambda pair: self.ranks.get(pair, (len(self.ranks), 0))[0])
+            pair = min(pairwise(ids), key=lambda pair: self.ranks[pair][0] if pair in self.ranks else math.inf)
             if pair not in self.ranks:
                 break
             ids = merged(ids, pair, self.ranks[pair][1])
