@@ -126,15 +126,16 @@ class Cache:
     """Keys and values of what has been read so far, of every layer, so that none is computed twice.
 
     Attributes:
-        keys, values: (layers, batch, kv_heads, room, head_dim), of which the first `len(cache)` places are filled.
+        keys, values: of each layer (batch, kv_heads, room, head_dim), of which the first `len(cache)` places are filled.
         padding: how many tokens at the left of each row are only there to make rows equally long; None: none anywhere.
     """
 
     def __init__(
         self, config: GPTConfig, batch: int, padding: Int[Tensor, " batch"] | None, room: int, like: Tensor
     ) -> None:
-        shape = (config.layers, batch, config.kv_heads, room, config.head_dim)
-        self.keys, self.values, self.padding, self.length = like.new_zeros(shape), like.new_zeros(shape), padding, 0
+        shape = (batch, config.kv_heads, room, config.head_dim)
+        self.keys, self.values = ([like.new_zeros(shape) for _ in range(config.layers)] for _ in range(2))
+        self.padding, self.length = padding, 0
 
     def __len__(self) -> int:
         return self.length
@@ -145,11 +146,12 @@ class Cache:
         # keys, values (batch, kv_heads, new, head_dim) of the newest tokens -> those of all tokens so far, (batch,
         # kv_heads, old + new, head_dim). There are len(self) old ones; len(self) itself grows later, once all layers
         # have appended.
-        # hint: they go into self.keys[layer] and self.values[layer], to the places old to old + new of dimension 2.
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        # hint: copy them into self.keys[layer] and self.values[layer], to the places old to old + new of dimension 2
+        # (x.narrow(2, old, new) is that part of x), and return the part from 0 to old + new.
+        new, end = keys.shape[2], self.length + keys.shape[2]
+        self.keys[layer].narrow(2, self.length, new).copy_(keys)
+        self.values[layer].narrow(2, self.length, new).copy_(values)
+        return self.keys[layer].narrow(2, 0, end), self.values[layer].narrow(2, 0, end)
         # end of exercise 2
 
 
@@ -271,6 +273,14 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=std / math.sqrt(2 * self.config.layers) if added else std)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+    def for_writing(self) -> "GPT":
+        """Evaluation mode, and every matrix laid the other way round in memory. No number changes; but a product with one
+        vector at a time, as in writing, then reads along the rows, and takes half the time on a CPU."""
+        for parameter in self.parameters():
+            if parameter.ndim == 2:
+                parameter.data = parameter.data.t().contiguous().t()
+        return self.eval()
 
     def cache(self, batch: int = 1, padding: Int[Tensor, " batch"] | None = None, room: int = 0) -> Cache:
         """An empty cache for so many rows, with room for so many tokens (0: a block); `padding`: see Cache."""

@@ -209,7 +209,7 @@ class Written:
 # ---------------------------------------------------------------- writing
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, most: int, *, seeds: Sequence[int] = (),
     ended: Callable[[int, int, float], bool] | None = None,
@@ -381,7 +381,7 @@ def main(cfg: Config) -> list[Written]:
     if cfg.model:
         from week08_gpt import published, tokenizer
 
-        model, tokens = published.load(cfg.model).eval(), tokenizer.load(Path(cfg.model))
+        model, tokens = published.load(cfg.model).for_writing(), tokenizer.load(Path(cfg.model))
     else:
         from week08_gpt import trained
 
