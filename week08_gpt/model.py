@@ -3,8 +3,8 @@
 References
     A. Radford et al., "Language models are unsupervised multitask learners", 2019: GPT-2; its section 2.3 says what is
         not as in the first Transformer (github.com/openai/gpt-2, src/model.py)
-    H. Touvron et al., "LLaMA", arXiv:2302.13971, section 2.2: RMSNorm, SwiGLU, rotary positions
-    J. Su et al., "RoFormer", arXiv:2104.09864, equation 34: rotary positions
+    H. Touvron et al., "LLaMA", arXiv:2302.13971, section 2.2: RMSNorm, SwiGLU, rotary positions (RoFormer,
+        arXiv:2104.09864, equation 34)
     N. Shazeer, "GLU variants improve Transformer", arXiv:2002.05202, equation 6: SwiGLU
     J. Ainslie et al., "GQA", arXiv:2305.13245: fewer heads of keys and values than of queries
     N. Shazeer, "Fast Transformer decoding", arXiv:1911.02150, section 2.4: keys and values that are kept
@@ -25,8 +25,9 @@ from shared.errors import CourseError
 Ids = Int[Tensor, "batch time"]
 Vectors = Float[Tensor, "batch time d_model"]
 Queries = Float[Tensor, "batch heads queries head_dim"]
-Keys = Float[Tensor, "batch kv_heads keys head_dim"]
-Mask = Bool[Tensor, "#batch 1 queries keys"]  # True where a query may look
+Keys = Float[Tensor, "batch kv_heads new head_dim"]
+AllKeys = Float[Tensor, "batch kv_heads _ head_dim"]
+Mask = Bool[Tensor, "... queries keys"]  # True where a query may look
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,9 @@ class GPTConfig:
     rope_theta: float = 10_000.0
 
     def __post_init__(self) -> None:
-        fill = {"kv_heads": self.heads, "d_ff": (8 * self.d_model // 3 + 7) // 8 * 8}
-        if self.mlp == "gelu":
-            fill["d_ff"] = 4 * self.d_model
-        for name, value in fill.items():
-            if not getattr(self, name):
-                object.__setattr__(self, name, value)
+        d_ff = 4 * self.d_model if self.mlp == "gelu" else (8 * self.d_model // 3 + 7) // 8 * 8
+        object.__setattr__(self, "kv_heads", self.kv_heads or self.heads)
+        object.__setattr__(self, "d_ff", self.d_ff or d_ff)
         if self.d_model % self.heads:
             raise CourseError(f"d_model {self.d_model} is not divisible by {self.heads} heads.")
         if self.heads % self.kv_heads:
@@ -94,16 +92,22 @@ def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> 
 
 
 def attention(
-    queries: Float[Tensor, "batch heads queries head_dim"], keys: Float[Tensor, "batch heads keys head_dim"],
-    values: Float[Tensor, "batch heads keys head_dim"], mask: Mask, dropout: float = 0.0,
+    queries: Float[Tensor, "batch heads queries head_dim"], keys: Float[Tensor, "batch kv_heads keys head_dim"],
+    values: Float[Tensor, "batch kv_heads keys head_dim"], mask: Mask, dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries keys"]]:  # fmt: skip
-    """Attention, written out: what each query has found, and the weights (rows that sum to one) it took it with."""
+    """Attention, written out: what each query has found, and the weights (rows that sum to one) it took it with.
+
+    There may be fewer heads of keys and values than of queries: then as many queries' heads in a row share one (GQA).
+    """
     # exercise 1: causal self-attention
-    # queries (batch, heads, queries, head_dim), keys and values (batch, heads, keys, head_dim), mask (batch or 1, 1,
-    # queries, keys), True where a query may look -> the found (batch, heads, queries, head_dim), and the weights
-    # (batch, heads, queries, keys), which are 0 where the mask is False and sum to one over the keys.
-    # hint: softmax(Q K^T / sqrt(head_dim)) V. Before the softmax a hidden score becomes torch.finfo(dtype).min. Then
-    # F.dropout(weights, dropout), and @ values.
+    # queries (batch, heads, queries, head_dim), keys and values (batch, kv_heads, keys, head_dim), mask (…, queries,
+    # keys), True where a query may look -> the found (batch, heads, queries, head_dim), and the weights
+    # (batch, heads, queries, keys), which are 0 where the mask is False and sum to one over the keys. With 4 heads and
+    # 2 kv_heads, heads 0 and 1 ask head 0 of the keys, heads 2 and 3 ask head 1.
+    # hint: repeat_interleave keys and values along dim=1 to `heads` of them. Then softmax(Q K^T / sqrt(head_dim)) V:
+    # before the softmax a hidden score becomes torch.finfo(dtype).min; then F.dropout(weights, dropout), and @ values.
+    shared = queries.shape[1] // keys.shape[1]
+    keys, values = keys.repeat_interleave(shared, dim=1), values.repeat_interleave(shared, dim=1)
     scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # (batch, heads, queries, keys)
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1)
     weights = F.dropout(weights, dropout)
@@ -112,11 +116,8 @@ def attention(
 
 
 def rotated(x: Queries, turn: tuple[Tensor, Tensor]) -> Queries:
-    """Rotary positions: number i and number i + head_dim / 2 are a pair, turned by an angle that grows with the place.
-
-    `turn` has the cosines and the sines, (batch or 1, 1, time, head_dim / 2). RoFormer pairs neighbours; Llama's
-    checkpoints have halves.
-    """
+    """Rotary positions: numbers i and i + head_dim / 2 are a pair, turned by an angle that grows with the place.
+    `turn` has the cosines and the sines, (batch or 1, 1, time, head_dim / 2). (RoFormer pairs neighbours.)"""
     cos, sin = turn
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
@@ -126,7 +127,7 @@ class Cache:
     """Keys and values of what has been read so far, of every layer, so that none is computed twice.
 
     Attributes:
-        keys, values: of each layer (batch, kv_heads, room, head_dim), of which the first `len(cache)` places are filled.
+        keys, values: of each layer (batch, kv_heads, room, head_dim); the first `len(cache)` places are filled.
         padding: how many tokens at the left of each row are only there to make rows equally long; None: none anywhere.
     """
 
@@ -140,7 +141,7 @@ class Cache:
     def __len__(self) -> int:
         return self.length
 
-    def append(self, layer: int, keys: Keys, values: Keys) -> tuple[Keys, Keys]:
+    def append(self, layer: int, keys: Keys, values: Keys) -> tuple[AllKeys, AllKeys]:
         """Keeps the new ones behind the old ones of that layer, and returns all of them."""
         # exercise 2: the cache
         # keys, values (batch, kv_heads, new, head_dim) of the newest tokens -> those of all tokens so far, (batch,
@@ -169,9 +170,7 @@ class CausalSelfAttention(nn.Module):
         self.in_proj = nn.Linear(config.d_model, (config.heads + 2 * config.kv_heads) * config.head_dim, config.bias)
         self.out_proj = nn.Linear(config.d_model, config.d_model, config.bias)
 
-    def forward(
-        self, x: Vectors, mask: Mask | None = None, turn: Any = None, cache: Any = None, weights: list | None = None
-    ) -> Vectors:
+    def forward(self, x: Vectors, mask: Mask | None, turn: Any, cache: Any, weights: list | None) -> Vectors:
         """Without a mask: all tokens are new (causal), or one is (and may look everywhere)."""
         batch, time, d_model = x.shape
         qkv = self.in_proj(x).view(batch, time, -1, self.head_dim).transpose(1, 2)  # (batch, all heads, time, head_dim)
@@ -185,7 +184,6 @@ class CausalSelfAttention(nn.Module):
             causal, grouped = mask is None and time > 1, self.heads != self.kv_heads
             found = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal, enable_gqa=grouped)
         else:
-            k, v = (part.repeat_interleave(self.heads // self.kv_heads, dim=1) for part in (k, v))
             found, used = attention(q, k, v, mask, dropout)
             weights.append(used)
         return self.out_proj(found.transpose(1, 2).reshape(batch, time, d_model))
@@ -235,9 +233,7 @@ class Block(nn.Module):
         self.norm2, self.mlp = norm_layer(config), (SwiGLU if config.mlp == "swiglu" else GELU)(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self, x: Vectors, mask: Mask | None = None, turn: Any = None, cache: Any = None, weights: list | None = None
-    ) -> Vectors:
+    def forward(self, x: Vectors, mask: Mask | None, turn: Any, cache: Any, weights: list | None) -> Vectors:
         x = x + self.dropout(self.attention(self.norm1(x), mask, turn, cache, weights))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
@@ -275,8 +271,8 @@ class GPT(nn.Module):
                 nn.init.zeros_(parameter)
 
     def for_writing(self) -> "GPT":
-        """Evaluation mode, and every matrix laid the other way round in memory. No number changes; but a product with one
-        vector at a time, as in writing, then reads along the rows, and takes half the time on a CPU."""
+        """Evaluation mode, and every matrix laid the other way round in memory. No number changes; but a product with
+        one vector at a time, as in writing, then takes half the time on a CPU."""
         for parameter in self.parameters():
             if parameter.ndim == 2:
                 parameter.data = parameter.data.t().contiguous().t()
@@ -302,25 +298,24 @@ class GPT(nn.Module):
             CourseError: more tokens than the block has places.
         """
         time = ids.shape[1]
-        padding = cache.padding if cache is not None else None
-        if weights is None and not fused:
-            weights = []
+        weights = [] if weights is None and not fused else weights
         # exercise 2: the cache
-        # ids (batch, time), cache a Cache or None -> start: how many tokens were read before these.
-        # hint: without a cache 0, with one its length.
+        # ids (batch, time), cache a Cache (or None) -> start, how many tokens were read before these; and mask, (time,
+        # start + time), True where a query may look. None will do where every token sees those before it, of which
+        # there are none in the cache, or where there is one token, which sees all: the fused path knows these two.
+        # hint: start is the cache's length. Several tokens behind others need causal_mask(time, start + time, device).
         start = len(cache) if cache is not None else 0
+        mask = causal_mask(time, start + time, ids.device) if start and time > 1 else None
         # end of exercise 2
-        end = start + time
+        end, padding = start + time, cache.padding if cache is not None else None
         if end > self.config.block_size:
             raise CourseError(f"{end} tokens: the model reads at most {self.config.block_size} (its block size).")
         places = torch.arange(start, end, device=ids.device)[None]  # (1, time)
-        if padding is not None:
-            places = (places - padding[:, None]).clamp(min=0)  # (batch, time): each row counts from its first real one
-        mask = None
-        if weights is not None or padding is not None or (start and time > 1):  # else SDPA knows what to do
-            mask = causal_mask(time, end, ids.device)[None, None]
-            if padding is not None:
-                mask = mask & (torch.arange(end, device=ids.device) >= padding[:, None])[:, None, None]
+        if mask is None and (weights is not None or padding is not None):  # else the fused path does without
+            mask = causal_mask(time, end, ids.device)
+        if padding is not None:  # each row counts from its first real token, and sees none before it
+            places = (places - padding[:, None]).clamp(min=0)  # (batch, time)
+            mask = mask & (torch.arange(end, device=ids.device) >= padding[:, None])[:, None, None]  # (batch, 1, …)
         x, turn = self.tokens(ids), None
         if self.places is not None:
             x = x + self.places(places)
