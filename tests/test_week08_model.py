@@ -274,7 +274,7 @@ def test_initialised_as_published():
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             std = 0.02 / 4 if name.endswith(("out_proj.weight", "down.weight")) else 0.02  # sqrt(2 * 8 layers) = 4
-            assert parameter.std() == pytest.approx(std, rel=0.05), name
+            assert parameter.std().item() == pytest.approx(std, rel=0.05), name
         else:
             assert (parameter == (0 if name.endswith("bias") else 1)).all(), name
     ids = torch.randint(0, 500, (4, 64))
