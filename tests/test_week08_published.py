@@ -147,13 +147,11 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path):
 
 def theirs_of(sampling, logits, ids):
     """What transformers leaves of logits, by the processors that its generate would take, in its order."""
-    model = hf.GenerationMixin()
     config = hf.GenerationConfig(
         do_sample=True, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p,
         min_p=sampling.min_p or None, repetition_penalty=sampling.repetition_penalty,
     )  # fmt: skip
-    model.config = None
-    processors = model._get_logits_processor(config, input_ids_seq_length=ids.shape[1])
+    processors = gpt2()._get_logits_processor(config, input_ids_seq_length=ids.shape[1])
     return processors(ids, logits)
 
 

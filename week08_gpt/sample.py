@@ -57,11 +57,11 @@ class Sampling:
         CourseError: one of them is out of its bounds.
     """
 
-    temperature: float = 1.0
+    temperature: float | int = 1.0
     top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    top_p: float | int = 1.0
+    min_p: float | int = 0.0
+    repetition_penalty: float | int = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.top_p <= 1:
@@ -348,8 +348,8 @@ def complete(
 class Config:
     """The flags of sample."""
 
-    prompt: tyro.conf.Positional[str]
-    """What to go on from."""
+    prompt: tyro.conf.Positional[str] = ""
+    """What to go on from, as "def area(radius):"."""
     run: str = ""
     """The run's folder (default: the week's newest)."""
     model: str = ""
@@ -378,6 +378,8 @@ class Config:
 
 def main(cfg: Config) -> list[Written]:
     """Writes on from a prompt, token by token as they come. Returns what it has written."""
+    if not cfg.prompt.strip():
+        raise CourseError('write a beginning behind it, as `./course run 8 sample "def area(radius):"`.')
     if cfg.model:
         from week08_gpt import published, tokenizer
 
