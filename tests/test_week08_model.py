@@ -1,4 +1,6 @@
-"""Week 8's GPT: what must hold of attention, of the cache and of the whole; against transformers: the published ones.
+"""Week 8's GPT: what must hold of attention, of the cache and of the whole.
+
+Against transformers: test_week08_transformers.py.
 
 The tests marked `exercise(K)` are what `./course check 8` holds a learner's piece K to.
 """

@@ -1,4 +1,7 @@
-"""Week 8's tokenizers: the merge step by hand, every byte there and back, files; the reference: the published ones."""
+"""Week 8's tokenizers: the merge step by hand, every byte there and back, and files.
+
+Against the tokenizers library: test_week08_transformers.py.
+"""
 
 import json
 import random
@@ -52,9 +55,9 @@ def test_a_pair_becomes_one(ids, right):
 @pytest.mark.parametrize(("count", "right"), [(2, [9]), (3, [9, 1]), (4, [9, 9]), (5, [9, 9, 1])])
 def test_what_was_merged_is_not_merged_again(count, right):
     found = list(week.merged([1] * count, (1, 1), 9))
-    assert found != [9] * (count - 1) + [1] * (count > 2) or found == right, (
-        f"{[1] * count} with (1, 1) as 9 is {found}: a 1 was taken into two pairs, should be {right}"
-    )
+    overlapping = ([9] * (count - 1), [9] * (count - 1) + [1])
+    slip = f"{[1] * count} with (1, 1) as 9 is {found}: a 1 was taken into two pairs, should be {right}"
+    assert found == right or found not in overlapping, slip
     assert found == right, f"{[1] * count} with (1, 1) as 9 is {found}, should be {right}"
 
 
