@@ -16,7 +16,7 @@ from typing import Any
 from shared import plan
 from shared.errors import CourseError
 from shared.files import ROOT, read_json, written_whole
-from shared.terminal import is_share, number
+from shared.terminal import MEASURED, is_share, number
 
 ANY = {"seed", "seeds", "out", "resume", "preset", "publish", "band", "device", "threads", "channels_last", "peer"}
 """Flags that do not move a run out of its band: where it lies, where it is computed, and what else is trained."""
@@ -98,7 +98,7 @@ def make(week: int, folders: Sequence[Path], metric: str, higher: bool, command:
         [read_metrics(f / "metrics.jsonl") for f in folders],
         [read_json(f / "result.json") for f in folders],
     )
-    names = [name for name, value in logs[0][0].items() if isinstance(value, float) and name != "seconds"]
+    names = [name for name, value in logs[0][0].items() if isinstance(value, float) and name not in MEASURED]
     curves = {name: [[_short(row[name]) for row in rows] for rows in zip(*logs, strict=True)] for name in names}
     scores = {
         name: [_short(result["metrics"][name]) for result in results]

@@ -97,7 +97,7 @@ def keep_band(train: ModuleType, cfg: Any, folder: Path) -> None:
         raise CourseError("--band: give at least --seeds 2, one seed has no spread.")
     first = read_json(folder / f"seed{cfg.seed}" / "result.json")
     metric = next(name for name in first["metrics"] if name.startswith("val_"))
-    higher = not metric.endswith(("loss", "perplexity", "error"))
+    higher = not metric.endswith(("loss", "perplexity", "error", "per_byte"))
     hardware = f"{race.processor()}, {race.cores()} cores"
     folders = [folder / f"seed{seed}" for seed in seeds(cfg)]
     one = band.make(train.WEEK_NUMBER, folders, metric, higher, terminal.typed("--band", "--resume"), hardware)

@@ -26,7 +26,7 @@ from typing import Any
 from shared import band, terminal
 from shared.errors import CourseError, Stopped
 from shared.files import ROOT, only_one, read_json, write_json, written_whole
-from shared.terminal import number
+from shared.terminal import MEASURED, number
 
 RUNS = ROOT / "runs"
 LIBRARIES = ("numpy", "sklearn", "torch", "torchvision", "lightning", "transformers", "peft", "trl")
@@ -417,7 +417,7 @@ class Run:
 
 def without_seconds(rows: Iterable[Row]) -> list[Row]:
     """The rows of a log without what differs from run to run."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
 
 
 def _shown(folder: Path) -> str:

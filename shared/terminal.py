@@ -19,6 +19,8 @@ from shared.errors import CourseError, Stopped
 
 PLAIN = str.maketrans("✓✗·…→←−–—×“”’│█", '+x-.><---x""\'|#') | {ord("±"): "+-"}
 """What stands for our own signs on a terminal that has not got them."""
+MEASURED = ("seconds", "tokens_per_second", "mfu")
+"""What of a row of the log differs from run to run."""
 TOO_LARGE = re.compile(
     "out of memory|allocate memory|not enough memory|array is too big|Maximum allowed dimension|size.* overflow"
 )
@@ -38,14 +40,16 @@ def mine() -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches, F1."""
-    return metric.endswith(("accuracy", "exact", "f1"))
+    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches, F1, a utilisation."""
+    return metric.endswith(("accuracy", "exact", "f1", "mfu"))
 
 
 def number(metric: str, value: float) -> str:
-    """A share as a percentage, BLEU and chrF (0 to 100) with two decimals, anything else with four."""
+    """A share as a percentage, BLEU and chrF (0 to 100) with two decimals, a rate with none, else four."""
     if is_share(metric):
         return f"{value:.2%}"
+    if metric.endswith("per_second"):
+        return f"{value:,.0f}"
     return f"{value:.2f}" if metric.endswith(("bleu", "chrf")) else f"{value:.4f}"
 
 
