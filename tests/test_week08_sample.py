@@ -122,7 +122,7 @@ def test_the_order_of_the_filters():
 
 
 def test_min_p_and_the_penalty():
-    assert kept(filtered(logits_of(0.5, 0.3, 0.15, 0.05), Sampling(min_p=0.3))) == [[0, 1, 2]]
+    assert kept(filtered(logits_of(0.5, 0.3, 0.15, 0.05), Sampling(min_p=0.2))) == [[0, 1, 2]]
     seen = torch.tensor([[True, True, False]])
     found = filtered(torch.tensor([[2.0, -1.0, 1.0]]), Sampling(repetition_penalty=2.0), seen)
     close(found, torch.tensor([[1.0, -2.0, 1.0]]), "the logits with a penalty of 2 on the first two")
