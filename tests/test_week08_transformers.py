@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from programs import Lazily, close, refused
+from programs import Lazily, close, config, refused
 
 from week08_gpt import published, sample
 from week08_gpt import tokenizer as tokens
@@ -123,10 +123,10 @@ CONFIG |= {"activation_function": "gelu_new"}
     ],
 )
 def test_other_architectures_are_refused(changes, line):
-    config = {name: value for name, value in (CONFIG | changes).items() if value is not None}
-    if "activation_function" in config and config["model_type"] == "llama":
-        del config["activation_function"]
-    assert refused(published.config_of, config) == line
+    found = {name: value for name, value in (CONFIG | changes).items() if value is not None}
+    if found["model_type"] == "llama":
+        del found["activation_function"]
+    assert refused(published.config_of, found) == line
 
 
 def test_a_folder_that_is_not_whole_is_refused(tmp_path):
@@ -147,11 +147,11 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path):
 
 def theirs_of(sampling, logits, ids):
     """What transformers leaves of logits, by the processors that its generate would take, in its order."""
-    config = hf.GenerationConfig(
+    settings = hf.GenerationConfig(
         do_sample=True, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p,
         min_p=sampling.min_p or None, repetition_penalty=sampling.repetition_penalty,
     )  # fmt: skip
-    processors = gpt2()._get_logits_processor(config, input_ids_seq_length=ids.shape[1])
+    processors = gpt2()._get_logits_processor(settings, input_ids_seq_length=ids.shape[1])
     return processors(ids, logits)
 
 
@@ -230,6 +230,22 @@ def test_the_published_files_give_the_same_tokenizer(trained, tmp_path):
     for old, new in (("vocab.json", "encoder.json"), ("merges.txt", "vocab.bpe")):
         (tmp_path / old).rename(tmp_path / new)
     assert tokens.load(tmp_path).fingerprint == ours.fingerprint
+
+
+def test_the_program_writes_with_a_published_model(trained, tmp_path, capsys):
+    """A GPT-2 of transformers with its own two files; and the tokenizer of another model is refused."""
+    theirs = gpt2()
+    theirs.save_pretrained(tmp_path)
+    trained[1].model.save(str(tmp_path))
+    flags = ["def f", "--model", tmp_path, "--tokens", 5, "--count", 2, "--no-function", "--top-k", 3]
+    line = f"{tmp_path}: the tokenizer has 900 tokens, the model 19: they do not belong together."
+    assert refused(sample.main, config(sample, *flags)) == line
+    theirs.resize_token_embeddings(900)
+    theirs.save_pretrained(tmp_path)
+    capsys.readouterr()
+    written = sample.main(config(sample, *flags))
+    assert len(written) == 2 and all(0 < len(one.ids) <= 5 for one in written)
+    assert capsys.readouterr().out.count("def f") >= 2
 
 
 def test_nothing_here_prints(capfd, both):

@@ -103,7 +103,7 @@ def load(source: str | Path) -> GPT:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(source) if Path(source).is_dir() else from_hub(str(source))
+    folder = folder_of(source)
     config = config_of(read_json(folder / "config.json"))
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -123,14 +123,17 @@ def load(source: str | Path) -> GPT:
     return model.eval()
 
 
-def from_hub(name: str) -> Path:
-    """The files of a repository of the hub, brought once.
+def folder_of(source: str | Path) -> Path:
+    """The folder itself, or that with the files of a repository of the hub, which are brought once.
 
     Raises:
-        CourseError: it cannot be had.
+        CourseError: there is no such folder, and the hub does not give it.
     """
+    if Path(source).is_dir():
+        return Path(source)
     from huggingface_hub import snapshot_download
 
+    name = str(source)
     try:
         return Path(snapshot_download(name, allow_patterns=FILES))
     except Exception as error:  # of any of the many kinds that the client and its transport have

@@ -353,7 +353,8 @@ class Config:
     run: str = ""
     """The run's folder (default: the week's newest)."""
     model: str = ""
-    """In place of a run: the folder of a published GPT-2, with config.json, model.safetensors and its vocabulary."""
+    """In place of a run: a published GPT-2, as a folder with config.json, model.safetensors, vocab.json and merges.txt,
+    or by its name on the hub (openai-community/gpt2)."""
     count: Count = 1
     """How many continuations, each with a seed of its own."""
     tokens: Count = 200
@@ -383,7 +384,13 @@ def main(cfg: Config) -> list[Written]:
     if cfg.model:
         from week08_gpt import published, tokenizer
 
-        model, tokens = published.load(cfg.model).for_writing(), tokenizer.load(Path(cfg.model))
+        folder = published.folder_of(cfg.model)
+        model, tokens = published.load(folder).for_writing(), tokenizer.load(folder)
+        if tokens.vocab_size > model.config.vocab_size:
+            raise CourseError(
+                f"{folder}: the tokenizer has {tokens.vocab_size} tokens, the model {model.config.vocab_size}: "
+                "they do not belong together."
+            )
     else:
         from week08_gpt import trained
 
