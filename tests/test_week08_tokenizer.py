@@ -197,20 +197,20 @@ def test_fingerprints_tell_tokenizers_apart(bpe):
 def test_broken_files_are_refused(tmp_path):
     path = tmp_path / "tokenizer.json"
     assert refused(load, path) == f"{path} is not there."
-    path.write_text('{"kind": "bpe", "special": [], "tokens": ["a"]}')
+    path.write_text('{"kind": "bpe", "special": [], "tokens": ["a"]}', encoding="utf-8")
     assert refused(load, path) == f"{path} is not a tokenizer of this course (KeyError: 'merges')."
-    path.write_text("[1")
+    path.write_text("[1", encoding="utf-8")
     assert "is not readable JSON" in refused(load, path)
 
 
 def test_broken_published_files_are_refused(tmp_path):
     vocabulary, merges = tmp_path / "vocab.json", tmp_path / "merges.txt"
     letters = {letter: number for number, letter in enumerate(sorted(week.BYTE))} | {"ab": 256}
-    vocabulary.write_text(json.dumps(letters))
+    vocabulary.write_text(json.dumps(letters), encoding="utf-8")
     assert "merges.txt is not readable" in refused(load, tmp_path)
-    merges.write_text("#version: 0.2\na b\na c\n")
+    merges.write_text("#version: 0.2\na b\na c\n", encoding="utf-8")
     assert refused(load, tmp_path) == f'{vocabulary}: must be {{"token": id, …}} with {END} among the tokens.'
-    vocabulary.write_text(json.dumps(letters | {END: 257}))
+    vocabulary.write_text(json.dumps(letters | {END: 257}), encoding="utf-8")
     assert refused(load, tmp_path) == f"{merges}, line 3: 'a c' is no pair of tokens of vocab.json."
-    merges.write_text("#version: 0.2\na b\n")
+    merges.write_text("#version: 0.2\na b\n", encoding="utf-8")
     assert load(tmp_path).encode("cab") == [letters["c"], 256]

@@ -98,7 +98,7 @@ def test_checkpoints_without_prefix_with_masks_and_in_several_files(both, tmp_pa
     names = sorted(bare)
     for number, part in enumerate((names[::2], names[1::2]), 1):
         save_file({name: bare[name] for name in part}, tmp_path / f"model-0000{number}-of-00002.safetensors")
-    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text(encoding="utf-8"), encoding="utf-8")
     found = published.load(tmp_path)
     assert all(torch.equal(x, found.state_dict()[name]) for name, x in ours.state_dict().items())
 
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     assert refused(published.load, tmp_path) == f"{tmp_path / 'config.json'} is not there."
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     line = f"{tmp_path}: no *.safetensors file. Save it with transformers' save_pretrained."
     assert refused(published.load, tmp_path) == line
     save_file({"wte.weight": torch.zeros(19, 6)}, tmp_path / "model.safetensors")
