@@ -60,23 +60,27 @@ class Config(TrainConfig):
     """How many tokens it reads at most."""
     dropout: Share = 0.0
     """The share of numbers silenced at random in training. Helps where the same text is read many times."""
-    lr: Positive = 0.003
-    """The largest step of a network of --size 4, 256 wide; others have it times 4 / size. Too large: the loss jumps."""
-    final_lr: Share = 0.1
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """muon for the matrices inside the blocks and adamw for the rest, or adamw for all, with a --lr of 0.003."""
+    lr: Positive = 0.0045
+    """AdamW's largest step at --size 4, 256 wide; others have it times 4 / size. Too large: the loss jumps."""
+    muon_lr: Positive = 0.02
+    """Muon's largest step, for any size."""
+    final_lr: Share = 0.0
     """The share of --lr that is left at the end of the cosine."""
     warmup: Natural = 50
     """Steps until the rate has grown to --lr; 0: it starts there."""
-    weight_decay: NonNegative = 0.1
+    weight_decay: NonNegative = 0.01
     """Matrices are pulled towards zero by so much, times the rate; biases and norms are not."""
     clip: NonNegative = 1.0
     """Longest gradient, as the norm over all parameters; longer ones are shortened. 0: none."""
-    batch_size: Count = 16
+    batch_size: Count = 8
     """Windows that are computed at once."""
     accumulate: Count = 1
     """So many batches make one step: the gradients of a batch so many times as large, in the memory of one."""
-    epochs: Count = 6
+    epochs: Count = 8
     """An epoch here is --steps-per-epoch steps, after which it looks at val."""
-    steps_per_epoch: Count = 100
+    steps_per_epoch: Count = 125
     """How many steps lie between two rows of the log."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
@@ -94,10 +98,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "char": {"tokenizer": "char"},
     "full": {"data": "github-code-clean", "vocab": 16_384, "max_tokens": 2_500_000_000, "size": 12, "block_size": 1024,
-             "batch_size": 32, "accumulate": 16, "epochs": 48, "warmup": 200, "lr": 0.0018, "compile": True},
+             "batch_size": 32, "accumulate": 16, "epochs": 40, "warmup": 200, "compile": True},
 }  # fmt: skip
 # What --resume may change: how long and in what steps it goes on, and where it computes.
-FREE = ("epochs", "max_steps", "lr", "final_lr", "clip", "device", "threads", "compile")
+FREE = ("epochs", "max_steps", "lr", "muon_lr", "final_lr", "clip", "device", "threads", "compile")
 
 
 def shape(cfg: Config, vocab: int) -> GPTConfig:
@@ -115,12 +119,6 @@ def build(cfg: Config, vocab: int) -> GPT:
     return GPT(shape(cfg, vocab))
 
 
-def largest_step(cfg: Config) -> float:
-    """The rate at the end of the warm-up: a network twice as wide has steps half as large (Yang et al.,
-    arXiv:2203.03466, table 3: with Adam the rate of a matrix goes with one over its width)."""
-    return cfg.lr * 4 / cfg.size
-
-
 def learning_rate(step: int, steps: int, warmup: int, final: float) -> float:
     """What share of the largest rate step number `step` (from 0) of `steps` is to have: up in a line, down in half a
     cosine to `final` (Loshchilov and Hutter, arXiv:1608.03983, equation 5)."""
@@ -130,17 +128,33 @@ def learning_rate(step: int, steps: int, warmup: int, final: float) -> float:
     return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
 
 
-def make_optimizer(cfg: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, arXiv:1711.05101): what is a matrix decays, biases and norms do not."""
-    matrices, others = ([p for p in model.parameters() if (p.ndim >= 2) == wide] for wide in (True, False))
+def make_optimizers(cfg: Config, model: GPT) -> dict[str, torch.optim.Optimizer]:
+    """AdamW (Loshchilov and Hutter, arXiv:1711.05101) and, for the matrices inside the blocks, Muon.
+
+    Muon (K. Jordan, 2024; Liu et al., arXiv:2502.16982) makes the step of a matrix orthogonal, so that no direction of
+    it is forgotten; tables and the output are not for it. With AdamW what is a matrix decays, biases and norms do not.
+    """
+    inside = {id(p) for p in model.blocks.parameters() if p.ndim == 2 and cfg.optimizer == "muon"}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    matrices, others = ([p for p in rest if (p.ndim >= 2) == wide] for wide in (True, False))
     groups = [{"params": matrices, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], cfg.lr, betas=(0.9, 0.95), fused=True)
+    largest = cfg.lr * 4 / cfg.size
+    adamw = torch.optim.AdamW([g for g in groups if g["params"]], largest, betas=(0.9, 0.95), fused=True)
+    found: dict[str, torch.optim.Optimizer] = {"optimizer": adamw}
+    if inside:
+        found["muon"] = torch.optim.Muon(
+            [p for p in model.parameters() if id(p) in inside], cfg.muon_lr, weight_decay=cfg.weight_decay
+        )
+    for one in found.values():
+        for group in one.param_groups:
+            group["largest"] = group["lr"]
+    return found
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The learning rate of the next step, for all parameters."""
+def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """The learning rate of the next step, as a share of the largest of each group."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = group["largest"] * share
 
 
 def fit(
@@ -174,16 +188,17 @@ def fit(
     mine, whole = world.share(cfg.batch_size, "--batch-size"), cfg.batch_size * cfg.accumulate
     speed = Speed(model.config, cfg, device)
 
-    # A Loop only keeps count: it restores and saves these three, passes over what is done, and hears Ctrl-C.
-    parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
+    # A Loop only keeps count: it restores and saves these, passes over what is done, and hears Ctrl-C.
+    parts = {"model": model, "scaler": scaler, **optimizers}
     with Loop(cfg, run, steps, cfg.steps_per_epoch, too_large(cfg), label, **parts) as loop:
         network = world.shared(torch.compile(model) if cfg.compile else model)
         for epoch in loop.epochs():
             model.train()
             speed.begin(loop)
             for step in loop.batches(range(epoch * cfg.steps_per_epoch, (epoch + 1) * cfg.steps_per_epoch)):
-                set_lr(optimizer, largest_step(cfg) * learning_rate(step, steps, cfg.warmup, cfg.final_lr))
-                optimizer.zero_grad()
+                for optimizer in optimizers.values():
+                    set_lr(optimizer, learning_rate(step, steps, cfg.warmup, cfg.final_lr))
+                    optimizer.zero_grad()
                 total = torch.zeros((), device=device.name)
                 for turn in range(cfg.accumulate):
                     first = step * whole + turn * cfg.batch_size + world.rank * mine
@@ -195,10 +210,12 @@ def fit(
                         loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()) / cfg.accumulate
                         scaler.scale(loss).backward()
                     total += loss.detach()
-                scaler.unscale_(optimizer)
+                for optimizer in optimizers.values():
+                    scaler.unscale_(optimizer)
                 if cfg.clip:
                     nn.utils.clip_grad_norm_(model.parameters(), cfg.clip)
-                scaler.step(optimizer)
+                for optimizer in optimizers.values():
+                    scaler.step(optimizer)
                 scaler.update()
                 loop.add(world.mean(total))
             yield loop.row(**evaluate(model, val, cfg.block_size, device)) | speed.end(loop)
