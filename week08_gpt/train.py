@@ -138,23 +138,22 @@ def make_optimizers(cfg: Config, model: GPT) -> dict[str, torch.optim.Optimizer]
     rest = [p for p in model.parameters() if id(p) not in inside]
     matrices, others = ([p for p in rest if (p.ndim >= 2) == wide] for wide in (True, False))
     groups = [{"params": matrices, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    largest = cfg.lr * 4 / cfg.size
-    adamw = torch.optim.AdamW([g for g in groups if g["params"]], largest, betas=(0.9, 0.95), fused=True)
+    adamw = torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95), fused=True)
     found: dict[str, torch.optim.Optimizer] = {"optimizer": adamw}
     if inside:
         found["muon"] = torch.optim.Muon(
             [p for p in model.parameters() if id(p) in inside], cfg.muon_lr, weight_decay=cfg.weight_decay
         )
-    for one in found.values():
-        for group in one.param_groups:
-            group["largest"] = group["lr"]
     return found
 
 
-def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:
-    """The learning rate of the next step, as a share of the largest of each group."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["largest"] * share
+def set_lr(cfg: Config, optimizers: dict[str, torch.optim.Optimizer], share: float) -> None:
+    """The learning rate of the next step, as a share of the largest: AdamW's goes with one over the width (Yang et al.,
+    arXiv:2203.03466, table 3), Muon's is the same for any."""
+    largest = {"optimizer": cfg.lr * 4 / cfg.size, "muon": cfg.muon_lr}
+    for name, optimizer in optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = largest[name] * share
 
 
 def fit(
@@ -179,7 +178,7 @@ def fit(
     model.to(device.name)
     world, optimizer, windows = (
         world or World(),
-        make_optimizer(cfg, model),
+        make_optimizers(cfg, model),
         Windows(corpus.train, cfg.block_size, cfg.seed),
     )
     # fp16 cannot hold small gradients, so there the loss is multiplied, and the gradients divided again. Else it rests.
@@ -196,9 +195,8 @@ def fit(
             model.train()
             speed.begin(loop)
             for step in loop.batches(range(epoch * cfg.steps_per_epoch, (epoch + 1) * cfg.steps_per_epoch)):
-                for optimizer in optimizers.values():
-                    set_lr(optimizer, learning_rate(step, steps, cfg.warmup, cfg.final_lr))
-                    optimizer.zero_grad()
+                set_lr(cfg, optimizers, learning_rate(step, steps, cfg.warmup, cfg.final_lr))
+                model.zero_grad()
                 total = torch.zeros((), device=device.name)
                 for turn in range(cfg.accumulate):
                     first = step * whole + turn * cfg.batch_size + world.rank * mine
