@@ -39,7 +39,7 @@ def orthogonal(matrix: Matrix, steps: int = 5) -> Matrix:
 class Muon(torch.optim.Optimizer):
     """Momentum, looking one step ahead (Nesterov), and then a step that is orthogonal. For matrices alone.
 
-    A matrix with more rows than columns takes larger steps, by the root of their ratio, for its outputs to move as much.
+    A matrix with more rows than columns takes larger steps, by the root of their ratio: its outputs shall move as much.
     """
 
     def __init__(
