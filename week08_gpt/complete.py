@@ -77,7 +77,7 @@ def prompt_of(cfg: Config) -> str:
     signature = cfg.signature.rstrip()
     if not re.match(r"\s*(@|async\s+def\s|def\s)", signature):
         raise CourseError(f"{cfg.signature!r} is no beginning of a function, as 'def mean(numbers):'.")
-    if not signature.endswith((":", '"""', "\n")) and "\n" not in signature:
+    if "\n" not in signature and not signature.endswith(":"):
         signature += ":"
     if not cfg.doc:
         return signature
@@ -99,6 +99,16 @@ def fitted(net: Trained, prompt: str, cut: bool) -> str:
     if count > most:
         raise CourseError(f"a prompt of {count} tokens: the network reads {most + 1} at most (its block). Shorten it.")
     return prompt
+
+
+def moved(prompt: str) -> tuple[str, str]:
+    """A prompt that ends inside a method, from its `def` on, at the left margin, where the functions of the sample
+    stand; and what was in front of each line. Any other prompt as it is."""
+    found = [*re.finditer(r"^([ \t]+)((?:async[ \t]+)?def\b)", prompt, re.MULTILINE)]
+    after = prompt[found[-1].start() :] if found else ""
+    if not found or any(line.strip() and not line.startswith(found[-1][1]) for line in after.splitlines()):
+        return prompt, ""
+    return re.sub(rf"^{found[-1][1]}", "", after, flags=re.MULTILINE), found[-1][1]
 
 
 def shaded(text: str, prob: float, colour: bool) -> str:
@@ -132,10 +142,7 @@ def interactive(net: Trained, sampling: Sampling, colour: bool) -> str:
     while True:
         found = candidates(net, ids, sampling)
         print(f"\n{net.tokenizer.decode(ids[1:])}")
-        words = (
-            f"{n} {shaded(repr(net.tokenizer.decode([t]))[1:-1], p, colour)} {p:.0%}"
-            for n, (t, p) in enumerate(found, 1)
-        )
+        words = [f"{n} {shaded(visible(net, t), p, colour)} {p:.0%}" for n, (t, p) in enumerate(found, 1)]
         answer = ask("   ".join(words) + "   > ", end=".")
         if answer == ".":
             break
@@ -154,6 +161,11 @@ def interactive(net: Trained, sampling: Sampling, colour: bool) -> str:
             break
         ids.append(token)
     return net.tokenizer.decode(ids[1:])
+
+
+def visible(net: Trained, token: int) -> str:
+    """A token so that its spaces and line ends are seen."""
+    return repr(net.tokenizer.decode([token]))[1:-1]
 
 
 def ask(prompt: str, end: str = "") -> str:
@@ -175,7 +187,7 @@ def main(cfg: Config) -> list[str]:
         text = interactive(net, sampling, colour)
         print(f"\n{text}")
         return [text]
-    prompt = fitted(net, prompt_of(cfg), bool(cfg.file))
+    prompt, margin = moved(fitted(net, prompt_of(cfg), bool(cfg.file)))
     written: list[Any] = sample.complete(
         net.model, net.tokenizer, [prompt] * cfg.count, sampling, cfg.tokens,
         seeds=[cfg.seed + number for number in range(cfg.count)],
@@ -186,9 +198,10 @@ def main(cfg: Config) -> list[str]:
             piece = net.tokenizer.decode([token])
             if token == net.tokenizer.end or at >= len(one.text):
                 break
-            shown += shaded(piece[: len(one.text) - at], prob, colour)
+            shown += shaded(piece[: len(one.text) - at].replace("\n", f"\n{margin}"), prob, colour)
             at += len(piece)
-        begun = prompt.rstrip() if not cfg.file else prompt.rstrip().splitlines()[-1]
+        begun = prompt.rstrip().replace("\n", f"\n{margin}")
+        begun = margin + (begun.splitlines()[-1].strip() if cfg.file and not margin else begun)
         print(f"{f'--- {number}' if cfg.count > 1 else ''}\n{begun}{shown.rstrip()}".lstrip("\n"))
         code = prompt.rstrip() + one.text
         if not judge.parses(code):

@@ -36,7 +36,7 @@ class Part:
     """
 
     shards: tuple[np.ndarray, ...]
-    starts: Numbers
+    starts: Int[np.ndarray, " edges"]
     sizes: Numbers
     prints: Numbers
     ends: bool
@@ -45,9 +45,9 @@ class Part:
         return len(self.prints)
 
     @property
-    def examples(self) -> Numbers:
+    def examples(self) -> Int[np.ndarray, "documents 1"]:
         """What tells one document from another (shared.held_out)."""
-        return self.prints
+        return self.prints[:, None]
 
     @property
     def labels(self) -> Numbers:
@@ -77,9 +77,9 @@ class Part:
         """The tokens of one document, its end among them."""
         return self.window(int(self.starts[row]), int(self.starts[row + 1] - self.starts[row]))
 
-    def take(self, rows: Numbers) -> "Part":
+    def take(self, rows: Int[np.ndarray, " rows"]) -> "Part":
         """Some of the documents, in memory."""
-        kept = [self.document(row) for row in rows]
+        kept = [self.document(row) for row in rows.tolist()]
         starts = np.cumsum([0, *map(len, kept)])
         tokens = np.concatenate([np.zeros(0, np.int64), *kept])
         return Part((tokens,), starts, self.sizes[rows], self.prints[rows], self.ends)
@@ -116,7 +116,7 @@ class Corpus:
             if (tokens := getattr(self, name).tokens) <= block:
                 raise CourseError(
                     f"--data {self.name}: {name} has {tokens:,} tokens, less than one block of {block} and the "
-                    "token behind it. Give more text, or a smaller --block."
+                    "token behind it. Give more text, or a smaller --block-size."
                 )  # fmt: skip
         return self
 

@@ -70,7 +70,7 @@ def copying(model: Any, ids: Sequence[int]) -> tuple[int, int, float, Float[np.n
 
 
 def induction(path: Path, model: Any, tokens: Tokenizer, text: str) -> tuple[int, int, float]:
-    """Draws the weights of the head that copies most, over a text that is said twice. Returns (layer, head, how much)."""
+    """Draws the head that copies most, over a text that is said twice. Returns (layer, head, how much)."""
     ids = tokens.encode(text)
     layer, head, share, weights = copying(model, ids)
     words = [tokens.decode([one]).replace("\n", "⏎").replace(" ", "·") for one in ids] * 2

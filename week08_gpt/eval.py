@@ -37,9 +37,9 @@ SETTINGS = {
 class Config(EvalConfig):
     """The flags of eval. --data takes other code, or another text, for the same network."""
 
-    completions: Natural = 16
+    completions: Natural = 10
     """So many functions of test are completed from signature and docstring, with each way of drawing; 0: none."""
-    tokens: Count = 120
+    tokens: Count = 80
     """How many tokens a completion may have."""
     show: Natural = 2
     """How many completions to print: the first of them, good or bad."""
@@ -51,9 +51,13 @@ class Config(EvalConfig):
 
 def xz(part: Part, tokens: Tokenizer, train: Part) -> dict[str, float]:
     """Bits per byte of xz: of the part alone, and of what it adds behind train, which the network has read, too."""
-    raw = [tokens.decode_bytes(one.window(0, one.tokens)) for one in (part, train)] if train.tokens < LARGEST else []
+    raw = (
+        [tokens.decode_bytes(one.window(0, one.tokens).tolist()) for one in (part, train)]
+        if train.tokens < LARGEST
+        else []
+    )
     if not raw:
-        return {"alone": 8 * packed(tokens.decode_bytes(part.window(0, part.tokens))) / part.text_bytes}
+        return {"alone": 8 * packed(tokens.decode_bytes(part.window(0, part.tokens).tolist())) / part.text_bytes}
     more = packed(raw[1] + raw[0]) - packed(raw[1])
     return {"alone": 8 * packed(raw[0]) / part.text_bytes, "behind train": 8 * more / part.text_bytes}
 

@@ -47,7 +47,7 @@ def tasks(part: Part, tokens: Tokenizer, count: int, room: int) -> list[Task]:
     """At most `count` tasks out of a part, evenly spread over it; their beginnings have at most `room` tokens."""
     found = []
     for row in range(len(part)):
-        task = task_of(tokens.decode(part.document(row)[: -1 if part.ends else None]))
+        task = task_of(tokens.decode(part.document(row)[: -1 if part.ends else None].tolist()))
         if task and len(tokens.encode(task.prompt)) <= room:
             found.append(task)
     if len(found) <= count:
@@ -88,7 +88,7 @@ def undefined(code: str) -> set[str]:
     return read - known
 
 
-def hashes(ids: Sequence[int] | np.ndarray, length: int = COPIED) -> UInt64[np.ndarray, " windows"]:
+def hashes(ids: Sequence[int | np.integer] | np.ndarray, length: int = COPIED) -> UInt64[np.ndarray, " windows"]:
     """A number for each run of `length` consecutive tokens; equal runs have equal ones."""
     ids = np.asarray(ids, np.uint64) + np.uint64(1)
     count = max(0, len(ids) - length + 1)

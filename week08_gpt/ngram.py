@@ -114,7 +114,7 @@ class KneserNey:
             before[n:] = self.ending(tokens, n)[:-1] if len(tokens) > n else before[n:]
         return probs
 
-    def ending(self, tokens: Row, n: int) -> Row:
+    def ending(self, tokens: Row, n: int) -> Int[np.ndarray, " places"]:
         """The number of the n-gram that begins at each place where one fits, -1 where it was never seen in train."""
         numbers = np.zeros(len(tokens) - n + 1, np.int64)
         for length in range(1, n + 1):

@@ -176,11 +176,8 @@ def fit(
         Stopped: Ctrl-C was pressed; the state is saved.
     """
     model.to(device.name)
-    world, optimizer, windows = (
-        world or World(),
-        make_optimizers(cfg, model),
-        Windows(corpus.train, cfg.block_size, cfg.seed),
-    )
+    world, optimizers = world or World(), make_optimizers(cfg, model)
+    windows = Windows(corpus.train, cfg.block_size, cfg.seed)
     # fp16 cannot hold small gradients, so there the loss is multiplied, and the gradients divided again. Else it rests.
     scaler = torch.amp.GradScaler(device.name, init_scale=2.0**12, enabled=device.dtype == "float16")
     steps, val = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, some(corpus.val, cfg.val_tokens)
