@@ -29,6 +29,7 @@ from week08_gpt import data, ngram, tokenizer
 from week08_gpt.corpus import Corpus, Part
 from week08_gpt.distributed import Follower, World
 from week08_gpt.model import GPT, GPTConfig, count_parameters, flops_per_token
+from week08_gpt.muon import Muon
 from week08_gpt.utilisation import peak_flops
 from week08_gpt.windows import Windows, bits_per_byte, losses
 
@@ -141,7 +142,7 @@ def make_optimizers(cfg: Config, model: GPT) -> dict[str, torch.optim.Optimizer]
     adamw = torch.optim.AdamW([g for g in groups if g["params"]], cfg.lr, betas=(0.9, 0.95), fused=True)
     found: dict[str, torch.optim.Optimizer] = {"optimizer": adamw}
     if inside:
-        found["muon"] = torch.optim.Muon(
+        found["muon"] = Muon(
             [p for p in model.parameters() if id(p) in inside], cfg.muon_lr, weight_decay=cfg.weight_decay
         )
     return found
