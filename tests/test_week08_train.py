@@ -14,7 +14,7 @@ from programs import assert_picture, close, config, refused, rows
 from shared import results
 from shared.device import Device
 from shared.files import ROOT
-from week08_gpt import bench, complete, drawing, eval, figures, sample, train, trained
+from week08_gpt import bench, complete, completions, drawing, eval, figures, sample, train, trained
 from week08_gpt.corpus import Corpus, Part, encoded
 from week08_gpt.model import GPT, GPTConfig
 from week08_gpt.tokenizer import BPE, Characters
@@ -193,13 +193,13 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(run, tmp_path):
 
 def test_eval_judges_completions_beside_the_true_ones(run, tmp_path, capsys, monkeypatch):
     published = []
-    monkeypatch.setattr(eval, "publish", lambda *arguments: published.append(arguments))
+    monkeypatch.setattr(completions, "publish", lambda *arguments: published.append(arguments))
     found = eval.main(config(eval, "--run", run, "--out", tmp_path, "--tokens", 6, "--completions", 2, "--publish"))
     metrics = found["metrics"]
     assert 0 <= metrics["test_top1_accuracy"] <= metrics["test_top5_accuracy"] <= 1
     assert found["xz"]["behind train"] < found["xz"]["alone"]
     assert found["completions"]["(the true bodies)"] == {"parses": 1, "defined": 1, "copied": 0}
-    assert set(found["completions"]) == {"(the true bodies)", *eval.SETTINGS}
+    assert set(found["completions"]) == {"(the true bodies)", *completions.SETTINGS}
     assert_picture(tmp_path / "validity.png")
     said = capsys.readouterr().out
     assert "2 functions of test, completed from signature and docstring" in said and "temperature 0.7" in said

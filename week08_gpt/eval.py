@@ -15,22 +15,13 @@ from shared import cli, held_out, runs
 from shared.config import Count, EvalConfig, Natural, Seed
 from shared.device import choose
 from shared.errors import CourseError
-from shared.results import markdown, publish
-from week08_gpt import drawing, judge, ngram, sample
+from week08_gpt import completions, ngram
 from week08_gpt.corpus import Part
-from week08_gpt.sample import Sampling
 from week08_gpt.tokenizer import Tokenizer
-from week08_gpt.trained import Trained, load
+from week08_gpt.trained import load
 from week08_gpt.windows import bits_per_byte, losses
 
 LARGEST = 50_000_000  # bytes that xz is given to read first
-# How tokens are drawn, one thing changed at a time; everything else is as the model says.
-SETTINGS = {
-    "greedy": Sampling(temperature=0), "temperature 0.4": Sampling(0.4), "temperature 0.7": Sampling(0.7),
-    "temperature 1": Sampling(1.0), "temperature 1.3": Sampling(1.3), "top-k 5": Sampling(top_k=5),
-    "top-k 20": Sampling(top_k=20), "top-p 0.5": Sampling(top_p=0.5), "top-p 0.8": Sampling(top_p=0.8),
-    "top-p 0.95": Sampling(top_p=0.95),
-}  # fmt: skip
 
 
 @dataclass
@@ -66,26 +57,6 @@ def packed(raw: bytes) -> int:
     return len(lzma.compress(raw, preset=6))
 
 
-def completions(net: Trained, part: Part, train: Part, cfg: Config) -> tuple[list[list[Any]], list[judge.Task], Any]:
-    """The table of the ways of drawing, the functions, and what was written for each of these, way by way.
-
-    The first row is of the true bodies: what a person has written parses, but is not free of names of its module.
-    """
-    todo = judge.tasks(part, net.tokenizer, cfg.completions, net.model.config.block_size // 2)
-    if not todo:
-        return [], [], {}
-    memory = judge.Memory(train)
-    true = [judge.verdict(task, "\n" + task.body, net.tokenizer.encode(task.body), memory) for task in todo]
-    rows, written = [["(the true bodies)", *judge.shares(true).values()]], {}
-    seeds = [cfg.seed + number for number in range(len(todo))]
-    for name, sampling in SETTINGS.items():
-        prompts = [task.prompt for task in todo]
-        written[name] = sample.complete(net.model, net.tokenizer, prompts, sampling, cfg.tokens, seeds=seeds)
-        found = [judge.verdict(t, one.text, one.ids, memory) for t, one in zip(todo, written[name], strict=True)]
-        rows.append([name, *judge.shares(found).values()])
-    return rows, todo, written
-
-
 def main(cfg: Config) -> dict[str, Any]:
     """Reads the test set: bits per byte beside the baselines', guesses of the next token, completions of functions.
 
@@ -116,27 +87,13 @@ def main(cfg: Config) -> dict[str, Any]:
     print("xz, for comparison:", ", ".join(f"{value:.4f} {how}" for how, value in result["xz"].items()))
     print(f"the next token is the first guess in {scores['test_top1_accuracy']:.1%}, "
           f"among the first five in {scores['test_top5_accuracy']:.1%}")  # fmt: skip
-    rows, todo, written = completions(net, part, train, cfg) if cfg.completions else ([], [], {})
+    rows, todo, written = completions.complete_all(net, part, train, cfg) if cfg.completions else ([], [], {})
     if rows:
-        report(cfg, rows, todo, written, out)
+        completions.report(cfg, rows, todo, written, out)
         result["completions"] = {
             way: dict(zip(("parses", "defined", "copied"), row, strict=True)) for way, *row in rows
         }
     return result | {"run": str(net.run.folder), "scored": len(part)}
-
-
-def report(cfg: Config, rows: list[list[Any]], todo: list[judge.Task], written: Any, out: Path) -> None:
-    """Prints the table and some completions, and draws validity.png."""
-    columns = ["drawn with", "parses", "and all names defined", f"copies {judge.COPIED} tokens of train"]
-    table = markdown(columns, [[way, *(f"{share:.0%}" for share in row)] for way, *row in rows])
-    about = f"{len(todo)} functions of test, completed from signature and docstring, at most {cfg.tokens} tokens"
-    print(f"\n{about}\n\n{table}")
-    drawing.validity(out / "validity.png", rows)
-    for number in range(min(cfg.show, len(todo))):
-        print(f"\n----- {todo[number].name}, temperature 0.7\n{todo[number].prompt.rstrip()}"
-              f"{written['temperature 0.7'][number].text}")  # fmt: skip
-    if cfg.publish:
-        publish(8, "eval completions", f"*{about}; no completion is run*\n\n{table}")
 
 
 if __name__ == "__main__":
