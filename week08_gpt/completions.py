@@ -1,4 +1,4 @@
-"""Functions of test, completed with each way of drawing tokens: which share of them is worth something (for eval.py)."""
+"""Functions of test, completed with each way of drawing tokens: which share is worth something (for eval.py)."""
 
 from pathlib import Path
 from typing import Any
