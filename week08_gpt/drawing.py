@@ -83,7 +83,9 @@ def induction(path: Path, model: Any, tokens: Tokenizer, text: str) -> tuple[int
         axis.axhline(len(ids) - 0.5, color=INK, linewidth=0.8)
         axis.grid(False)
         axis.set(xlabel="looked at", ylabel="looking")
-        title = f"A head that copies: layer {layer + 1}, head {head + 1}; {share:.0%} of its weight in the squares"
+        title = (
+            f"The head that copies most: layer {layer + 1}, head {head + 1}; {share:.0%} of its weight in the squares"
+        )
         drawing.suptitle(title, **HEADING)
     return layer, head, share
 
@@ -95,7 +97,7 @@ def temperatures(
     """Writes on from a prompt with each temperature, and draws how likely each token was that came."""
     with figure(path, rows=len(values), size=(9.2, 5.6)) as (drawing, axes):
         for axis, value in zip(axes, values, strict=True):
-            ids, found = [tokens.end, *tokens.encode(prompt)], []
+            ids, found = [tokens.end, *tokens.encode(prompt.rstrip())], []
             draw = torch.Generator().manual_seed(0)
             for _ in range(count):
                 plain = model(torch.tensor([ids]), last=True)[:, -1]
@@ -109,5 +111,5 @@ def temperatures(
             words = [tokens.decode([t]).replace("\n", "⏎").replace(" ", "·") for t, *_ in found]
             axis.set_xticks(list(places), words, rotation=60, ha="right", fontsize=8)
             axis.set(title=f"temperature {value:g}", ylim=(0, 1), xlim=(-0.6, len(found) - 0.4))
-        axes[0].legend(fontsize=8, loc="upper right")
+        axes[-1].legend(fontsize=8, loc="upper right")
         drawing.suptitle(f"After {prompt.strip().splitlines()[0]!r}: probability of each token", **HEADING)
