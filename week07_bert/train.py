@@ -83,7 +83,7 @@ class Config(TrainConfig):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"examples": 64, "most_val": 24, "max_len": 96, "stride": 48, "epochs": 2, "freeze": 4},
-    "quick": {},
+    "quick": {"examples": 1000},
     "ner": {"task": "ner", "freeze": 0, "lr": 3e-4, "epochs": 3},
     "full": {"data": "squad", "model": "distilbert-base-uncased", "max_len": 384, "stride": 128, "lr": 3e-5,
              "batch_size": 32, "freeze": 0, "most_val": 0},
