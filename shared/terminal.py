@@ -40,8 +40,8 @@ def mine() -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches, F1, a utilisation."""
-    return metric.endswith(("accuracy", "exact", "f1", "mfu"))
+    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches, F1, a utilisation, an oracle."""
+    return metric.endswith(("accuracy", "exact", "f1", "mfu", "oracle"))
 
 
 def number(metric: str, value: float) -> str:
