@@ -40,7 +40,7 @@ def mine() -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a number is a share of 1, to be told in percent: an accuracy, exact matches, F1, a utilisation, an oracle."""
+    """Whether a number is a share of 1, to be told in percent: accuracies, exact matches, F1, utilisation."""
     return metric.endswith(("accuracy", "exact", "f1", "mfu", "oracle"))
 
 

@@ -10,7 +10,7 @@ PUBLISHED = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12, "4090
 
 
 @cache
-def peak_flops(device: Device, size: int = 1024, rounds: int = 3) -> float:
+def peak_flops(device: Device, size: int = 1024, rounds: int = 20) -> float:
     """A GPU's published peak where it is known; else what its best product of two matrices reaches here."""
     import torch
 
