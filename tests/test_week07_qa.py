@@ -299,6 +299,8 @@ def test_other_causes(tokenizer):
     long = question("She lived in London, and so did Babbage")
     windows = qa.windows_of(long, 0, tokenizer, 13, 9)
     assert qa.cause(Answer("Ada", 0, 3, 0.0), long, windows) == "cut by a window"
+    alone = qa.Encoded(Part((long,)), windows, tokenizer.pad_id)
+    assert len(qa.to_train(alone, 0, empty=0.0)) == 0 and len(qa.to_train(alone, 0, empty=1.0)) == len(windows)
     assert qa.cause(Answer("Ada", 0, 3, 0.0), question(), windows) == "unanswerable"
 
 

@@ -333,7 +333,7 @@ def to_train(encoded: Encoded, seed: int, empty: float = 0.1) -> Encoded:
         drawn = [window for window in others if rng.random() < empty]
         if not encoded.part.items[row].answers and not drawn:
             drawn = [others[rng.integers(len(others))]]
-        kept += [max(with_answer, key=around)] * bool(with_answer) + drawn
+        kept += ([max(with_answer, key=around)] if with_answer else []) + drawn
     return Encoded(encoded.part, kept, encoded.pad_id)
 
 
