@@ -1,7 +1,7 @@
 """What preferences teach, as formulas: log-probabilities of answers, rewards, and the losses that are made of them.
 
-A pair is a prompt with two answers, of which somebody preferred one: the chosen and the rejected. A batch of n pairs goes
-through the network as 2 n rows, first all chosen, then all rejected.
+A pair is a prompt with two answers, of which somebody preferred one: the chosen and the rejected. A batch of n pairs
+goes through the network as 2 n rows, first all chosen, then all rejected.
 
 References
     R. Rafailov et al., "Direct preference optimization", arXiv:2305.18290: equation 7, the loss; 5, the reward
@@ -26,8 +26,8 @@ from shared.errors import CourseError
 
 Loss = Literal["dpo", "ipo", "cdpo", "dpo_norm"]
 LOSSES: tuple[str, ...] = get_args(Loss)
-PerPair = Float[Tensor, "pairs"]
-PerRow = Float[Tensor, "batch"]
+PerPair = Float[Tensor, " pairs"]
+PerRow = Float[Tensor, " batch"]
 Ids = Int[Tensor, "batch time"]
 Answer = Bool[Tensor, "batch time"]  # True at the tokens of the answer, its end token included
 Logits = Float[Tensor, "batch time vocab"]
@@ -153,7 +153,7 @@ def preference_loss(
 
 
 def rewards(policy: LogProbs, reference: LogProbs, beta: float = 0.1) -> tuple[PerPair, PerPair]:
-    """The implicit rewards of both answers: beta log p / p_ref (equation 5 without what depends on the prompt alone)."""
+    """The implicit rewards of both answers: beta log p / p_ref (equation 5, less what depends on the prompt alone)."""
     # exercise 3: rewards and margins
     # What policy and reference say of the pairs (LogProbs: .chosen and .rejected, (pairs,) each), and beta -> the
     # rewards of the chosen and of the rejected answers, (pairs,) each: 0 at the start, above it where the policy finds
@@ -175,7 +175,7 @@ def margins(chosen_rewards: PerPair, rejected_rewards: PerPair) -> PerPair:
 
 
 def accuracy(chosen_rewards: PerPair, rejected_rewards: PerPair) -> float:
-    """The share of the pairs in which the chosen answer has more: 0 at the start, when both have the same, as in trl."""
+    """The share of the pairs in which the chosen answer has more: 0 at the start, when both have 0, as in trl."""
     # exercise 3: rewards and margins
     # The same two -> a float, the share of pairs whose chosen answer has the larger reward. A draw is not right.
     # hint: the mean of (margin > 0), as a float.

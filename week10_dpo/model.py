@@ -42,7 +42,7 @@ def with_adapters(
     return get_peft_model(model, config)
 
 
-def log_probs(model: nn.Module, ids: Ids, attention: Attention, answer: Answer) -> tuple[PerRow, Int[Tensor, "batch"]]:
+def log_probs(model: nn.Module, ids: Ids, attention: Attention, answer: Answer) -> tuple[PerRow, Int[Tensor, " batch"]]:
     """log p(answer | prompt) of each row, and how many tokens its answer has.
 
     Logits are made only from the place before the first answer on: the output is the widest layer of a small model, and
@@ -77,10 +77,10 @@ def reference(model: Any, copy_of: Any = None) -> Iterator[Any]:
         copy_of: the frozen copy, where all weights learn.
     """
     # exercise 3: rewards and margins
-    # The policy, in training or not, and perhaps a frozen copy of it -> yields the model to ask: the copy where there is
-    # one, else the policy without its adapters (`with model.disable_adapter():`). While it is asked, no gradients are
-    # kept and nothing drops out: the reference gives the same answer each time. Afterwards the policy is in the mode
-    # that it was in.
+    # The policy, in training or not, and perhaps a frozen copy of it -> yields the model to ask: the copy where there
+    # is one, else the policy without its adapters (`with model.disable_adapter():`). While it is asked, no gradients
+    # are kept and nothing drops out: the reference gives the same answer each time. Afterwards the policy is in the
+    # mode that it was in.
     # hint: training = model.training; model.eval(); try: with torch.no_grad(), model.disable_adapter(): yield model;
     # finally: model.train(training).
     asked = model if copy_of is None else copy_of
@@ -99,7 +99,7 @@ def reference(model: Any, copy_of: Any = None) -> Iterator[Any]:
 
 
 def reference_log_probs(model: Any, batches: Any, copy_of: Any = None) -> list[LogProbs]:
-    """What the reference says of each batch (ids, attention, answer), to be kept: it never changes, so once is enough."""
+    """What the reference says of each batch (ids, attention, answer), to be kept: it never changes; once is enough."""
     with reference(model, copy_of) as asked:
         return [LogProbs.halves(*log_probs(asked, *batch)) for batch in batches]
 
