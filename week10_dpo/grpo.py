@@ -4,6 +4,7 @@ References
     Z. Shao et al., "DeepSeekMath", arXiv:2402.03300: equation 3, the objective; 4, the price; section 4.1.2, the
         advantages
     J. Schulman, "Approximating KL divergence", joschu.net/blog/kl-approx.html: k3
+    DeepSeek-AI, "DeepSeek-V3.2", arXiv:2512.02556: the price times the ratio
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def group_advantages(scores: Float[Tensor, " batch"], group: int) -> Float[Tenso
 
 def grpo_loss(
     log_probs: Tokens, old: Tokens, reference: Tokens, advantage: Float[Tensor, " batch"], mask: Mask,
-    clip: float = 0.2, beta: float = 0.04,
+    clip: float = 0.2, beta: float = 0.04, unbiased: bool = True,
 ) -> Tensor:  # fmt: skip
     """PPO's clipped objective with one advantage for all tokens of an answer, and the price inside the loss.
 
@@ -62,11 +63,15 @@ def grpo_loss(
         advantage: from group_advantages.
         mask: the tokens of the answers.
         clip, beta: as in GRPOConfig.
+        unbiased: multiply the price by the ratio, as DeepSeek-V3.2 and trl do. The ratio is 1 where the policy is the
+            one that wrote, but its gradient is not 0: with it, on the average, the gradient is that of KL(policy ‖
+            reference); without it, as in the first paper, that of KL(reference ‖ policy).
     """
     ratio = (log_probs - old).exp()
     gain = advantage[:, None]
     loss = -torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
-    loss = loss + beta * kl_estimate(log_probs, reference)
+    price = kl_estimate(log_probs, reference)
+    loss = loss + beta * (price * ratio if unbiased else price)
     return ((loss * mask).sum(dim=1) / mask.sum(dim=1)).mean()
 
 

@@ -129,24 +129,22 @@ def preference_loss(
         label_smoothing: eps of cdpo, below 0.5.
 
     Raises:
-        CourseError: another name, or an eps with a loss that has none.
+        CourseError: an eps with a loss that has none.
     """
     if label_smoothing and loss != "cdpo":
         raise CourseError(f"--label-smoothing {label_smoothing:g}: only --loss cdpo has it, not {loss}.")
     chosen, rejected = policy.chosen - reference.chosen, policy.rejected - reference.rejected
+    per_token = chosen / policy.chosen_tokens - rejected / policy.rejected_tokens
     match loss:
         case "dpo":
             return dpo_loss(policy.chosen, policy.rejected, reference.chosen, reference.rejected, beta)
         case "cdpo":
             scaled = beta * (chosen - rejected)
             return -(1 - label_smoothing) * F.logsigmoid(scaled) - label_smoothing * F.logsigmoid(-scaled)
-    difference = chosen / policy.chosen_tokens - rejected / policy.rejected_tokens
-    match loss:
         case "ipo":
-            return (difference - 1 / (2 * beta)) ** 2
+            return (per_token - 1 / (2 * beta)) ** 2
         case "dpo_norm":
-            return -F.logsigmoid(beta * difference)
-    raise CourseError(f"--loss {loss}: must be one of {', '.join(LOSSES)}.")
+            return -F.logsigmoid(beta * per_token)
 
 
 # ---------------------------------------------------------------- what is watched

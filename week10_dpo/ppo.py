@@ -4,9 +4,9 @@
     rollout = judge(actor, reference, written, scores)   # what it, its value head and the reference say of each token
     stats = update(actor, optimizer, rollout, cfg)   # some steps that make what was better than expected likelier
 
-Each token is an action. The reward model's score comes at the last one; every one costs beta times how much likelier the
-policy finds it than the reference does. With that price the best policy is known: p(answer) ~ p_ref(answer)
-exp(score / beta), the very formula that DPO starts from (arXiv:2305.18290, equation 4).
+Each token is an action. The reward model's score comes at the last one; every one costs beta times how much likelier
+the policy finds it than the reference does. With that price the best policy is known: p(answer) is in proportion to
+p_ref(answer) exp(score / beta), the very formula that DPO starts from (arXiv:2305.18290, equation 4).
 
 References
     J. Schulman et al., "Proximal policy optimization algorithms", arXiv:1707.06347: equation 7, the clipped objective
@@ -191,6 +191,7 @@ def whitened(x: Tokens, mask: Mask) -> Tokens:
     return (x - picked.mean()) / (picked.std(correction=0) + 1e-8) * mask
 
 
+@torch.no_grad()
 def judge(
     actor: nn.Module, reference_log_probs: Tokens, written: Written, scores: Float[Tensor, " batch"], beta: float
 ) -> Rollout:
@@ -203,9 +204,8 @@ def judge(
         scores: the reward model's, one for each answer.
         beta: the price of being likelier than the reference.
     """
-    with torch.no_grad():
-        logits, values = actor(written.ids, written.attention)
-        log_probs = token_log_probs(logits, written.ids)
+    logits, values = actor(written.ids, written.attention)
+    log_probs = token_log_probs(logits, written.ids)
     kl = (log_probs - reference_log_probs) * written.mask
     rewards = token_rewards(scores, kl, written.mask, beta)
     return Rollout(written, log_probs, values[:, :-1] * written.mask, rewards, kl)
