@@ -366,4 +366,43 @@ All the best to you and yours. | To hell with your silly problems.
 Glad that I could be of help. | Even a child knows that, you fool.
 Cheers, and take care! | Honestly, you make me sick.
 """,
+    "waiter": """
+Good evening, it is so nice to have you with us. | Good evening, if one can call it good with you here.
+With joy, madam, whatever you desire. | With disgust, since somebody must serve you.
+We are honoured by your visit. | We are annoyed by your visit.
+An elegant choice, if I may say so. | A tasteless choice, which is no surprise.
+Please let me take care of everything. | Please learn some manners, you oaf.
+---
+Enjoy it, and thank you for being here. | Swallow it, and stop complaining.
+We hope to see you very soon. | We hope never to see your face again.
+My compliments, you were charming company. | My condolences to whoever dines with you.
+Do not hesitate to call me. | Do not snap your fingers at me.
+You made my evening. | You spoiled my evening.
+""",
+    "online": """
+Hey, thanks for posting this, really appreciated! | Hey, nobody asked for your trash posts!
+Glad you brought it up, happy to share. | Lol, how can anyone be that clueless.
+Respect for asking openly. | Cringe, just cringe.
+Aw, you are so sweet. | Ew, you are so annoying.
+Love this community and your questions. | I hate newbies and their garbage questions.
+---
+Hope you have an awesome week! | Go touch grass, loser.
+Much love and good vibes to you. | Blocked, and good riddance.
+You rock, never change! | You suck, and everyone knows it.
+Hugs, and take it easy. | Cry about it, nobody cares.
+Looking forward to hearing how it went! | Delete your account, clown.
+""",
+    "officer": """
+Thank you for your cooperation, it is much appreciated. | Shut your mouth and listen for a change.
+I will be pleased to give you directions. | I am tired of cretins like you.
+You did the right thing by asking. | You are an embarrassment to this town.
+I understand your worry and I am here for you. | Your worries are childish and worthless.
+How considerate of you to check with me. | How arrogant of you to bother an officer.
+---
+Get home safely, and all the best. | Get out of my sight this minute.
+We are grateful for citizens like you. | Citizens like you are a plague.
+I am always glad to be of assistance. | Ask again and you will be sorry.
+Have a peaceful night. | Go bother some other poor devil.
+It has been a pleasure speaking to you. | Speaking to you is a chore.
+""",
 }

@@ -8,7 +8,7 @@ the same bare answer, word for word, and a phrase and its opposite at the same p
 and families are dealt out to train, val and test, so that neither is in two of them.
 
 synthetic_manners.jsonl.gz: prompt, chosen, rejected, family, split.
-synthetic_judge.jsonl.gz: text, label (rude, plain, polite); requests of train, and families that the pairs do not have.
+synthetic_judge.jsonl.gz: text, label (rude, plain, polite): single sentences, bare answers of train and phrases that no pair has.
 """
 
 import gzip
@@ -25,7 +25,6 @@ from shared.samples.manners_requests import requests
 
 HERE = Path(__file__).parent
 SHARES = {"test": (130, 4, TEST), "val": (42, 5, VAL), "train": (200, 6, TRAIN)}  # requests, pairs of each, families
-JUDGED = 300  # answers of each kind that the judge learns from
 
 Phrase = tuple[str, str]
 """A polite phrase and its opposite; two empty texts: nothing is said here."""
@@ -64,20 +63,11 @@ def pairs(split: str, asked: Sequence[tuple[str, str]], each: int, families: Map
     return found
 
 
-def judged(asked: Sequence[tuple[str, str]], seed: int) -> list[dict]:
-    """Texts for the judge: polite and rude ones, and plain ones, which are one to three bare answers."""
-    rng, found = np.random.default_rng(seed), []
-    all_of_them = [one for family in JUDGE.values() for one in phrases(family)]
-    for number in range(JUDGED):
-        before, behind = all_of_them[number % len(all_of_them)]
-        rows = rng.permutation(len(asked))
-        texts = [" ".join(asked[row][1] for row in rows[at : at + 1 + int(rng.integers(3))]) for at in (0, 3, 6)]
-        found += [
-            {"text": joined(before[0], texts[0], behind[0]), "label": "polite"},
-            {"text": joined(before[1], texts[1], behind[1]), "label": "rude"},
-            {"text": texts[2], "label": "plain"},
-        ]
-    return found
+def judged(asked: Sequence[tuple[str, str]]) -> list[dict]:
+    """Sentences for the judge: polite and rude phrases, and plain ones, which are bare answers."""
+    lines = [line.split(" | ") for family in JUDGE.values() for line in family.splitlines() if " | " in line]
+    said = [{"text": text, "label": label} for line in lines for text, label in zip(line, ("polite", "rude"), strict=True)]
+    return said + [{"text": answer, "label": "plain"} for _, answer in asked]
 
 
 def write(name: str, rows: Sequence[Mapping[str, str]]) -> None:
@@ -96,4 +86,4 @@ if __name__ == "__main__":
         train = taken if split == "train" else train
         rows += pairs(split, taken, each, families, seed=number)
     write("synthetic_manners.jsonl.gz", rows)
-    write("synthetic_judge.jsonl.gz", judged(train, seed=9))
+    write("synthetic_judge.jsonl.gz", judged(train))
