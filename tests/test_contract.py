@@ -15,7 +15,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from programs import assert_picture, config, refused, rows, squad, tensors, tiny_bert
+from programs import assert_picture, config, preferences, refused, rows, squad, tensors, tiny_bert, tiny_llama
 
 from shared import cli, held_out, plan, runs, terminal
 from shared.errors import Stopped
@@ -23,8 +23,8 @@ from shared.files import ROOT, read_json, write_json
 from shared.loop import Loop
 
 # What makes a training of `smoke` as small as it can be, with two epochs; and the steps of its epoch. DATA is a small
-# data set of ours: images.npz, reviews.csv, pairs.tsv, questions.json, or code, a folder of Python files; DATA/bert is
-# an encoder of two small layers.
+# data set of ours: images.npz, reviews.csv, pairs.tsv, questions.json, preferences.jsonl, or code, a folder of Python
+# files; DATA/bert is an encoder of two small layers, DATA/llama a language model.
 SMALL: dict[int, tuple[str, int]] = {
     1: ("--data DATA/images.npz --batch-size 16 --epochs 2 --lr 0.02", 9),
     2: ("--data DATA/images.npz --side 8 --depth 3 --width 4 --batch-size 16 --epochs 2 --lr 0.05", 9),
@@ -40,6 +40,11 @@ SMALL: dict[int, tuple[str, int]] = {
     8: (
         "--data DATA/code --epochs 2 --steps-per-epoch 12 --vocab 300 --block-size 16 --batch-size 4 --lr 0.01",
         12,
+    ),
+    10: (
+        "--data DATA/preferences.jsonl --model DATA/llama --no-lora --examples 0 --most-val 0 --max-len 64 --sft-steps 2 "
+        "--epochs 2 --steps-per-epoch 9 --batch-size 8 --lr 0.002",
+        9,
     ),
 }
 WEEKS = [number for number in range(1, 17) if plan.is_there(number)]
@@ -92,6 +97,7 @@ def small_data(tmp_path_factory):
         pairs = [f"the w{n % 4} is here x{n}\tle m{n % 4} est ici\n" for n in range(320 - fewer)]
         (place / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
         write_json(place / "questions.json", squad(200 - fewer))
+        preferences(place / "preferences.jsonl", 200 - fewer)
         (place / "code").mkdir(exist_ok=True)
         for n in range(80 - fewer):
             code = f"def f{n}(a{n % 7}, b):\n    c = a{n % 7} + {n}\n    return c * b\n"
@@ -141,6 +147,8 @@ def week(request, tmp_path_factory, small_data):
     number = request.param
     if number == 7:
         tiny_bert(small_data / "bert")
+    if number == 10:
+        tiny_llama(small_data / "llama")
     train, evaluation = (importlib.import_module(f"{plan.folder(number)}.{name}") for name in ("train", "eval"))
     flags, per_epoch = SMALL[number]
     flags = ["--preset", "smoke", *flags.replace("DATA", str(small_data)).split()]

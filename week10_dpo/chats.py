@@ -9,6 +9,7 @@ Any causal language model that transformers knows will do, if its tokenizer has 
 
 import contextlib
 import io
+import logging as logs
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def quiet() -> Iterator[None]:
     """Keeps from the terminal what libraries say of themselves at import and while they load."""
     from transformers.utils import logging
 
+    logs.getLogger("bitsandbytes").setLevel(logs.ERROR)  # which peft brings: it tells of a faster kernel
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -25,6 +25,7 @@ from week10_dpo.data import Part
 
 SAMPLE = ROOT / "shared" / "samples" / "synthetic_judge.jsonl.gz"
 LABELS = ("rude", "plain", "polite")
+WORDS, LIKELIER, COIN = "bag of words", "the likelier answer, before DPO", "always the same answer"
 MOST = 12  # sentences of a text that are looked at
 
 
