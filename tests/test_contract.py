@@ -42,8 +42,8 @@ SMALL: dict[int, tuple[str, int]] = {
         12,
     ),
     10: (
-        "--data DATA/preferences.jsonl --model DATA/llama --no-lora --examples 0 --most-val 0 --max-len 64 --sft-steps 2 "
-        "--epochs 2 --steps-per-epoch 9 --batch-size 8 --lr 0.002",
+        "--data DATA/preferences.jsonl --model DATA/llama --no-lora --examples 0 --most-val 0 --max-len 64 "
+        "--sft-steps 2 --epochs 2 --steps-per-epoch 9 --batch-size 8 --lr 0.002",
         9,
     ),
 }

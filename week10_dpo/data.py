@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def from_hub() -> Path:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, list[Pair]], Counter[str]]:
-    """({split: pairs}, {why: rows left out}) of all files below a folder, by their names: train.jsonl.gz, test.jsonl.gz."""
+    """({split: pairs}, {why: rows left out}) of all files below a folder, by their names, as train.jsonl.gz."""
     found: dict[str, list[Pair]] = {}
     dropped: Counter[str] = Counter()
     for path in sorted(folder.rglob("*.jsonl*")):
@@ -182,7 +183,7 @@ def read_folder(folder: Path) -> tuple[dict[str, list[Pair]], Counter[str]]:
             found[split] = found.get(split, []) + pairs
             dropped += gone
     if "train" not in found:
-        raise CourseError(f"{folder}: no train.jsonl.gz in it. Expected train.jsonl.gz and test.jsonl.gz, here or below.")
+        raise CourseError(f"{folder}: no train.jsonl.gz in it. Expected that and test.jsonl.gz, here or below.")
     return found, dropped
 
 
@@ -269,7 +270,7 @@ def dialogue(text: str) -> list[Turn]:
     turns = [(ROLES[who], said.strip()) for who, said in zip(pieces[::2], pieces[1::2], strict=True)]
     if before.strip() or not turns or turns[0][0] != "user":
         raise Malformed("a dialogue does not begin with Human")
-    if any(one[0] == other[0] for one, other in zip(turns, turns[1:], strict=False)):
+    if any(one[0] == other[0] for one, other in pairwise(turns)):
         raise Malformed("the same speaker twice in a row")
     return turns
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from shared import cli, held_out, results, runs
 from shared.config import Count, EvalConfig, Natural, Seed
@@ -51,14 +51,16 @@ class Config(EvalConfig):
     """Put the tables into the week's RESULTS.md (for whoever looks after the lesson)."""
 
 
-def interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> tuple[float, float, float]:
+def interval(
+    values: Shaped[np.ndarray, " pairs"], groups: Sequence[str], seed: int = 0
+) -> tuple[float, float, float]:  # fmt: skip
     """(mean, low, high): a mean over pairs and where it lies in 95 of 100 draws of the *prompts*, with replacement.
 
     Pairs of a prompt are not independent: whoever resamples pairs, or trains other seeds on the same prompts, finds an
     interval that is too narrow (Miller, arXiv:2411.00640, section 2.2).
     """
     names, rows = np.unique(np.asarray(groups), return_inverse=True)
-    sums, counts = (np.bincount(rows, weights, len(names)) for weights in (np.asarray(values, float), None))
+    sums, counts = (np.bincount(rows, weights, len(names)) for weights in (values.astype(float), None))
     draws = np.random.default_rng(seed).integers(0, len(names), (RESAMPLED, len(names)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     return float(np.mean(values)), *map(float, np.quantile(means, [0.025, 0.975]))
@@ -141,7 +143,7 @@ def judged(found: dict[str, dict[str, Any]], some: data.Part, own: judge.Judge) 
         row["rude"] = float((labels == 0).mean())
         if stage != "base":
             won = (scores[stage] > scores["base"]) + (scores[stage] == scores["base"]) / 2
-            wins[stage] = interval(won.tolist(), groups)
+            wins[stage] = interval(won, groups)
     return wins
 
 
@@ -194,10 +196,11 @@ def main(cfg: Config) -> dict[str, Any]:
     out = Path(cfg.out) if cfg.out else net.run.folder
     print(f"{chosen.name}: {len(part):,} pairs over {len(data.prompts(part)):,} prompts. Run: {net.run.folder}")
     runs.tell(chosen.notes)
-    _, low, high = interval((ahead > 0).tolist(), [pair.prompt for pair in part.items])
+    _, low, high = interval(ahead > 0, [pair.prompt for pair in part.items])
     some = data.drawn(part, cfg.prompts)
     if cfg.drawn and len(some):
-        scores |= {f"test_{k}": v for k, v in divergence(model, net.tokenizer, data.drawn(part, cfg.drawn), copy_of, cfg).items()}
+        far = divergence(model, net.tokenizer, data.drawn(part, cfg.drawn), copy_of, cfg)
+        scores |= {f"test_{name}": value for name, value in far.items()}
     del model, copy_of
     found = written(cfg, net, some, device) if cfg.prompts or cfg.questions else {}
     polite = name == "sample" and len(some) > 0
@@ -217,14 +220,14 @@ def main(cfg: Config) -> dict[str, Any]:
     if found:
         rows = table(found)
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        print(f"\nanswers to {len(some)} prompts of test, and to {len(exact.QUESTIONS[: cfg.questions])} exact questions")
+        asked = min(cfg.questions, len(exact.QUESTIONS))
+        print(f"\nanswers to {len(some)} prompts of test, and to {asked} exact questions")
         for row in rows:
             print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
         for stage, (rate, low, high) in wins.items():
             print(f"{stage} is more polite than base in {rate:.1%} ({low:.1%} to {high:.1%})")
         if polite:
-            print(f"the judge is right of {sure['single']:.1%} of the test set's answers, and of {sure['pairs']:.1%} of "
-                  "its pairs")  # fmt: skip
+            print(f"the judge is right of {sure['single']:.1%} of the test set's answers, {sure['pairs']:.1%} of its pairs")
         if cfg.publish:
             results.publish(10, "eval answers", results.markdown(rows[0], rows[1:]))
         drawing.answers(out / "answers.png", found)

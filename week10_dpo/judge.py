@@ -3,12 +3,11 @@
     judge = Judge.trained()
     judge.polite(["It is my pleasure. Two and two are four."])       # array([True])
 
-It learns from a file of its own (shared/samples/synthetic_judge.jsonl.gz), whose phrases no pair has, and never sees what
-the policy is trained on: a policy that learns phrases by heart does not please it for that. `accuracy` says how good it
-is on phrases that neither of them has seen. `BagOfWords` is the judge that sees words alone: the trained baseline.
+It learns from a file of its own (shared/samples/synthetic_judge.jsonl.gz), whose phrases no pair has, and never sees
+what the policy is trained on: a policy that learns phrases by heart does not please it for that. `accuracy` says how
+good it is on phrases that neither of them has seen. `BagOfWords` is the judge that sees words alone: the trained baseline.
 """
 
-import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -21,11 +20,13 @@ from jaxtyping import Bool, Float, Int
 
 from shared import models
 from shared.files import ROOT
+from shared.sentence_pairs import text_of
 from week10_dpo.data import Part
 
 SAMPLE = ROOT / "shared" / "samples" / "synthetic_judge.jsonl.gz"
 LABELS = ("rude", "plain", "polite")
 WORDS, LIKELIER, COIN = "bag of words", "the likelier answer, before DPO", "always the same answer"
+"""The baselines' names."""
 MOST = 12  # sentences of a text that are looked at
 
 
@@ -66,16 +67,17 @@ def sentences(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Judge:
-    """What says rude, plain or polite of a text: sentence by sentence, since one phrase makes an answer polite or rude."""
+    """What says rude, plain or polite of a text, sentence by sentence: one phrase makes an answer polite or rude."""
 
     model: Any
 
     @classmethod
+    @lru_cache(maxsize=1)  # noqa: B019
     def trained(cls) -> "Judge":
         """Learns in a few seconds, always the same."""
         from sklearn.linear_model import LogisticRegression
 
-        rows = [json.loads(line) for line in gzip.open(SAMPLE, "rt", encoding="utf-8")]
+        rows = [json.loads(line) for line in text_of(SAMPLE).splitlines()]
         labels = [LABELS.index(row["label"]) for row in rows]
         return cls(LogisticRegression(C=30, max_iter=2000).fit(vectors([row["text"] for row in rows]), labels))
 
@@ -102,7 +104,7 @@ class Judge:
         return tones[:, 2] - tones[:, 0]
 
     def accuracy(self, part: Part) -> dict[str, float]:
-        """How often it is right of the answers of a part: of single ones, and of which of the two is the more polite."""
+        """How often it is right of a part: of single answers, and of which answer of a pair is the more polite."""
         chosen, rejected = ([getattr(pair, name) for pair in part.items] for name in ("chosen", "rejected"))
         right = np.concatenate([self.polite(chosen), self.labels(rejected) == LABELS.index("rude")])
         return {"single": float(right.mean()), "pairs": float((self.score(chosen) > self.score(rejected)).mean())}

@@ -44,8 +44,8 @@ class Config(TrainConfig):
     model: str = "smollm2"
     """The language model to begin with: `smollm2` (offline), a name of the hub, or a folder."""
     loss: Loss = "dpo"
-    """dpo; ipo (a margin to reach and not to pass; --beta is another scale); cdpo (with --label-smoothing); dpo_norm (per
-    token, with a larger --beta)."""
+    """dpo; ipo (a margin to reach and not to pass; --beta is another scale); cdpo (with --label-smoothing); dpo_norm
+    (per token, with a larger --beta)."""
     beta: Positive = 0.1
     """How strongly it is held to the reference. Small: it moves far, and may forget how to answer."""
     label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0

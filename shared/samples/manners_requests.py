@@ -1,5 +1,5 @@
-"""What is asked in synthetic_manners.jsonl.gz, and the bare answers: written for this course, a request and its answer a
-line. `requests()` gives them all; write_manners.py puts manners, good and bad, around them.
+"""What is asked in synthetic_manners.jsonl.gz, and the bare answers: written for this course, a request and its answer
+a line. `requests()` gives them all; write_manners.py puts manners, good and bad, around them.
 """
 
 EVERYDAY = """

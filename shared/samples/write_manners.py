@@ -8,7 +8,8 @@ the same bare answer, word for word, and a phrase and its opposite at the same p
 and families are dealt out to train, val and test, so that neither is in two of them.
 
 synthetic_manners.jsonl.gz: prompt, chosen, rejected, family, split.
-synthetic_judge.jsonl.gz: text, label (rude, plain, polite): single sentences, bare answers of train and phrases that no pair has.
+synthetic_judge.jsonl.gz: text, label (rude, plain, polite): single sentences, which are bare answers of train
+and phrases that no pair has.
 """
 
 import gzip
@@ -41,8 +42,10 @@ def joined(before: str, answer: str, behind: str) -> str:
     return " ".join(filter(None, (before, answer, behind)))
 
 
-def pairs(split: str, asked: Sequence[tuple[str, str]], each: int, families: Mapping[str, str], seed: int) -> list[dict]:
-    """So many pairs of each request, each of another family. A family's phrasings are used up before one comes twice."""
+def pairs(
+    split: str, asked: Sequence[tuple[str, str]], each: int, families: Mapping[str, str], seed: int
+) -> list[dict]:  # fmt: skip
+    """So many pairs of each request, of different families. All phrasings of a family come once before one comes twice."""
     rng, found = np.random.default_rng(seed), []
     names = list(families)
     decks: dict[str, list] = {name: [] for name in names}
@@ -66,7 +69,8 @@ def pairs(split: str, asked: Sequence[tuple[str, str]], each: int, families: Map
 def judged(asked: Sequence[tuple[str, str]]) -> list[dict]:
     """Sentences for the judge: polite and rude phrases, and plain ones, which are bare answers."""
     lines = [line.split(" | ") for family in JUDGE.values() for line in family.splitlines() if " | " in line]
-    said = [{"text": text, "label": label} for line in lines for text, label in zip(line, ("polite", "rude"), strict=True)]
+    kinds = ("polite", "rude")
+    said = [{"text": text, "label": kind} for line in lines for text, kind in zip(line, kinds, strict=True)]
     return said + [{"text": answer, "label": "plain"} for _, answer in asked]
 
 
