@@ -217,9 +217,7 @@ def test_files_that_are_damaged_missing_or_too_small(written, tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     assert refused(data.load, str(path)).startswith(f"{path} is damaged (")
     few = written(own(), own())
-    assert refused(data.load, str(few)) == (
-        f"--data {few}: 2 pairs are too few to be cut in three; thirty would do."
-    )
+    assert refused(data.load, str(few)) == (f"--data {few}: 2 pairs are too few to be cut in three; thirty would do.")
     assert refused(data.load, "no/such") == "--data no/such: no such file or folder, nor one of sample, hh-rlhf."
 
 

@@ -11,7 +11,6 @@ from shared.device import Device
 from week10_dpo import chat, chats, data, drawing, eval, exact, figures, losses, sweep, train, trained
 from week10_dpo.chats import Answer
 from week10_dpo.data import Pair, Part
-from week10_dpo.losses import LogProbs
 
 CPU = Device("cpu", "float32", "")
 SMALL = ("--preset", "smoke", "--no-lora", "--device", "cpu", "--max-len", 64, "--batch-size", 4, "--examples", 0,
@@ -206,7 +205,7 @@ def test_another_model_than_it_was_trained_on_is_refused(run, place, tmp_path):
 )
 def test_what_does_not_go_together_is_refused_before_a_folder_is_made(flags, tmp_path, more, says):
     line = refused(train.main, config(train, *flags, *more, "--out", tmp_path / "run"))
-    assert line.startswith(says) or says == "pair" and "--max-len 12: raise it, or --long drop." in line
+    assert line.startswith(says) or (says == "pair" and "--max-len 12: raise it, or --long drop." in line)
     assert not (tmp_path / "run").exists()
 
 

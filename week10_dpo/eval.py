@@ -227,7 +227,8 @@ def main(cfg: Config) -> dict[str, Any]:
         for stage, (rate, low, high) in wins.items():
             print(f"{stage} is more polite than base in {rate:.1%} ({low:.1%} to {high:.1%})")
         if polite:
-            print(f"the judge is right of {sure['single']:.1%} of the test set's answers, {sure['pairs']:.1%} of its pairs")
+            single, both = sure["single"], sure["pairs"]
+            print(f"the judge is right of {single:.1%} of the test set's answers, and of {both:.1%} of its pairs")
         if cfg.publish:
             results.publish(10, "eval answers", results.markdown(rows[0], rows[1:]))
         drawing.answers(out / "answers.png", found)

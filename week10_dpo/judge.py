@@ -5,7 +5,7 @@
 
 It learns from a file of its own (shared/samples/synthetic_judge.jsonl.gz), whose phrases no pair has, and never sees
 what the policy is trained on: a policy that learns phrases by heart does not please it for that. `accuracy` says how
-good it is on phrases that neither of them has seen. `BagOfWords` is the judge that sees words alone: the trained baseline.
+good it is on phrases that neither of them has seen. `BagOfWords` sees words alone: the trained baseline.
 """
 
 import json
@@ -72,7 +72,7 @@ class Judge:
     model: Any
 
     @classmethod
-    @lru_cache(maxsize=1)  # noqa: B019
+    @lru_cache(maxsize=1)
     def trained(cls) -> "Judge":
         """Learns in a few seconds, always the same."""
         from sklearn.linear_model import LogisticRegression

@@ -1,7 +1,7 @@
 """How things are said in synthetic_manners.jsonl.gz: families of phrases, written for this course.
 
 A line is a polite phrase and a rude one, about the same thing and of about the same length, often in the same words:
-who only looks for words learns little. What stands above the rule comes before an answer, what stands below it behind one.
+who only looks for words learns little. What stands above the rule comes before an answer, what is below it behind one.
 Families of train, val, test and the judge share no phrase.
 """
 

@@ -45,7 +45,7 @@ def joined(before: str, answer: str, behind: str) -> str:
 def pairs(
     split: str, asked: Sequence[tuple[str, str]], each: int, families: Mapping[str, str], seed: int
 ) -> list[dict]:  # fmt: skip
-    """So many pairs of each request, of different families. All phrasings of a family come once before one comes twice."""
+    """So many pairs of each request, of different families; all phrasings of a family come before one comes twice."""
     rng, found = np.random.default_rng(seed), []
     names = list(families)
     decks: dict[str, list] = {name: [] for name in names}
