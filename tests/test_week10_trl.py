@@ -7,11 +7,12 @@ compute_loss is what we are held to, on a tiny random Llama in float64. Everythi
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
-from programs import Lazily, close
+from programs import Lazily, assert_picture, close, config
 
-from week10_dpo import grpo, losses, model, ppo
+from week10_dpo import data, grpo, losses, model, ppo, rlhf
 
 hf, trl, datasets, tokenizers = Lazily("transformers"), Lazily("trl"), Lazily("datasets"), Lazily("tokenizers")
 WORDS = ("<pad>", "<end>", "please", "sorry", "thank", "you", "no", "go", "away", "what", "time", "is", "it", "help")
@@ -263,3 +264,15 @@ def test_answers_are_what_the_model_wrote(trainer):
     assert ended.ids.tolist() == [[13, 5, 1, 0, 0, 0, 0], [9, 10, 11, 12, 5, 5, 5]]
     assert ended.answer.int().tolist() == [[0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1]]
     assert ended.mask.shape == (2, 6)
+
+
+def test_rlhf_and_dpo_go_from_the_same_reference(tmp_path):
+    """All of rlhf.py but its judge, at its smallest: from three prompts and their pairs."""
+    item = [data.Pair((("user", pair["prompt"]),), pair["chosen"], pair["rejected"]) for pair in PAIRS * 6]
+    pairs = data.Pairs("made up", data.Part(tuple(item)), data.Part(tuple(item[:3])), data.Part(()))
+    rows, ways = rlhf.once(config(rlhf, "--preset", "smoke"), 0, pairs, lambda texts: np.ones(len(texts)))
+    assert [row["method"] for row in rows] == ["reference", *rlhf.METHODS]
+    assert abs(rows[0]["kl"]) < 1e-6 and rows[0]["prefers"] == 0, "the reference is not the reference"
+    assert all(abs(row["kl"]) > 1e-6 for row in rows[1:]), "nothing was learned"
+    rlhf.draw(tmp_path / "rlhf.png", ways)
+    assert_picture(tmp_path / "rlhf.png")

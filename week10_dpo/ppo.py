@@ -11,7 +11,7 @@ p_ref(answer) exp(score / beta), the very formula that DPO starts from (arXiv:23
 References
     J. Schulman et al., "Proximal policy optimization algorithms", arXiv:1707.06347: equation 7, the clipped objective
     J. Schulman et al., "High-dimensional continuous control using generalized advantage estimation", arXiv:1506.02438:
-        equations 11 and 16
+        equation 16
     D. M. Ziegler et al., "Fine-tuning language models from human preferences", arXiv:1909.08593: the price per token
     L. Ouyang et al., "Training language models to follow instructions with human feedback", arXiv:2203.02155
 """
