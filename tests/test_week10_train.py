@@ -8,7 +8,7 @@ import torch
 from programs import assert_picture, close, config, preferences, refused, rows, tiny_llama
 
 from shared.device import Device
-from week10_dpo import chat, chats, data, drawing, eval, exact, figures, losses, sweep, train, trained
+from week10_dpo import chat, chats, data, drawing, eval, exact, figures, losses, measures, sweep, train, trained
 from week10_dpo.chats import Answer
 from week10_dpo.data import Pair, Part
 
@@ -95,7 +95,7 @@ def test_pieces_add_up_to_the_batch_and_a_kept_reference_is_the_one_that_is_aske
 
 
 def test_at_the_start_the_loss_is_ln_2_nothing_is_ahead_and_nothing_has_moved(net, encoded):
-    tokenizer, model = net
+    _, model = net
     known = train.Known(encoded, train.said(model, encoded, CPU))
     found = train.evaluate(train.Config(), model, encoded, known, CPU, model)
     assert found["loss"] == pytest.approx(np.log(2), abs=1e-6)
@@ -233,18 +233,18 @@ def test_answers_in_a_batch_are_those_of_each_alone(net):
 
 
 def test_repetition_is_the_share_of_runs_that_were_there_before():
-    assert eval.repetition([1, 2, 3, 4, 5]) == 0 and eval.repetition([1, 2, 3]) == 0
-    assert eval.repetition([7] * 10) == 1 - 1 / 7
-    found = eval.about([Answer("a", (1,) * 10, True), Answer("b", (1, 2, 3, 4), False)])
+    assert measures.repetition([1, 2, 3, 4, 5]) == 0 and measures.repetition([1, 2, 3]) == 0
+    assert measures.repetition([7] * 10) == 1 - 1 / 7
+    found = measures.about([Answer("a", (1,) * 10, True), Answer("b", (1, 2, 3, 4), False)])
     assert found == {"tokens": 7.0, "repeats": pytest.approx(3 / 7), "stops": 0.5}
 
 
 def test_an_interval_is_over_prompts():
     """Ten prompts with ten pairs each that are all right or all wrong are ten observations, not a hundred."""
     values, prompts = np.repeat([1, 0], 50), np.repeat([f"p{n}" for n in range(10)], 10)
-    mean, low, high = eval.interval(values, prompts.tolist())
+    mean, low, high = measures.interval(values, prompts.tolist())
     assert mean == 0.5 and 0.15 <= low <= 0.3 and 0.7 <= high <= 0.85
-    _, low, high = eval.interval(values, list(map(str, range(100))))
+    _, low, high = measures.interval(values, list(map(str, range(100))))
     assert 0.38 < low < 0.42 and 0.58 < high < 0.62, "pairs that are independent"
 
 
@@ -259,7 +259,7 @@ def test_wins_are_counted_against_the_base():
     part = Part(tuple(Pair((("user", f"p{n}"),), "a", "b") for n in range(4)))
     found = {stage: {"answers": [Answer(text, (1,), True) for text in texts.split()]}
              for stage, texts in {"base": "0 0 0 1", "dpo": "1 0 2 0"}.items()}  # fmt: skip
-    wins = eval.judged(found, part, Own())
+    wins = measures.judged(found, part, Own())
     assert wins["dpo"][0] == 2.5 / 4 and found["dpo"]["polite"] == 0.5 and found["base"]["polite"] == 0.25
 
 
@@ -305,4 +305,6 @@ def test_a_sweep_trains_for_each_beta(monkeypatch, tmp_path):
     found = sweep.main(config(sweep, "--betas", 0.1, 0.5, "--out", tmp_path, "--device", "cpu"))
     assert [row["beta"] for row in found["rows"]] == [0.1, 0.5]
     assert_picture(tmp_path / "trade_off.png")
-    assert all(json.loads(path.read_text())["flags"]["preset"] == "quick" for path in tmp_path.glob("*.json"))
+    assert all(
+        json.loads(path.read_text(encoding="utf-8"))["flags"]["preset"] == "quick" for path in tmp_path.glob("*.json")
+    )

@@ -273,7 +273,7 @@ class Answer:
 @torch.no_grad()
 def write(
     model: Any, tokenizer: Any, chats: Sequence[Messages], most: int = 48, temperature: float = 0.0, seed: int = 0,
-    size: int = 16,
+    size: int = 48,
 ) -> list[Answer]:  # fmt: skip
     """The model's answers: the likeliest tokens (temperature 0), or drawn ones.
 

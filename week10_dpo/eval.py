@@ -7,26 +7,16 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __import__("shared.starting")
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Shaped
 
 from shared import cli, held_out, results, runs
 from shared.config import Count, EvalConfig, Natural, Seed
-from shared.device import Device, choose
-from week10_dpo import chats, data, drawing, exact, judge
-from week10_dpo.chats import Answer
-from week10_dpo.losses import LogProbs, accuracy, kl_estimate, margins, rewards, token_log_probs
-from week10_dpo.model import reference
-from week10_dpo.train import Known, said
-from week10_dpo.trained import STAGES, Trained, load
-
-RESAMPLED = 2000  # times that the prompts are drawn anew for an interval
+from shared.device import choose
+from week10_dpo import data, drawing, exact, judge, measures
+from week10_dpo.trained import load
 
 
 @dataclass
@@ -34,7 +24,7 @@ class Config(EvalConfig):
     """The flags of eval. --data takes other pairs for the same model."""
 
     most: Natural = 0
-    """Score at most so many pairs of test, always the same ones; 0: all."""
+    """Score at most so many pairs of test, always the same ones, and keep no score; 0: all."""
     prompts: Natural = 48
     """So many prompts of test are answered by the model before and after; 0: none."""
     questions: Natural = 60
@@ -51,133 +41,6 @@ class Config(EvalConfig):
     """Put the tables into the week's RESULTS.md (for whoever looks after the lesson)."""
 
 
-def interval(
-    values: Shaped[np.ndarray, " pairs"], groups: Sequence[str], seed: int = 0
-) -> tuple[float, float, float]:  # fmt: skip
-    """(mean, low, high): a mean over pairs and where it lies in 95 of 100 draws of the *prompts*, with replacement.
-
-    Pairs of a prompt are not independent: whoever resamples pairs, or trains other seeds on the same prompts, finds an
-    interval that is too narrow (Miller, arXiv:2411.00640, section 2.2).
-    """
-    names, rows = np.unique(np.asarray(groups), return_inverse=True)
-    sums, counts = (np.bincount(rows, weights, len(names)) for weights in (values.astype(float), None))
-    draws = np.random.default_rng(seed).integers(0, len(names), (RESAMPLED, len(names)))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    return float(np.mean(values)), *map(float, np.quantile(means, [0.025, 0.975]))
-
-
-def repetition(ids: Sequence[int], n: int = 4) -> float:
-    """The share of an answer's runs of four tokens that were there before: near 0 of good text, near 1 of a loop."""
-    runs_of = [tuple(ids[start : start + n]) for start in range(len(ids) - n + 1)]
-    return 1 - len(set(runs_of)) / len(runs_of) if runs_of else 0.0
-
-
-def about(answers: Sequence[Answer]) -> dict[str, float]:
-    """Tokens of an answer, share that repeats, share that ended by itself."""
-    return {
-        "tokens": float(np.mean([len(one.ids) for one in answers])),
-        "repeats": float(np.mean([repetition(one.ids) for one in answers])),
-        "stops": float(np.mean([one.stopped for one in answers])),
-    }
-
-
-def preference(
-    cfg: Config, net: Trained, part: data.Part, model: Any, copy_of: Any, device: Device
-) -> tuple[dict[str, float], dict[str, float], Float[np.ndarray, " pairs"], data.Part]:
-    """(scores, accuracy of the baseline that needs this network, margins, the pairs scored) on a part."""
-    encoded = chats.encode(part, net.tokenizer, net.config.max_len, net.config.long)
-    runs.tell(encoded.notes)
-    with reference(model, copy_of) as asked:
-        before = said(asked, encoded, device)
-    known = Known(encoded, before).take(range(len(encoded)), "cpu")
-    policy = LogProbs(*said(model, encoded, device), known.chosen_tokens, known.rejected_tokens)
-    chosen, rejected = rewards(policy, known, net.config.beta)
-    ahead = margins(chosen, rejected)
-    scores = {"test_accuracy": accuracy(chosen, rejected), "test_margin": ahead.mean().item()}
-    scores |= {"test_chosen_reward": chosen.mean().item(), "test_rejected_reward": rejected.mean().item()}
-    likelier = {judge.LIKELIER: float((before[0] > before[1]).float().mean())}
-    return scores, likelier, ahead.numpy(), part.take(np.array(encoded.kept))
-
-
-@torch.no_grad()
-def divergence(model: Any, tokenizer: Any, some: data.Part, copy_of: Any, cfg: Config) -> dict[str, float]:
-    """KL(policy ‖ reference) a token and an answer, estimated from answers that the policy draws (k3)."""
-    chat = [pair.messages for pair in some.items]
-    answers = chats.write(model, tokenizer, chat, cfg.tokens, temperature=1.0, seed=cfg.seed)
-    device, total, count = next(model.parameters()).device, 0.0, 0
-    for messages, answer in zip(chat, answers, strict=True):
-        prompt = chats.ids_of(chats.prompt_of(messages, tokenizer), tokenizer)
-        ids = torch.tensor([[*prompt, *answer.ids]], device=device)
-        ours = token_log_probs(model(input_ids=ids).logits.float(), ids)
-        with reference(model, copy_of) as asked:
-            theirs = token_log_probs(asked(input_ids=ids).logits.float(), ids)
-        total += float(kl_estimate(ours, theirs)[0, len(prompt) - 1 :].sum())
-        count += len(answer.ids)
-    return {"kl_per_token": total / max(count, 1), "kl_per_answer": total / max(len(answers), 1)}
-
-
-def written(cfg: Config, net: Trained, some: data.Part, device: Device) -> dict[str, dict[str, Any]]:
-    """What the model answers at each stage: to prompts of test, and to the exact questions."""
-    asked = [[{"role": "user", "content": question}] for question, _ in exact.QUESTIONS[: cfg.questions]]
-    found = {}
-    for stage in STAGES:
-        if stage == "sft" and not net.config.sft_steps:
-            continue
-        model = net.model(stage, device.name)
-        answers = chats.write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
-        mine, exactly = answers[: len(some)], answers[len(some) :]
-        found[stage] = {"answers": mine} | (about(mine) if mine else {})
-        if exactly:
-            found[stage]["exact"] = float(exact.right([one.text for one in exactly]).mean())
-    return found
-
-
-def judged(found: dict[str, dict[str, Any]], some: data.Part, own: judge.Judge) -> dict[str, Any]:
-    """Adds polite rates; and returns how often each stage's answer is the more polite one than the base's, with an
-    interval over prompts. A draw counts half."""
-    groups, wins = [pair.prompt for pair in some.items], {}
-    scores = {stage: own.score([one.text for one in row["answers"]]) for stage, row in found.items()}
-    for stage, row in found.items():
-        labels = own.labels([one.text for one in row["answers"]])
-        row["polite"] = float((labels == 2).mean())
-        row["rude"] = float((labels == 0).mean())
-        if stage != "base":
-            won = (scores[stage] > scores["base"]) + (scores[stage] == scores["base"]) / 2
-            wins[stage] = interval(won, groups)
-    return wins
-
-
-def show(found: dict[str, dict[str, Any]], some: data.Part, count: int) -> None:
-    """Prompts with the answers of all stages."""
-    for row, pair in enumerate(some.items[:count]):
-        print(f"\n{pair.turns[-1][1]}")
-        for stage, about_it in found.items():
-            print(f"  {stage:5s} {' '.join(about_it['answers'][row].text.split())}")
-
-
-COLUMNS = {"polite": "polite", "rude": "rude", "exact": "exact questions", "tokens": "tokens", "repeats": "repeats",
-           "stops": "ends by itself"}  # fmt: skip
-
-
-def table(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The stages as rows of words, the head first."""
-    there = [name for name in COLUMNS if any(name in row for row in found.values())]
-    rows = [["", *(COLUMNS[name] for name in there)]]
-    for stage, row in found.items():
-        cells = [f"{row[name]:.1f}" if name == "tokens" else f"{row[name]:.1%}" for name in there]
-        rows.append([stage, *cells])
-    return rows
-
-
-def by_family(part: data.Part, ahead: Float[np.ndarray, " pairs"]) -> str:
-    """`captain 94%, nurse 98%, …`, the worst first; nothing where no pair has a family."""
-    count, right = Counter(pair.family for pair in part.items), Counter()
-    for pair, margin in zip(part.items, ahead, strict=True):
-        right[pair.family] += bool(margin > 0)
-    shares = sorted((right[name] / count[name], name) for name in count if name)
-    return ", ".join(f"{name} {share:.0%}" for share, name in shares)
-
-
 def main(cfg: Config) -> dict[str, Any]:
     """Reads the test set: preferences beside the baselines', and the answers before and after: polite, exact, long?
 
@@ -190,35 +53,35 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.most and cfg.most < len(part):
         part = part.take(np.sort(np.random.default_rng(0).permutation(len(part))[: cfg.most]))
     model, copy_of = net.policy(device.name)
-    scores, theirs, ahead, part = preference(cfg, net, part, model, copy_of, device)
+    scores, theirs, ahead, part = measures.preference(cfg, net, part, model, copy_of, device)
     texts = data.load(net.config.data).first(net.config.examples, net.config.seed, net.config.most_val)
     theirs = {judge.WORDS: judge.BagOfWords(texts.train).accuracy(part), **theirs, judge.COIN: 0.5}
     out = Path(cfg.out) if cfg.out else net.run.folder
     print(f"{chosen.name}: {len(part):,} pairs over {len(data.prompts(part)):,} prompts. Run: {net.run.folder}")
     runs.tell(chosen.notes)
-    _, low, high = interval(ahead > 0, [pair.prompt for pair in part.items])
+    _, low, high = measures.interval(ahead > 0, [pair.prompt for pair in part.items])
     some = data.drawn(part, cfg.prompts)
     if cfg.drawn and len(some):
-        far = divergence(model, net.tokenizer, data.drawn(part, cfg.drawn), copy_of, cfg)
+        far = measures.divergence(model, net.tokenizer, data.drawn(part, cfg.drawn), copy_of, cfg)
         scores |= {f"test_{name}": value for name, value in far.items()}
     del model, copy_of
-    found = written(cfg, net, some, device) if cfg.prompts or cfg.questions else {}
+    found = measures.written(cfg, net, some, device) if cfg.prompts or cfg.questions else {}
     polite = name == "sample" and len(some) > 0
     wins = {}
     if polite:
         own = judge.Judge.trained()
-        sure, wins = own.accuracy(part), judged(found, some, own)
+        sure, wins = own.accuracy(part), measures.judged(found, some, own)
     for stage, row in found.items():
         scores |= {f"test_{k}_{stage}": v for k, v in row.items() if k != "answers"}
     scores |= {f"test_win_rate_{stage}": win[0] for stage, win in wins.items()}
-    result = net.run.scored(scores, theirs, out if chosen.own else None)
+    result = net.run.scored(scores, theirs, out if chosen.own and not cfg.most else None)
     runs.print_table(result, "test_accuracy")
     print(f"{scores['test_accuracy']:.1%} of the pairs, {low:.1%} to {high:.1%} in 95 of 100 draws of the prompts; "
           f"always the shorter answer: {judge.shorter(part):.1%}")  # fmt: skip
-    if families := by_family(part, ahead):
+    if families := measures.by_family(part, ahead):
         print(f"by family: {families}")
     if found:
-        rows = table(found)
+        rows = measures.table(found)
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         asked = min(cfg.questions, len(exact.QUESTIONS))
         print(f"\nanswers to {len(some)} prompts of test, and to {asked} exact questions")
@@ -232,7 +95,7 @@ def main(cfg: Config) -> dict[str, Any]:
         if cfg.publish:
             results.publish(10, "eval answers", results.markdown(rows[0], rows[1:]))
         drawing.answers(out / "answers.png", found)
-        show(found, some, cfg.show)
+        measures.show(found, some, cfg.show)
     if "test_kl_per_token" in scores:
         print(f"\nKL from the reference: {scores['test_kl_per_token']:.3f} a token, "
               f"{scores['test_kl_per_answer']:.2f} an answer (drawn by the policy)")  # fmt: skip

@@ -12,10 +12,9 @@ from jaxtyping import Bool
 _CAPITALS = """Germany Berlin; Portugal Lisbon; Russia Moscow; China Beijing; India Delhi; Canada Ottawa; Turkey Ankara;
 Denmark Copenhagen; Argentina Buenos; Colombia Bogot; Iran Tehran; Iraq Baghdad; Cambodia Phnom; Syria Damascus;
 Lebanon Beirut; Romania Bucharest; Ukraine Kyiv|Kiev; Switzerland Bern; Philippines Manila; Venezuela Caracas"""
-_OPPOSITES = """hot cold; up down; big small|little; day night; left right; fast slow; happy sad|unhappy; open closed|close|shut;
-high low;
-wet dry; full empty; young old; hard soft|easy;
-light dark|heavy; early late; rich poor; begin end|finish;
+_OPPOSITES = """hot cold; up down; big small|little; day night; left right; fast slow; happy sad|unhappy;
+open closed|close|shut; high low; wet dry;
+full empty; young old; hard soft|easy; light dark|heavy; early late; rich poor; begin end|finish;
 inside outside; love hate; strong weak"""
 _FACTS = """How many legs does a dog have?|four|4; What colour do you get from blue and yellow?|green;
 What do bees make?|honey; How many days are in a week?|seven|7; Which planet do we live on?|earth;

@@ -54,7 +54,7 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
     import torch
 
     from shared.device import choose
-    from week10_dpo import chats, data, eval, exact, judge, train, trained
+    from week10_dpo import chats, data, exact, judge, measures, train, trained
 
     torch.set_num_threads(threads)
     flags = dict(flags)
@@ -75,7 +75,7 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
         answers = chats.write(model, net.tokenizer, [pair.messages for pair in some.items] + asked, 40)
     texts = [answer.text for answer in answers]
     row = {"beta": cfg.beta, "val_accuracy": best["val_accuracy"], "seconds": result["seconds"]}
-    row |= {"margin": best["val_margin"], "kl": best["val_kl"]} | eval.about(answers[: len(some)])
+    row |= {"margin": best["val_margin"], "kl": best["val_kl"]} | measures.about(answers[: len(some)])
     row["polite"] = float(judge.Judge.trained().polite(texts[: len(some)]).mean())
     row["exact"] = float(exact.right(texts[len(some) :]).mean())
     return row

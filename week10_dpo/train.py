@@ -393,13 +393,18 @@ def main(cfg: Config) -> dict[str, Any]:
     known = Known(train, kept.get("train"), anew), Known(val, kept["val"])
     theirs = run.once("baselines", lambda: train_baselines(texts, kept["val"], total))
 
+    learned = Learned(model)  # now: trl puts adapters of its own beside these
+
     def keep() -> dict[str, Any]:
-        return {"sft": first["weights"], "dpo": Learned(model).state_dict()}
+        return {"sft": first["weights"], "dpo": learned.state_dict()}
 
     if cfg.trainer == "trl":
         from week10_dpo import trl_loop
 
-        best, last = trl_loop.follow(cfg, run, texts.train, tokenizer, model, val, known[1], device, keep)
+        def look() -> dict[str, float]:
+            return evaluate(cfg, model, val, known[1], device)
+
+        best, last = trl_loop.follow(cfg, run, texts.train, tokenizer, model, look, device, keep)
     else:
         best, last = run.follow(fit(cfg, train, val, model, known, device, copy_of, run), keep)
     advice = "Try another --lr, more --epochs, or --examples 0."

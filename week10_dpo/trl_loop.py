@@ -14,7 +14,7 @@ from shared import runs
 from shared.device import Device
 from shared.errors import CourseError, Diverged
 from week10_dpo import data
-from week10_dpo.chats import Encoded, quiet
+from week10_dpo.chats import quiet
 
 LOSSES = {"dpo": "sigmoid", "ipo": "ipo", "dpo_norm": "sigmoid_norm"}
 
@@ -30,16 +30,23 @@ def check(cfg: Any) -> None:
 
 
 def follow(
-    cfg: Any, run: runs.Run, train: data.Part, tokenizer: Any, model: Any, val: Encoded, known: Any, device: Device,
-    keep: Callable[[], dict[str, Any]],
+    cfg: Any, run: runs.Run, train: data.Part, tokenizer: Any, model: Any, look: Callable[[], dict[str, float]],
+    device: Device, keep: Callable[[], dict[str, Any]],
 ) -> tuple[runs.Row, runs.Row]:  # fmt: skip
-    """Trains by trl. Returns the best row and the last one, as run.follow does."""
+    """Trains by trl. Returns the best row and the last one, as run.follow does.
+
+    Args:
+        cfg, run: of train.py.
+        train: the pairs as texts, which trl makes tokens of by itself.
+        tokenizer, model: what it trains, with adapters.
+        look: gives the scores on val.
+        device: where the model is.
+        keep: what model.safetensors is to hold, called whenever val was never better.
+    """
     with quiet():
         import datasets
         from transformers import PrinterCallback, TrainerCallback
         from trl import DPOConfig, DPOTrainer
-
-    from week10_dpo.train import evaluate
 
     steps = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch
     pairs = datasets.Dataset.from_list([
@@ -63,7 +70,7 @@ def follow(
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             if state.global_step % cfg.steps_per_epoch and state.global_step != steps:
                 return
-            scores = evaluate(cfg, model, val, known, device)
+            scores = look()
             model.train()
             total, count = self.losses
             row = {"epoch": len(rows) + 1, "step": state.global_step, "train_loss": total / max(count, 1)}
