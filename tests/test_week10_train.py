@@ -8,7 +8,7 @@ import torch
 from programs import assert_picture, close, config, preferences, refused, rows, tiny_llama
 
 from shared.device import Device
-from week10_dpo import chat, chats, data, drawing, eval, exact, figures, losses, measures, sweep, train, trained
+from week10_dpo import chat, chats, data, drawing, eval, exact, figures, judge, losses, measures, sweep, train, trained
 from week10_dpo.chats import Answer
 from week10_dpo.data import Pair, Part
 
@@ -249,7 +249,7 @@ def test_an_interval_is_over_prompts():
 
 
 def test_wins_are_counted_against_the_base():
-    class Own:
+    class Own(judge.Judge):
         def score(self, texts):
             return np.array([float(text) for text in texts])
 
@@ -259,7 +259,7 @@ def test_wins_are_counted_against_the_base():
     part = Part(tuple(Pair((("user", f"p{n}"),), "a", "b") for n in range(4)))
     found = {stage: {"answers": [Answer(text, (1,), True) for text in texts.split()]}
              for stage, texts in {"base": "0 0 0 1", "dpo": "1 0 2 0"}.items()}  # fmt: skip
-    wins = measures.judged(found, part, Own())
+    wins = measures.judged(found, part, Own(None))
     assert wins["dpo"][0] == 2.5 / 4 and found["dpo"]["polite"] == 0.5 and found["base"]["polite"] == 0.25
 
 

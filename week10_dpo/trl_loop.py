@@ -48,6 +48,7 @@ def follow(
         from transformers import PrinterCallback, TrainerCallback
         from trl import DPOConfig, DPOTrainer
 
+    datasets.disable_progress_bars()
     steps = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch
     pairs = datasets.Dataset.from_list([
         {"prompt": pair.messages, "chosen": [{"role": "assistant", "content": pair.chosen}],
@@ -84,16 +85,16 @@ def follow(
 
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        settings = DPOConfig(
-            output_dir=folder, loss_type=[LOSSES[cfg.loss]], beta=cfg.beta, max_length=cfg.max_len,
-            learning_rate=cfg.lr, lr_scheduler_type="linear", warmup_steps=round(cfg.warmup * steps), max_steps=steps,
-            per_device_train_batch_size=math.ceil(cfg.batch_size / cfg.accumulate),
-            gradient_accumulation_steps=cfg.accumulate, max_grad_norm=cfg.clip, weight_decay=0.0, seed=cfg.seed,
-            precompute_ref_log_probs=cfg.cache, gradient_checkpointing=False, use_cpu=device.name == "cpu",
-            bf16=device.dtype == "bfloat16", fp16=device.dtype == "float16", report_to="none", save_strategy="no",
-            logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
-        )  # fmt: skip
         with quiet():
+            settings = DPOConfig(
+                output_dir=folder, loss_type=[LOSSES[cfg.loss]], beta=cfg.beta, max_length=cfg.max_len,
+                learning_rate=cfg.lr, lr_scheduler_type="linear", warmup_steps=round(cfg.warmup * steps), max_steps=steps,
+                per_device_train_batch_size=math.ceil(cfg.batch_size / cfg.accumulate),
+                gradient_accumulation_steps=cfg.accumulate, max_grad_norm=cfg.clip, weight_decay=0.0, seed=cfg.seed,
+                precompute_ref_log_probs=cfg.cache, gradient_checkpointing=False, use_cpu=device.name == "cpu",
+                bf16=device.dtype == "bfloat16", fp16=device.dtype == "float16", report_to="none", save_strategy="no",
+                logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
+            )  # fmt: skip
             trainer = DPOTrainer(
                 model=model, args=settings, train_dataset=pairs, processing_class=tokenizer, callbacks=[Journal()]
             )
