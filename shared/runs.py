@@ -221,10 +221,11 @@ class Run:
         else:
             held_out.keep(self.folder, data)
 
-    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def once(self, name: str, make: Callable[[], dict[str, Any]], own: bool = False) -> dict[str, Any]:
         """What `make` returns (tensors, numbers, rows), made once in the life of the run and kept in NAME.safetensors.
 
-        With a learner's own code (--mine) it is taken from an equal run of the reference, where there is one.
+        With a learner's own code (--mine) it is taken from an equal run of the reference, where there is one; unless it
+        is `own`: a part of the training, which that code must make by itself.
 
         Raises:
             Stopped: Ctrl-C was pressed meanwhile.
@@ -233,7 +234,7 @@ class Run:
 
         path = self.folder / f"{name}.safetensors"
         if not path.is_file():
-            twin = self.twin() if terminal.mine() else None
+            twin = self.twin() if terminal.mine() and not own else None
             if twin and (twin / path.name).is_file():
                 print(f"{name}: those of {_shown(twin)}, an equal run")
                 with written_whole(path) as temporary:

@@ -402,6 +402,13 @@ def test_ones_own_code_takes_the_baselines_of_an_equal_run(mine, capsys):
     assert runs.begin(1, goes_on(run.folder)).once("baselines", unasked), "a copy, whole in itself"
 
 
+def test_a_part_of_the_training_is_made_by_ones_own_code(mine):
+    finished(lr=0.5)
+    mine(True)
+    other = BASELINES | {"rows": []}
+    assert runs.begin(1, Config(lr=0.5)).once("baselines", lambda: other, own=True)["rows"] == []
+
+
 def test_the_newest_equal_run_is_taken_wherever_its_folder_was_asked_for(mine, folder):
     finished()
     latest = finished(out=str(folder / "week01" / "my own"))

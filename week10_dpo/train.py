@@ -137,9 +137,9 @@ class Known:
 
     def take(self, rows: Sequence[int], device: str) -> LogProbs:
         """Of these pairs, as (pairs,) tensors on the device."""
-        tokens = torch.tensor([[len(self.encoded.rows[row][which]) for row in rows] for which in (1, 2)], device=device)
         if self.sums is None:
             return LogProbs.halves(*self.ask(self.encoded.batch(rows, device)))
+        tokens = torch.tensor([[len(self.encoded.rows[row][which]) for row in rows] for which in (1, 2)], device=device)
         chosen, rejected = self.sums[:, list(rows)].to(device)
         return LogProbs(chosen, rejected, *tokens)
 
@@ -371,7 +371,7 @@ def main(cfg: Config) -> dict[str, Any]:
     run.hold_to(texts)
     runs.describe(texts, "pairs")
     runs.tell((*train.notes, *val.notes))
-    first = run.once("sft", lambda: pretrain(cfg, train, model, device))
+    first = run.once("sft", lambda: pretrain(cfg, train, model, device), own=True)
     model = with_learned(cfg, model, first["weights"])
     copy_of = None if cfg.lora else frozen(model)
     model = policy_of(cfg, model)
@@ -384,7 +384,9 @@ def main(cfg: Config) -> dict[str, Any]:
         with reference(model, copy_of) as asked:
             return said(asked, some, device)
 
-    kept = run.once("reference", lambda: {"val": ask(val), **({"train": ask(train)} if cfg.cache else {})})
+    kept = run.once(
+        "reference", lambda: {"val": ask(val), **({"train": ask(train)} if cfg.cache else {})}, own=True
+    )  # fmt: skip
 
     def anew(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         with reference(model, copy_of) as asked, autocast(device):

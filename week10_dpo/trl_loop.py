@@ -88,7 +88,8 @@ def follow(
         with quiet():
             settings = DPOConfig(
                 output_dir=folder, loss_type=[LOSSES[cfg.loss]], beta=cfg.beta, max_length=cfg.max_len,
-                learning_rate=cfg.lr, lr_scheduler_type="linear", warmup_steps=round(cfg.warmup * steps), max_steps=steps,
+                learning_rate=cfg.lr, lr_scheduler_type="linear", warmup_steps=round(cfg.warmup * steps),
+                max_steps=steps,
                 per_device_train_batch_size=math.ceil(cfg.batch_size / cfg.accumulate),
                 gradient_accumulation_steps=cfg.accumulate, max_grad_norm=cfg.clip, weight_decay=0.0, seed=cfg.seed,
                 precompute_ref_log_probs=cfg.cache, gradient_checkpointing=False, use_cpu=device.name == "cpu",
