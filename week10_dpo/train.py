@@ -179,6 +179,7 @@ def sft(cfg: Config, train: Encoded, model: nn.Module, device: Device) -> float:
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, cfg.sft_lr, weight_decay=0.0)
+    scaler = torch.amp.GradScaler(device.name, init_scale=2.0**12, enabled=device.dtype == "float16")
     with Loop(cfg, None, cfg.sft_steps, cfg.sft_steps, f"Try --sft-lr {cfg.sft_lr / 3:g}.", "SFT") as loop:
         for _ in loop.epochs():
             model.train()
@@ -191,10 +192,12 @@ def sft(cfg: Config, train: Encoded, model: nn.Module, device: Device) -> float:
                     with autocast(device):
                         sums, _ = log_probs(model, *train.batch(piece, device.name, only_chosen=True))
                     loss = -sums.sum() / many  # of all answers' tokens, so that the pieces add up
-                    loss.backward()
+                    scaler.scale(loss).backward()
                     total += loss.item()
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(weights, cfg.clip or torch.inf)
-                optimizer.step()
+                scaler.step(optimizer)
+                scaler.update()
                 loop.add(total)
     return loop.losses / cfg.sft_steps
 
@@ -221,11 +224,14 @@ def fit(
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, cfg.lr, weight_decay=0.0)
+    # fp16 cannot hold small gradients, so there the loss is multiplied, and the gradients divided again. Else it rests.
+    scaler = torch.amp.GradScaler(device.name, init_scale=2.0**12, enabled=device.dtype == "float16")
     steps, per_epoch = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, cfg.steps_per_epoch
     advice = f"Try --lr {cfg.lr / 5:g}."
 
-    # A Loop only keeps count: it restores and saves these two, passes over what is done, and hears Ctrl-C.
-    with Loop(cfg, run, steps, per_epoch, advice, label, model=Learned(model), optimizer=optimizer) as loop:
+    # A Loop only keeps count: it restores and saves these, passes over what is done, and hears Ctrl-C.
+    parts = {"model": Learned(model), "optimizer": optimizer, "scaler": scaler}
+    with Loop(cfg, run, steps, per_epoch, advice, label, **parts) as loop:
         for epoch in loop.epochs():
             model.train()
             for step in loop.batches(range(epoch * per_epoch, (epoch + 1) * per_epoch)):
@@ -238,10 +244,12 @@ def fit(
                     before = known[0].take(piece, device.name)
                     each = preference_loss(policy, before, cfg.loss, cfg.beta, cfg.label_smoothing)  # (pairs,)
                     loss = each.sum() / len(rows)
-                    loss.backward()
+                    scaler.scale(loss).backward()
                     total += loss.item()
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(weights, cfg.clip or torch.inf)
-                optimizer.step()
+                scaler.step(optimizer)
+                scaler.update()
                 loop.add(total)
             yield loop.row(**evaluate(cfg, model, val, known[1], device, copy_of))
 
