@@ -8,8 +8,8 @@ Bradley and Terry's loss. Then, each from the reference:
     ppo     writes answers, has them scored by the reward model, and makes what was better than expected likelier
     grpo    likewise, and expects of an answer what the others to the same prompt got
 
-What comes out is judged by somebody whom none of them has seen (judge.py). It stays small: it has learned manners, and
-next to nothing of what is asked. `--preset full` gives it more of everything.
+What comes out is judged by somebody whom none of them has seen (judge.py). It stays small: it has learned manners, next
+to nothing of what is asked, and it is easily led astray: --lr 1e-4 shows how. `--preset full` gives it more of all.
 """
 
 import sys
@@ -58,9 +58,9 @@ class Config:
     """Of the small language model."""
     d_model: Count = 128
     """How wide it is."""
-    vocab: Count = 1000
+    vocab: Count = 2000
     """How many tokens it knows."""
-    sft_steps: Count = 300
+    sft_steps: Count = 400
     """Steps in which it learns to answer at all: 32 answers each."""
     reward_steps: Count = 60
     """Steps of the reward model: 16 pairs each."""
@@ -72,12 +72,12 @@ class Config:
     """Answers of a round; GRPO asks 8 for each prompt."""
     longest: Count = 40
     """Tokens of an answer."""
-    lr: Positive = 5e-4
-    """Rate of all three, and of the reward model."""
+    lr: Positive = 3e-5
+    """Rate of all three. At 1e-4 DPO is 19 nats away after 60 steps, and writes nonsense that its reward likes."""
     beta: Positive = 0.1
     """What being likelier than the reference costs, in all three."""
     scored: Count = 100
-    """Prompts of val that are answered for the judge."""
+    """Prompts held back that are answered for the judge."""
     seed: Seed = 0
     """Everything random follows from it."""
     seeds: Count = 1
@@ -115,6 +115,14 @@ def tokens_for(part: data.Part, vocab: int) -> Any:
     )  # fmt: skip
     tokenizer.train_from_iterator((text for p in part.items for text in (p.prompt, p.chosen, p.rejected)), trainer)
     return tokenizer
+
+
+def held_back(part: data.Part) -> tuple[data.Part, data.Part]:
+    """Pairs to train on, and those of every eighth prompt, to look at. Their phrasing is the same: a model of this size
+    does not know what words mean that it has not seen, so on val's, which is new, its reward model would only guess."""
+    held = set(sorted({pair.prompt for pair in part.items})[::8])
+    rows = np.array([pair.prompt in held for pair in part.items])
+    return part.take(np.flatnonzero(~rows)), part.take(np.flatnonzero(rows))
 
 
 def encoded(part: data.Part, tokenizer: Any) -> list[Ids]:
@@ -176,7 +184,7 @@ def made_to_answer(cfg: Config, pairs: Sequence[Ids], words: int, rng: np.random
 def made_to_judge(cfg: Config, reference: Any, pairs: Sequence[Ids], rng: np.random.Generator) -> nets.RewardModel:
     """The reward model: the reference with another head, trained by Bradley and Terry's loss."""
     scores = nets.RewardModel(copy.deepcopy(reference)).train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(scores.parameters(), cfg.lr)
+    optimizer = torch.optim.AdamW(scores.parameters(), 5e-4)
     for _ in range(cfg.reward_steps):
         rows = both(drawn(pairs, 16, rng))
         descend(optimizer, bradley_terry_loss(*scores(rows.ids, rows.attention).chunk(2)).mean())
@@ -282,8 +290,9 @@ def once(cfg: Config, seed: int, pairs: data.Pairs, polite: Callable[[list[str]]
     """All of it from one seed: a row for the reference and for each method, and the way that each has gone."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 10])
-    tokenizer = tokens_for(pairs.train, cfg.vocab)
-    train, val = encoded(pairs.train, tokenizer), encoded(pairs.val, tokenizer)
+    part, held = held_back(pairs.train)
+    tokenizer = tokens_for(part, cfg.vocab)
+    train, val = encoded(part, tokenizer), encoded(held, tokenizer)
     asked = list({tuple(prompt): prompt for prompt, _, _ in val}.values())
     prompts = [asked[row % len(asked)] for row in range(cfg.scored)]
     began = time.process_time()
@@ -293,7 +302,7 @@ def once(cfg: Config, seed: int, pairs: data.Pairs, polite: Callable[[list[str]]
     judged = time.process_time()
     right = [scores(rows.ids, rows.attention) for rows in (both(val[at : at + 64]) for at in range(0, len(val), 64))]
     right = torch.cat([one > other for one, other in (row.chunk(2) for row in right)]).float().mean().item()
-    print(f"seed {seed}: the reward model prefers the chosen answer in {right:.1%} of the {len(val)} pairs of val")
+    print(f"seed {seed}: the reward model prefers the chosen answer in {right:.1%} of the {len(val)} pairs held back")
     found: list[Row] = []
     ways: Row = {}
 
@@ -361,8 +370,10 @@ def main(cfg: Config) -> dict[str, Any]:
         lines.append([name, shown("polite", ".0f", 100), shown("prefers", ".0f", 100), shown("reward", "+.2f"),
                       shown("kl", ".1f"), shown("tokens", ".1f"), shown("seconds", ".0f")])  # fmt: skip
     columns = ["", "polite, %", "prefers the chosen, %", "reward", "KL, nats", "tokens", "processor s"]
-    about = f"*`{typed('--publish')}`: {cfg.scored} answers to prompts of val, {cfg.seeds} seed{'s' * (cfg.seeds > 1)}, one "
-    about += f"thread; the reward model's time is in that of ppo and grpo; {race.processor()}*"
+    about = (
+        f"*`{typed('--publish')}`: {cfg.scored} answers to prompts held back, {cfg.seeds} seed{'s' * (cfg.seeds > 1)}; "
+        f"the reward model's time is in that of ppo and grpo; {race.processor()}*"
+    )
     text = f"{about}\n\n{results.markdown(columns, lines)}"
     print(f"\n{text}\n")
     out = Path(cfg.out)
