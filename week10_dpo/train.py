@@ -72,8 +72,8 @@ class Config(TrainConfig):
     """Train on so many pairs, drawn by the seed; 0: on all."""
     most_val: Natural = 40
     """Choose the best weights on so many pairs of val, always the same ones; 0: on all."""
-    lr: Positive = 5e-4
-    """The largest step of DPO, at the end of the warm-up."""
+    lr: Positive = 2e-4
+    """The largest step of DPO, at the end of the warm-up. Too large: both answers become unlikely, and KL leaps."""
     warmup: Share = 0.1
     """The share of all steps in which the rate grows to --lr; then it falls to zero in a line."""
     clip: NonNegative = 1.0
