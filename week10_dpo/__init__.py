@@ -10,5 +10,5 @@ WEEK = Week(
     result="not measured yet",
     picture="figures/rewards.png",
     targets=(Target("sample", "test_accuracy", 0.90),),  # of preferred answers, on held-out polite/rude pairs
-    models=("smollm2",),
+    models=("smollm2", "minilm"),
 )
