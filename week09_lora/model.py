@@ -43,12 +43,16 @@ class LoRALinear(nn.Module):
     """
 
     def __init__(
-        self, base: nn.Module, rank: int, alpha: float, dropout: float = 0.0, rslora: bool = False
+        self, base: nn.Module, rank: int, alpha: int | float, dropout: float = 0.0, rslora: bool = False
     ) -> None:  # fmt: skip
         super().__init__()
         in_features, out_features = features(base)
         self.base, self.rank, self.alpha, self.rslora = base, rank, alpha, rslora
+        # exercise 1: LoRA, forward
+        # rank, alpha, and rslora, whether to use rsLoRA's factor -> self.scaling, what B A x is multiplied by.
+        # hint: alpha / rank; with rsLoRA alpha / math.sqrt(rank).
         self.scaling = alpha / math.sqrt(rank) if rslora else alpha / rank
+        # end of exercise 1
         self.dropout = nn.Dropout(dropout)
         where = {"device": base.weight.device, "dtype": torch.float32}
         self.lora_A = nn.Parameter(torch.empty(rank, in_features, **where))
@@ -177,7 +181,7 @@ def chosen(model: nn.Module, targets: str | Sequence[str]) -> list[str]:
 
 
 def inject(
-    model: nn.Module, targets: str | Sequence[str] = "all-linear", rank: int = 16, alpha: float = 32,
+    model: nn.Module, targets: str | Sequence[str] = "all-linear", rank: int = 16, alpha: int | float = 32,
     dropout: float = 0.0, rslora: bool = False,
 ) -> list[str]:  # fmt: skip
     """Puts a LoRALinear in the place of each layer that is meant, and freezes everything else.
