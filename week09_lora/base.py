@@ -147,6 +147,11 @@ def load_model(
             raise CourseError(f"--model {name}: its weights alone do not fit into the memory. {cure}.") from None
         except (OSError, ValueError, ImportError) as error:
             raise CourseError(f"--model {name}: transformers cannot load it ({_first(error)}).") from None
+    for module in model.modules():
+        # Where a CPU has bf16 units, bitsandbytes repacks a 4-bit layer's weights at its first pass without gradients;
+        # from then on it has no way back through them, and gradients are wrong without a word (0.50.2).
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model.eval() if "device_map" in options else model.to(device).eval()
 
 
