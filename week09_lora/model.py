@@ -68,11 +68,11 @@ class LoRALinear(nn.Module):
         # exercise 1: LoRA, forward
         # h = W0 x (…, out_features) is there, frozen; x (…, in_features), self.lora_A (rank, in_features), self.lora_B
         # (out_features, rank), self.scaling -> equation 3, (…, out_features), in the dtype of h. Dropout is for what
-        # goes into A alone.
-        # hint: F.linear(x, W) is x @ W.T: first A, then B; times self.scaling. x may have 16 bits and A has 32: convert
-        # x first, by x.to(self.lora_A.dtype), and the result by .to(h.dtype).
-        low = F.linear(self.dropout(x.to(self.lora_A.dtype)), self.lora_A)  # (…, rank)
-        return h + F.linear(low * self.scaling, self.lora_B).to(h.dtype)  # scaled where it is small
+        # goes into A alone. Where x has 16 bits, multiply in 16 bits: a copy of x in 32 would be kept for the way back.
+        # hint: F.linear(x, W) is x @ W.T: first A, then B; times self.scaling. A and B have 32 bits: take
+        # self.lora_A.to(x.dtype), and the same of B, and at last .to(h.dtype).
+        low = F.linear(self.dropout(x), self.lora_A.to(x.dtype))  # (…, rank): scaled here, where it is small
+        return h + F.linear(low * self.scaling, self.lora_B.to(x.dtype)).to(h.dtype)
         # end of exercise 1
 
     @torch.no_grad()
