@@ -176,3 +176,47 @@ def tiny_bert(folder: Path, layers: int = 2, seed: int = 0):
     folder.mkdir(parents=True, exist_ok=True)
     save_pretrained(folder, bert, tokenizer)
     return bert, tokenizer
+
+
+TEMPLATE = """{% for message in messages %}<|{{ message['role'] }}|>
+{{ message['content'] }}<|end|>
+{% endfor %}{% if add_generation_prompt %}<|assistant|>
+{% endif %}"""
+
+
+def tiny_llama(folder: Path, layers: int = 2, seed: int = 0) -> Path:
+    """A Llama of two small layers with random weights, its tokenizer of single bytes and a chat template, in a folder
+    as published ones are. Its end token is `<|end|>`, which pads, too."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    special = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    names = {token: number for number, token in enumerate([*special, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    made = Tokenizer(models.BPE(vocab=names, merges=[]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token="<|end|>", additional_special_tokens=special[1:], chat_template=TEMPLATE
+    )
+    torch.manual_seed(seed)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(
+        vocab_size=len(names), num_hidden_layers=layers, max_position_embeddings=512, tie_word_embeddings=True,
+        initializer_range=0.2, eos_token_id=0, bos_token_id=None, pad_token_id=None, **shape,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def instructions(path: Path, count: int) -> Path:
+    """So many instructions of one's own, to say a colour in a word of one's own and a number that none other has."""
+    import json
+
+    lines = []
+    for number in range(count):
+        colour = COLOURS[number % len(COLOURS)]
+        row = {"instruction": f"Say {colour}", "input": str(number), "output": f"it is {colour} now"}
+        lines.append(json.dumps(row) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
