@@ -1,7 +1,8 @@
-"""Will it fit? `./course run 9 memory --model llama3 --quantize nf4 --batch 4 --length 1024`
+"""Will it fit? `./course run 9 memory --model llama3 --quantize nf4 --batch-size 4 --max-len 1024`
 
-Adds up what lies in memory at the fullest moment of a training step: weights, adapters, gradients, the optimiser's state,
-what the way back needs of the way there (activations), and the logits. It reads a model's config, never its weights.
+Adds up what lies in memory at the fullest moment of a training step: weights, adapters, gradients, the optimiser's
+state, what the way back needs of the way there (activations), and the logits. It reads a model's config, never its
+weights.
 
 Where the numbers come from: what autograd keeps was counted tensor by tensor on a Llama of transformers 5
 (`--measure` counts again, on your machine). S. Rajbhandari et al., "ZeRO", arXiv:1910.02054, section 3, for weights and
@@ -28,8 +29,10 @@ from shared.errors import CourseError
 from shared.results import markdown
 
 GIB = 2**30
-CARDS = {"t4": ("a T4", 14.2), "l4": ("an L4", 21.6), "rtx3060": ("an RTX 3060", 11.4), "rtx4090": ("an RTX 4090", 23.2),
-         "a100": ("an A100 of 40 GB", 38.9), "h100": ("an H100", 78.0)}  # fmt: skip
+CARDS = {
+    "t4": ("a T4", 14.2), "l4": ("an L4", 21.6), "rtx3060": ("an RTX 3060", 11.4), "rtx4090": ("an RTX 4090", 23.2),
+    "a100": ("an A100 of 40 GB", 38.9), "h100": ("an H100", 78.0),
+}  # fmt: skip
 """By name: GiB that a process can fill, after what the driver and CUDA itself take."""
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
@@ -132,8 +135,8 @@ class Need:
 
 def predict(
     shape: Shape, rank: int = 16, batch: int = 8, length: int = 256, quantize: str = "none", dtype: str = "float32",
-    checkpointing: bool = False, accumulate: int = 1, optimizer: str = "adamw", targets: str | Sequence[str] = "all-linear",
-    prepared: bool = False,
+    checkpointing: bool = False, accumulate: int = 1, optimizer: str = "adamw",
+    targets: str | Sequence[str] = "all-linear", prepared: bool = False,
 ) -> Need:  # fmt: skip
     """What a training step needs at its fullest moment.
 
@@ -152,9 +155,9 @@ def predict(
     size = SIZES["float32" if prepared else dtype]
     chosen = [x for name, x in shape.linears.items() if targets == "all-linear" or any(name in t for t in targets)]
     inside = {"none": SIZES[dtype], "int8": 1 + 4 / shape.hidden, "nf4": NF4_BYTES}[quantize] * shape.inside
-    weights = inside + size * shape.outside
+    weights = float(inside + size * shape.outside)
     adapters = 4.0 * rank * shape.layers * sum(a + b for a, b in chosen)
-    learns = adapters / 4 if rank else shape.inside + shape.outside
+    learns = adapters / 4 if rank else float(shape.inside + shape.outside)
     state = learns * (8 if optimizer == "adamw" else 2)
     gradients = 4.0 * learns
 
@@ -168,19 +171,20 @@ def predict(
     kept += size * length  # the mask, as numbers: a row of it for each token
     kept += size * 2 * h * (rank == 0)  # norms that learn keep their result, too
     layer = float(tokens * kept)
-    activations = shape.layers * (tokens * h * size if checkpointing else layer)
+    activations = 1.0 * shape.layers * (tokens * h * size if checkpointing else layer)
     logits = 12.0 * tokens * shape.vocab  # log-softmax, its gradient, and that of the logits: float32, all three
     matrix = max(a * b for a, b in shape.linears.values()) * SIZES[dtype] * (quantize != "none")
-    temporary = tokens * size * (3 * shape.inner + 2 * h) + matrix + checkpointing * layer
+    temporary = 1.0 * tokens * size * (3 * shape.inner + 2 * h) + matrix + checkpointing * layer
 
-    # The fullest moment: when the loss is there, or in the last layer on the way back, or when all gradients are there.
+    # The fullest moment: when the loss is there; in the last layer on the way back; or in the first layer, where nearly
+    # all gradients are there and about half of what was kept of that layer.
     table = 4.0 * shape.vocab * h * (rank == 0)
-    moments = [activations + logits, activations + temporary + table, gradients + table * shape.tied]
     before = gradients if accumulate > 1 else 0.0  # of the pieces that are done
-    moments = [max(moments[0], moments[1]) + before, moments[2]]
+    loss, last = activations + logits + before, activations + temporary + table + before
+    first = gradients + max((layer + temporary) / 2, table * shape.tied)
     return Need(
         weights, adapters, state, gradients, activations + checkpointing * layer, logits, temporary,
-        weights + adapters + state + max(moments),
+        weights + adapters + state + max(loss, last, first),
     )  # fmt: skip
 
 
@@ -302,7 +306,7 @@ class Config:
     optimizer: Literal["adamw", "paged_adamw8bit"] = "adamw"
     """paged_adamw8bit keeps two bytes for each number that learns, in place of eight."""
     prepared: bool = False
-    """As peft's prepare_model_for_kbit_training: norms, table and head in float32, which the activations then are, too."""
+    """As peft's prepare_model_for_kbit_training: norms, table and head in float32, and so the activations."""
     card: Literal["t4", "l4", "rtx3060", "rtx4090", "a100", "h100"] = "t4"
     """Does it fit this one?"""
     measure: bool = False
@@ -357,19 +361,16 @@ def advice(cfg: Config) -> str:
         now = need(changed).peak / GIB
         if now <= room:
             return f"does not fit {name}: {peak:.2f} of {room:g} GiB. With {' '.join(typed)} it takes {now:.2f}."
-    return (
-        f"does not fit {name}: {peak:.2f} of {room:g} GiB, and {now:.2f} with {' '.join(typed)}. Take a smaller model."
-    )
+    begin = f"does not fit {name}: {peak:.2f} of {room:g} GiB"
+    return f"{begin}, nor with {' '.join(typed)}: {now:.2f}. Take a smaller model."
 
 
 def table(cfg: Config) -> str:
     """The parts of LoRA, of QLoRA as it is here, and as peft prepares it, side by side; the chosen one in front."""
     kinds = {"as given": cfg}
     if cfg.rank:
-        kinds |= {
-            "LoRA": replace(cfg, quantize="none", prepared=False),
-            "QLoRA": replace(cfg, quantize="nf4", prepared=False),
-        }
+        kinds["LoRA"] = replace(cfg, quantize="none", prepared=False)
+        kinds["QLoRA"] = replace(cfg, quantize="nf4", prepared=False)
         kinds["QLoRA, prepared"] = replace(cfg, quantize="nf4", prepared=True)
     kinds["all weights"] = replace(cfg, rank=0, quantize="none", prepared=False, dtype="float32")
     found = {name: need(one) for name, one in kinds.items()}
@@ -386,7 +387,7 @@ def main(cfg: Config) -> Need:
     if cfg.rank:
         lora, qlora = (need(replace(cfg, quantize=how, prepared=how == "nf4")).peak for how in ("none", "nf4"))
         if qlora > lora:
-            print("QLoRA as peft prepares it needs more than LoRA here: the model is small, and float32 activations "
+            print("QLoRA as peft prepares it needs more than LoRA here: it makes the activations float32, and these "
                   "weigh more than what 4 bits save.")  # fmt: skip
     if cfg.measure:
         counted = measured(cfg)
