@@ -10,7 +10,7 @@ from programs import TEMPLATE, close, gradients, instructions, refused, tiny_lla
 
 from shared.files import write_json
 from shared.samples import write_instructions
-from week09_lora import answers, base, data, tokens, train
+from week09_lora import answers, base, data, notebook, tokens, train
 from week09_lora.data import Example, Part
 from week09_lora.tokens import IGNORE, encode, render, response_span, response_targets
 
@@ -282,7 +282,7 @@ def test_what_does_not_fit_is_left_out_and_counted_or_cut_or_refused(tokenizer):
         f"--max-len to {lengths[4]}, or shorten it."
     )
     assert refused(encode, items, tokenizer, 8).startswith(
-        "--max-len 8: of 5 examples none fits (5 prompts are as long"
+        "--max-len 8: of 5 examples none fits (4 prompts are as long"
     )
 
 
@@ -363,3 +363,29 @@ def test_the_constant_guess_by_hand():
     made = tokens.Encoded(((9, 1, 1), (9, 2, 1)), ((1, 3), (1, 3)), (0, 1), report, 0)
     cost = -np.log(np.array([0.5, 3.5, 1.5, 0.5]) / 6)
     assert train.guesses(made, made, 4) == pytest.approx((3 * cost[1] + cost[2]) / 4)
+
+
+# ---------------------------------------------------------------- the notebook
+
+
+def test_the_notebook_has_the_lessons_own_lines():
+    lesson = notebook.README.read_text(encoding="utf-8")
+    assert notebook.NOTEBOOK.read_text(encoding="utf-8") == notebook.notebook(lesson), (
+        "run `python -m week09_lora.notebook`"
+    )
+    made = json.loads(notebook.notebook(lesson))
+    code = [cell["source"] for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert len(code) == 3 and made["nbformat"] == 4
+    for cell in code:
+        for line in cell.splitlines():
+            assert line.lstrip("!%") in lesson
+
+
+def test_cells_are_commands_of_the_shell_and_long_ones_go_on():
+    text = "a\n<!-- colab -->\nFirst.\n\n```bash\ncd x\n# why\n./course a \\\n  --b\n```\n<!-- /colab -->\n"
+    assert notebook.cells(text) == [("markdown", "First."), ("code", "cd x\n# why\n./course a \\\n  --b")]
+    assert notebook.as_cell("code", "cd x\n# why\n./course a \\\n  --b", 1)["source"] == (
+        "%cd x\n# why\n!./course a \\\n  --b"
+    )
+    assert refused(notebook.cells, "a").startswith("README.md needs the lines <!-- colab --> and <!-- /colab -->")
+    assert refused(notebook.cells, "<!-- colab --><!-- /colab -->").startswith("README.md has no block of commands")

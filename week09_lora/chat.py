@@ -109,9 +109,7 @@ def speak(
     ids = torch.tensor([ids_of(tokenizer, render(tokenizer, chat, answer=True))], device=who.model.device)
     most = getattr(who.model.config, "max_position_embeddings", 0)
     if most and ids.shape[1] >= most:
-        raise CourseError(
-            f"the conversation has {ids.shape[1]:,} tokens, and the model reads {most:,}: begin a new one."
-        )
+        raise CourseError(f"a conversation of {ids.shape[1]:,} tokens: the model reads {most:,}. Begin a new one.")
     seed_everything(cfg.seed)
     draws = {"temperature": cfg.temperature, "top_p": cfg.top_p} if cfg.temperature else dict.fromkeys(
         ("temperature", "top_p"))  # fmt: skip

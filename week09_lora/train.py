@@ -88,7 +88,7 @@ class Config(TrainConfig):
     """Rows of a step. The first to lower when memory runs out: by half, with --accumulate doubled."""
     accumulate: Count = 1
     """A batch is worked on in so many pieces, and their gradients are added: less memory, the same step."""
-    epochs: Count = 4
+    epochs: Count = 3
     """An epoch here is --steps-per-epoch steps, after which it looks at val."""
     steps_per_epoch: Count = 20
     """How many steps lie between two rows of the log."""
