@@ -115,11 +115,11 @@ def test_it_says_what_to_change(capsys):
     cfg = config(week, "--model", "llama3", "--dtype", "float16", "--batch-size", 4, "--max-len", 1024)
     told = week.advice(cfg)
     assert told.startswith(
-        "does not fit a T4: 45.59 of 14.2 GiB. With --checkpointing --accumulate 4 --quantize nf4 it"
+        "does not fit a T4: 45.59 of 14.2 GiB. With --checkpointing --accumulate 4 --quantize nf4 it takes "
     )
     assert week.advice(config(week)).startswith("fits a T4: ")
-    assert week.advice(config(week, "--model", "llama3", "--rank", 0, "--card", "rtx3060")).startswith(
-        "does not fit an"
+    assert week.advice(config(week, "--model", "llama3", "--rank", 0)).startswith(
+        "does not fit a"
     )
     week.main(config(week, "--dtype", "float16", "--max-len", 1024))
     out = capsys.readouterr().out

@@ -117,7 +117,8 @@ def in_four_bits(tmp_path):
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
     )  # fmt: skip
-    return hf.AutoModelForCausalLM.from_pretrained(tmp_path / "base", quantization_config=how, dtype=torch.float32).train()
+    model = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "base", quantization_config=how, dtype=torch.float32)
+    return model.train()  # in evaluation bitsandbytes computes in bfloat16, where the processor has it
 
 
 def test_qlora_on_bitsandbytes_equals_lora_on_dequantised_weights(in_four_bits):
