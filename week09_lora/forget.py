@@ -1,9 +1,9 @@
 """What fine-tuning costs: what a model has learned, and what it has forgotten for that. `./course run 9 forget`.
 
-The same model is tuned on the same instructions with adapters of several ranks and with all its weights. Each is then
-asked for what it was tuned on (val), and for what it was not: what general text costs (bits per byte of film reviews
-and of Python code), and whether it still tells a good review from a bad one. "LoRA learns less and forgets less" (Biderman
-et al., arXiv:2405.09673) is what such a table shows, or does not. Finished trainings are kept.
+The same model is tuned on the same instructions with adapters of several ranks and with all its weights. Each is asked
+for what it was tuned on (val), and for what it was not: what general text costs (bits per byte of film reviews and of
+Python code), and whether it still tells a good review from a bad one. "LoRA learns less and forgets less" (Biderman et
+al., arXiv:2405.09673) is what such a table shows, or does not. Finished trainings are kept.
 """
 
 import sys
