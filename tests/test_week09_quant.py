@@ -30,7 +30,7 @@ def weight(rng, rows, columns):
 @pytest.mark.exercise(3)
 def test_a_block_by_hand():
     """Largest absolute value 4, so x / absmax is -1, 0.25, 0 and 0.8: levels 0, 10 (0.246), 7 (0) and 14 (0.723)."""
-    answer = week.quantise_blocks(torch.tensor([-4.0, 1.0, 0.0, 3.2]))
+    answer = week.quantise_blocks(torch.tensor([-4.0, 1.0, 0.0, 3.2]), size=4)
     assert isinstance(answer, tuple) and len(answer) == 2, f"it returns {answer!r:.40}, should be (codes, absmax)"
     codes, absmax = answer
     assert absmax.tolist() != [pytest.approx(3.2)], (

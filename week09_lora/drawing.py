@@ -28,12 +28,9 @@ def levels(path: Path, weight: Float[Tensor, "rows columns"], name: str) -> None
         for number, (kind, all_levels, colour) in enumerate(both):
             left.plot(all_levels, np.full(len(all_levels), -0.12 - 0.16 * number), "|", color=colour, markersize=11,
                       markeredgewidth=2, label=f"levels of {kind}")  # fmt: skip
-        left.set(
-            title="Levels are dense where numbers are",
-            xlabel="a number over the largest of its block",
-            ylim=(-0.4, None),
-        )
-        left.set_ylim(bottom=-0.4)
+        left.set(title="Levels are dense where numbers are", xlabel="a number over the largest of its block")
+        left.set_ylim(-0.4, 1.75)
+        left.set_yticks([0, 0.5, 1])
         left.legend(fontsize=8, loc="upper right")
         counts = torch.bincount(whole.long(), minlength=16).double()
         plain = quant.quantise_blocks(weight, quant.integer_levels(4))[0]
