@@ -174,6 +174,7 @@ def test_eval_shows_who_obeys_and_who_stops(run, capsys):
     assert found["metrics"]["test_loss"] < found["baselines"][0]["test_loss"] / 3
     assert found["answers"]["tuned"]["stops"] == found["metrics"]["test_stops"] > 0.9, "it has learned to stop"
     assert found["answers"][train.UNTUNED]["stops"] < 0.5 and "| tuned |" in said and "→" in said
+    assert_picture(Path(run["run"]) / "obeyed.png")
 
 
 def test_answers_in_a_batch_are_those_alone_and_say_whether_they_stopped(run):

@@ -16,7 +16,7 @@ from shared.config import Count, EvalConfig, Natural
 from shared.device import autocast
 from shared.results import markdown, publish
 from shared.terminal import command
-from week09_lora import answers, data
+from week09_lora import answers, data, obeyed
 from week09_lora.answers import Answer
 from week09_lora.train import CONSTANT, UNTUNED, evaluate, guesses
 from week09_lora.trained import Tuned, load
@@ -59,12 +59,12 @@ def answered(net: Tuned, cfg: Config, train: data.Part, part: data.Part) -> dict
     return found
 
 
-def report(cfg: Config, train: data.Part, part: data.Part, written: dict[str, list[Answer]]) -> str:
-    """The tables: who obeyed, over all and family by family."""
+def report(cfg: Config, train: data.Part, part: data.Part, written: dict[str, list[Answer]], out: Path) -> str:
+    """The tables: who obeyed, over all and family by family; and obeyed.png, the second of them as a picture."""
     rows = [[who, *(f"{value:.1%}" for value in answers.shares(part.items, found).values())]
             for who, found in written.items()]  # fmt: skip
     text = markdown(["", "format obeyed", "exactly right", "stops by itself"], rows)
-    known, lines = {item.family for item in train.items}, []
+    known, lines, drawn = {item.family for item in train.items}, [], []
     for family in dict.fromkeys(item.family for item in part.items):
         at = [row for row, item in enumerate(part.items) if item.family == family]
         shares = [answers.shares([part.items[row] for row in at], [found[row] for row in at])
@@ -72,6 +72,8 @@ def report(cfg: Config, train: data.Part, part: data.Part, written: dict[str, li
         name = f"{family or 'all'}{'' if family in known else ' (not trained)'}"
         cells = [f"{shares[0][kind]:.0%} → {shares[1][kind]:.0%}" for kind in KINDS[:2]]
         lines.append([name, len(at), *cells])
+        drawn.append((name, shares[0]["exact"], shares[1]["exact"]))
+    obeyed.draw(out / "obeyed.png", drawn, f"{len(part)} tasks in words that it was not trained on")
     text += "\n\n" + markdown(["family", "prompts", "format, untuned → tuned", "exact, untuned → tuned"], lines)
     return f"*`{command()}`: {len(part)} prompts, answered greedily, at most {cfg.tokens} tokens*\n\n{text}"
 
@@ -102,7 +104,7 @@ def main(cfg: Config) -> dict[str, Any]:
     runs.tell(chosen.notes + test.report.lines(net.config.max_len, net.config.long)[1:])
     runs.print_table(result, "test_loss")
     if written:
-        text = report(cfg, sets.train, asked, written)
+        text = report(cfg, sets.train, asked, written, out)
         print(f"\n{text}")
         for row in range(min(cfg.show, len(asked))):
             told = [" | ".join(written[who][row].text.splitlines())[:150] for who in (UNTUNED, "tuned")]
