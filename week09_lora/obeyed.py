@@ -19,7 +19,7 @@ def draw(path: Path, families: Sequence[tuple[str, float, float]], title: str) -
     rows = sorted(families, key=lambda row: (row[2], row[1]))
     places = np.arange(len(rows))
     before, after = (np.array([100 * row[column] for row in rows]) for column in (1, 2))
-    with figure(path, 1, 1, (8.0, 1.3 + 0.34 * len(rows))) as (_, ax):
+    with figure(path, 1, 1, (8.0, max(2.6, 1.3 + 0.34 * len(rows)))) as (_, ax):
         ax.hlines(places, before, after, color=GREY, linewidth=1.5, zorder=1)
         ax.scatter(before, places, s=55, color=GREY, label="untuned", zorder=3)
         ax.scatter(after, places, s=55, color=BLUE, label="tuned", zorder=3)
