@@ -28,13 +28,9 @@ def llama(shape, dtype="float32"):
     ("shape", "rank", "dtype", "checkpointing", "accumulate"),
     [
         (SMALL, 8, "float32", False, 1),
-        (SMALL, 8, "float32", True, 1),
-        (SMALL, 8, "bfloat16", False, 2),
         (SMALL, 8, "bfloat16", True, 2),
-        (SMALL, 0, "float32", False, 1),
         (SMALL, 0, "float32", True, 1),
         (WIDE, 8, "float32", False, 1),
-        (WIDE, 8, "bfloat16", True, 1),
         (WIDE, 0, "float32", False, 2),
     ],
 )
@@ -118,9 +114,7 @@ def test_it_says_what_to_change(capsys):
         "does not fit a T4: 45.59 of 14.2 GiB. With --checkpointing --accumulate 4 --quantize nf4 it takes "
     )
     assert week.advice(config(week)).startswith("fits a T4: ")
-    assert week.advice(config(week, "--model", "llama3", "--rank", 0)).startswith(
-        "does not fit a"
-    )
+    assert week.advice(config(week, "--model", "llama3", "--rank", 0)).startswith("does not fit a")
     week.main(config(week, "--dtype", "float16", "--max-len", 1024))
     out = capsys.readouterr().out
     assert "| peak |" in out and "QLoRA as peft prepares it needs more than LoRA here" in out

@@ -7,11 +7,12 @@ import json
 
 import pytest
 import torch
-from programs import Lazily, close, refused
+from programs import Lazily, close, config, refused
 
 from week09_lora import model as week
 from week09_lora import quant
 
+bench, export = Lazily("week09_lora.bench"), Lazily("week09_lora.merge")
 hf, peft, bnb = Lazily("transformers"), Lazily("peft"), Lazily("bitsandbytes")
 
 
@@ -147,3 +148,44 @@ def test_qlora_on_bitsandbytes_equals_lora_on_dequantised_weights(in_four_bits):
         close(gradient, expected[name].grad, f"the gradient of {name}", 1e-5)
     assert week.count_parameters(in_four_bits) == week.count_parameters(plain)
     assert refused(week.merge, in_four_bits).startswith("the base is in 4 bits")
+
+
+class NoTokenizer:
+    """What `save` needs of a tokenizer."""
+
+    def save_pretrained(self, folder):
+        return folder
+
+
+def test_exported_models_answer_as_the_adapter_did(tmp_path):
+    """Saved and loaded again: merged into float32 as the adapter on it, merged into NF4 as the adapter on that; and what
+    was trained on the one is off on the other, and further off when the sum is rounded again."""
+    base("llama").save_pretrained(tmp_path / "base")
+    found = {}
+    for rounded in (False, True):
+        model = base("llama")
+        if rounded:
+            quant.round_to_nf4(model)
+        week.inject(model, rank=4)
+        trained(model)
+        week.save_adapter(model, tmp_path / "adapter", "tiny")  # the same one both times
+        out = tmp_path / f"merged {rounded}"
+        for _ in range(2):  # over an older one, too
+            export.save(export.merged(str(tmp_path / "base"), tmp_path / "adapter", rounded), NoTokenizer(), out)
+        loaded = hf.AutoModelForCausalLM.from_pretrained(out).eval()
+        close(loaded(IDS).logits, model(IDS).logits, f"logits of the merged model, rounded: {rounded}", 1e-5)
+        found[rounded] = loaded
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    right = found[False](IDS).logits
+    before = quant.rms(found[True](IDS).logits - right)
+    quant.round_to_nf4(found[True])
+    assert quant.rms(found[True](IDS).logits - right) > before > 1e-3
+
+
+def test_bench_compares_with_peft_and_counts_bytes(tmp_path):
+    found = bench.main(config(bench, "--preset", "smoke", "--out", tmp_path))
+    assert set(found["step, 1 threads"]) == {"ours", "peft"}
+    assert set(found["merged, 1 threads"]) == {"merged", "adapters beside it", "base"}
+    sizes = {name: one["ratio"] for name, one in found["size, 1 threads"].items()}
+    assert sizes["NF4, ours"] == sizes["NF4, bitsandbytes"] > 5.5
+    assert sizes["llama3, NF4, the rest in 16 bits"] > 5.5 and (tmp_path / "bench.json").is_file()
