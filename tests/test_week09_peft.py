@@ -158,7 +158,7 @@ class NoTokenizer:
 
 
 def test_exported_models_answer_as_the_adapter_did(tmp_path):
-    """Saved and loaded again: merged into float32 as the adapter on it, merged into NF4 as the adapter on that; and what
+    """Saved and loaded again: merged into float32 as the adapter on it, merged into NF4 as the adapter on that. What
     was trained on the one is off on the other, and further off when the sum is rounded again."""
     base("llama").save_pretrained(tmp_path / "base")
     found = {}
