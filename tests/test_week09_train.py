@@ -290,7 +290,7 @@ def test_out_of_memory_names_three_flags_in_order_with_what_each_saves(place, mo
         with pytest.raises(CourseError) as caught, oom.told(cfg):
             raise error
         line = str(caught.value)
-        assert line.startswith("out of memory. Lower, in this order: --checkpointing saves ") and "\n" not in line
+        assert line.startswith("out of memory. Change, in this order: --checkpointing saves ") and "\n" not in line
         assert line.index("--checkpointing") < line.index("--accumulate 2 saves") < line.index("--quantize nf4 saves")
     with pytest.raises(RuntimeError, match="something else"), oom.told(cfg):
         raise RuntimeError("something else")

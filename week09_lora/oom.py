@@ -1,4 +1,4 @@
-"""Out of memory, in one line: which three flags to lower, in what order, and what each of them saves.
+"""Out of memory, in one line: which three flags to change, in what order, and what each of them saves.
 
 with oom.told(cfg):
     train(cfg)
@@ -50,26 +50,32 @@ def targets_of(cfg: Any) -> str | list[str]:
 
 
 def steps(cfg: Any) -> list[tuple[str, Any]]:
-    """(what to type, the config with it), in the order in which to try: what costs least to lose comes first."""
+    """(what to type, the config with it and with those before it), what costs least first: at most three."""
     found: list[tuple[str, Any]] = []
-    if not cfg.checkpointing:
-        found.append(("--checkpointing", replace(cfg, checkpointing=True)))
-    half = max(1, cfg.batch_size // 2)
-    if half < cfg.batch_size and cfg.accumulate < cfg.batch_size:
+
+    def then(typed: str, **flags: Any) -> None:
+        before = found[-1][1] if found else cfg
+        found.append((typed, replace(before, **flags)))
+
+    if not cfg.checkpointing:  # a third more time, the same step
+        then("--checkpointing", checkpointing=True)
+    if cfg.accumulate < cfg.batch_size:  # hardly more time, the same step
         more = min(cfg.batch_size, 2 * cfg.accumulate)
-        found.append((f"--accumulate {more}", replace(cfg, accumulate=more)))
+        then(f"--accumulate {more}", accumulate=more)
     if cfg.quantize != "nf4" and cfg.rank:
-        found.append(("--quantize nf4", replace(cfg, quantize="nf4")))
-    if cfg.max_len > 64:
-        found.append((f"--max-len {cfg.max_len // 2}", replace(cfg, max_len=cfg.max_len // 2)))
+        then("--quantize nf4", quantize="nf4")
+    if cfg.max_len > 64:  # longer examples are left out
+        then(f"--max-len {cfg.max_len // 2}", max_len=cfg.max_len // 2)
     if cfg.rank > 4:
-        found.append((f"--rank {cfg.rank // 2}", replace(cfg, rank=cfg.rank // 2)))
+        then(f"--rank {cfg.rank // 2}", rank=cfg.rank // 2)
     return found[:3]
 
 
 def line(cfg: Any) -> str:
-    """The three flags with the memory that each saves, those before it given."""
-    before, told = need(cfg), []
+    """The three flags, and what each of them saves where those before it are given."""
+    have, told = need(cfg), []
     for flag, lower in steps(cfg):
-        told.append(f"{flag} saves {max(0.0, before - need(lower)) / 2**30:.2g} GiB")
-    return f"out of memory. Lower, in this order: {', '.join(told)}. ./course run 9 memory says what fits."
+        now = need(lower)
+        told.append(f"{flag} saves {(have - now) / 2**30:.2g} GiB")
+        have = now
+    return f"out of memory. Change, in this order: {', '.join(told)}. ./course run 9 memory says what fits."

@@ -26,33 +26,34 @@ def fit_with_trl(
     if run.resumed_at:
         raise CourseError("--trainer trl keeps no state of the loop: start a new run, or take --trainer loop.")
     import tempfile
+    import time
 
-    from week09_lora.train import evaluate
+    from week09_lora.train import Learning, evaluate
 
     with base.quiet():
         import datasets
         from transformers import TrainerCallback
         from trl import SFTConfig, SFTTrainer
-    steps, rows = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, []
+    steps, rows, states = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, [], []
+    learning = Learning(model)
 
     class Look(TrainerCallback):
         """Looks at val where our loop does."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs:
-                seconds = max(1e-6, _since(began))
+                seconds = time.perf_counter() - began
                 rows.append({"epoch": len(rows) + 1, "step": state.global_step, "train_loss": float(logs["loss"]),
                              "val_loss": evaluate(model, val, device)["loss"], "seconds": seconds})  # fmt: skip
+                states.append({name: tensor.clone() for name, tensor in learning.state_dict().items()})
                 model.train()
-
-    import time
 
     began = time.perf_counter()
     chosen = [sets.train.items[row] for row in train.rows]
     table = datasets.Dataset.from_list(
         [{"prompt": item.messages, "completion": [{"role": "assistant", "content": item.response}]} for item in chosen]
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, base.quiet():
         options = SFTConfig(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=max(1, cfg.batch_size // cfg.accumulate),
             gradient_accumulation_steps=cfg.accumulate, learning_rate=cfg.lr, lr_scheduler_type="cosine",
@@ -62,13 +63,7 @@ def fit_with_trl(
             use_cpu=device.name == "cpu", bf16=device.dtype == "bfloat16", fp16=device.dtype == "float16",
             save_strategy="no", report_to="none", disable_tqdm=True, dataset_num_proc=None,
         )  # fmt: skip
-        with base.quiet():
-            trainer = SFTTrainer(model, options, train_dataset=table, processing_class=tokenizer, callbacks=[Look()])
-            trainer.train()
-    yield from rows
-
-
-def _since(began: float) -> float:
-    import time
-
-    return time.perf_counter() - began
+        SFTTrainer(model, options, train_dataset=table, processing_class=tokenizer, callbacks=[Look()]).train()
+    for row, state in zip(rows, states, strict=True):  # whoever keeps the best row keeps what belonged to it
+        learning.load_state_dict(state)
+        yield row
