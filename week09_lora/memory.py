@@ -409,7 +409,8 @@ def measured(cfg: Config) -> int:
     else:
         model.requires_grad_(True)
     if cfg.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with base.quiet():  # transformers 5.23 tells of a new name, which older ones have not
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return measure(model, model.config.vocab_size, cfg.batch_size, cfg.max_len, cfg.accumulate)
 
 
