@@ -161,7 +161,8 @@ def build(cfg: Config, device: Device) -> tuple[Any, Any]:
     else:
         model.requires_grad_(True)
     if cfg.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with base.quiet():
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return tokenizer, model
 
 
