@@ -8,9 +8,10 @@ import pytest
 import torch
 from programs import TEMPLATE, close, gradients, instructions, refused, tiny_llama
 
+from shared import chat_models
 from shared.files import write_json
 from shared.samples import write_instructions
-from week09_lora import answers, base, data, notebook, tokens, train
+from week09_lora import answers, data, notebook, tokens, train
 from week09_lora.data import Example, Part
 from week09_lora.tokens import IGNORE, encode, render, response_span, response_targets
 
@@ -28,17 +29,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer(folder):
-    return base.load_tokenizer(str(folder))
+    return chat_models.load_tokenizer(str(folder))
 
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return base.load_model(str(folder))
+    return chat_models.load_model(str(folder))
 
 
 @pytest.fixture(scope="module")
 def smollm2():
-    return base.load_tokenizer("smollm2")
+    return chat_models.load_tokenizer("smollm2")
 
 
 def said(prompt, response, **about):
@@ -247,7 +248,7 @@ def test_no_chat_template(tokenizer, folder, monkeypatch, tmp_path):
     assert refused(encode, part(1), tokenizer, 64).startswith("this tokenizer has no chat template: ")
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    assert refused(base.load_tokenizer, str(tmp_path)).startswith(
+    assert refused(chat_models.load_tokenizer, str(tmp_path)).startswith(
         f"--model {tmp_path}: its tokenizer has no chat template, so nobody knows how it is to be spoken to."
     )
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from programs import assert_picture, close, config, instructions, refused, refused_flags, rows, tiny_llama
 
+from shared import chat_models
 from shared.device import choose
 from shared.errors import CourseError
-from week09_lora import answers, base, chat, forget, model, oom, tokens, train, trained
+from week09_lora import answers, chat, forget, model, oom, tokens, train, trained
 from week09_lora import eval as evaluation
 
 SMALL = ("--preset", "smoke", "--rank", 8, "--most-val", 0, "--steps-per-epoch", 15, "--batch-size", 8, "--lr", 0.02)
@@ -84,7 +85,9 @@ def test_peft_trains_to_the_same_loss_as_our_adapters_from_the_same_beginning(pl
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) / 8)
         (row,) = train.fit(cfg, encoded, val, network, device)
         found.append((row["train_loss"], row["val_loss"]))
-        assert model.count_parameters(network)[0] == sum(p.numel() for p in train.Learning(network).parameters.values())
+        assert model.count_parameters(network)[0] == sum(
+            p.numel() for p in chat_models.Learned(network).parameters.values()
+        )
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
@@ -99,9 +102,9 @@ def test_all_weights_learn_where_there_is_no_rank(place):
 
 def test_only_adapters_learn_and_are_kept(place, run):
     saved = trained.load(run["run"])
-    names = train.Learning(saved.model).parameters
+    names = chat_models.Learned(saved.model).parameters
     assert names and all("lora_" in name for name in names) and run["params"] == sum(p.numel() for p in names.values())
-    published = base.load_model(str(place / "llama")).state_dict()
+    published = chat_models.load_model(str(place / "llama")).state_dict()
     for name, weight in published.items():
         ours = saved.model.state_dict()
         assert torch.equal(weight, ours.get(name, ours.get(name.replace(".weight", ".base.weight")))), name
@@ -132,7 +135,7 @@ def test_four_bits_train_and_an_eval_pass_changes_no_gradient(place):
         network.train()
         network.zero_grad()
         train.response_loss(network, batch).backward()
-        return [p.grad.clone() for p in train.Learning(network).parameters.values()]
+        return [p.grad.clone() for p in chat_models.Learned(network).parameters.values()]
 
     before = gradient()
     loss = train.evaluate(network, val, device)["loss"]
@@ -163,7 +166,7 @@ def test_peft_loads_the_run_folder_with_the_same_logits(place, run):
     from peft import PeftModel
 
     ours = trained.load(run["run"])
-    theirs = PeftModel.from_pretrained(base.load_model(str(place / "llama")), run["run"]).eval()
+    theirs = PeftModel.from_pretrained(chat_models.load_model(str(place / "llama")), run["run"]).eval()
     ids = torch.arange(10, 40)[None]
     close(ours.model(ids).logits, theirs(ids).logits, "the logits of the adapter, loaded by peft")
 
@@ -203,7 +206,7 @@ def test_chat_streams_and_compares(run, place, capsys, monkeypatch):
 
 
 def test_a_stream_shows_whole_characters_and_steers_no_terminal(place):
-    tokenizer, heard = base.load_tokenizer(str(place / "llama")), []
+    tokenizer, heard = chat_models.load_tokenizer(str(place / "llama")), []
     streamer = chat.Streamer(tokenizer, heard.append)
     streamer.put(torch.tensor([[1, 2]]))  # the prompt
     for token in tokens.ids_of(tokenizer, "é\x1b[2Ja\n"):
@@ -271,7 +274,7 @@ def test_a_gated_a_missing_and_an_unreachable_model(monkeypatch):
             raise error
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-        assert refused(base.folder_of, "llama3").startswith(f"--model llama3: {says}")
+        assert refused(chat_models.folder_of, "llama3").startswith(f"--model llama3: {says}")
 
 
 def test_adapters_of_another_model(place, run, tmp_path):

@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 import tyro
 
-from shared import cli, race, results
+from shared import chat_models, cli, race, results
 from shared.config import Count
 from shared.device import Device, autocast, choose
 from shared.files import write_json
 from shared.runs import RUNS
-from week09_lora import base, memory, quant
+from week09_lora import memory, quant
 from week09_lora.model import inject, merge
 
 PARTS = ("step", "merged", "size")
@@ -66,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def llama(cfg: Config, device: Device) -> Any:
     """A Llama with random weights, the same each time, frozen."""
-    with base.quiet():
+    with chat_models.quiet():
         from transformers import LlamaConfig, LlamaForCausalLM
 
         torch.manual_seed(cfg.seed)
@@ -86,7 +86,7 @@ def ours(cfg: Config, device: Device) -> Any:
 
 def theirs(cfg: Config, device: Device) -> Any:
     """The Llama with peft's."""
-    with base.quiet():
+    with chat_models.quiet():
         from peft import LoraConfig, get_peft_model
 
         settings = LoraConfig(r=cfg.rank, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -177,7 +177,7 @@ def bench_size(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str
 def bitsandbytes_bytes(weight: torch.Tensor) -> int | None:
     """What bitsandbytes takes for a matrix in NF4 with double quantisation; None where it is not installed."""
     try:
-        with base.quiet():
+        with chat_models.quiet():
             from bitsandbytes.functional import quantize_4bit
     except ImportError:
         return None

@@ -22,12 +22,12 @@ import torch
 import tyro
 from annotated_types import Gt, Le
 
-from shared import cli
+from shared import chat_models, cli
 from shared.config import Count, NonNegative, Seed
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.seed import seed_everything
-from week09_lora import base, trained
+from week09_lora import trained
 from week09_lora.data import Message
 from week09_lora.model import load_adapter, without_adapters
 from week09_lora.tokens import end_of_turn, ids_of, render
@@ -134,7 +134,7 @@ def speakers(cfg: Config) -> tuple[list[Speaker], Any, Device]:
         raise CourseError("--run or --adapter, not both.")
     if cfg.base or cfg.adapter:
         device = choose(cfg.device)
-        tokenizer, model = base.load(cfg.model, "none", device.name, device.dtype)
+        tokenizer, model = chat_models.load(cfg.model, "none", device.name, device.dtype)
         if cfg.base:
             return [Speaker(cfg.model, model, nullcontext)], tokenizer, device
         load_adapter(model, Path(cfg.adapter).expanduser())
@@ -143,7 +143,7 @@ def speakers(cfg: Config) -> tuple[list[Speaker], Any, Device]:
         net = trained.load(cfg.run, device=cfg.device)
         tokenizer, model, device = net.tokenizer, net.model, net.device
         if not net.config.rank and cfg.compare:
-            untuned = base.load_model(net.config.model, "none", device.name)
+            untuned = chat_models.load_model(net.config.model, "none", device.name)
             return [Speaker("untuned", untuned, nullcontext), Speaker("tuned", model, nullcontext)], tokenizer, device
         before = net.as_it_was
     tuned = Speaker("tuned", model, nullcontext)

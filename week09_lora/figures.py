@@ -10,8 +10,8 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 from dataclasses import dataclass
 from typing import Any
 
-from shared import cli, results
-from week09_lora import base, drawing, memory, quant
+from shared import chat_models, cli, results
+from week09_lora import drawing, memory, quant
 from week09_lora.model import linear_layers
 
 FIGURES = Path(__file__).parent / "figures"
@@ -46,7 +46,7 @@ def ways() -> dict[str, memory.Need]:
 def main(cfg: Config) -> None:
     """Draws nf4_levels.png and bits.png from a matrix of a model, and memory.png from sizes alone."""
     out = Path(cfg.out)
-    model = base.load_model(cfg.model)
+    model = chat_models.load_model(cfg.model)
     weight = linear_layers(model)[cfg.layer].weight.detach().float()
     name = f"{cfg.model}, {cfg.layer.removeprefix('model.')}"
     drawing.levels(out / "nf4_levels.png", weight, name)

@@ -399,17 +399,17 @@ def measured(cfg: Config) -> int:
     """The measured peak of a config on this machine, on CUDA where there is one."""
     import torch
 
-    from week09_lora import base
+    from shared import chat_models
     from week09_lora.model import inject
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = base.load_model(cfg.model, cfg.quantize, device, cfg.dtype)
+    model = chat_models.load_model(cfg.model, cfg.quantize, device, cfg.dtype)
     if cfg.rank:
         inject(model, cfg.targets, cfg.rank)
     else:
         model.requires_grad_(True)
     if cfg.checkpointing:
-        with base.quiet():  # transformers 5.23 tells of a new name, which older ones have not
+        with chat_models.quiet():  # transformers 5.23 tells of a new name, which older ones have not
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return measure(model, model.config.vocab_size, cfg.batch_size, cfg.max_len, cfg.accumulate)
 

@@ -59,7 +59,7 @@ class Way:
 
     Attributes:
         name: as in the table.
-        model: what base.load_model is to load: a name or a folder.
+        model: what chat_models.load_model is to load: a name or a folder.
         quantize: and how.
         adapter: the folder of the adapter that is put beside it; empty: none.
     """
@@ -72,9 +72,10 @@ class Way:
 
 def merged(name: str, adapter: Path, rounded: bool) -> Any:
     """A plain float32 model: the published one, or with `rounded` what NF4 makes of its weights, and the change."""
-    from week09_lora import base, model, quant
+    from shared import chat_models
+    from week09_lora import model, quant
 
-    found = base.load_model(name)
+    found = chat_models.load_model(name)
     if rounded:
         quant.round_to_nf4(found)
     model.load_adapter(found, adapter)
@@ -84,11 +85,11 @@ def merged(name: str, adapter: Path, rounded: bool) -> Any:
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Writes a model with its tokenizer as transformers does; the folder is whole or as it was."""
-    from week09_lora import base
+    from shared import chat_models
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".merging-") as beside:
-        with base.quiet():
+        with chat_models.quiet():
             model.save_pretrained(beside)
             tokenizer.save_pretrained(beside)
         made = Path(beside) / "model"
@@ -104,9 +105,10 @@ def score(job: str) -> None:
     its own: what was in memory before cannot help it."""
     from safetensors.torch import save_file
 
+    from shared import chat_models
     from shared.device import choose
     from shared.terminal import endings
-    from week09_lora import base, model, train
+    from week09_lora import model, train
 
     with endings():
         import torch
@@ -114,8 +116,8 @@ def score(job: str) -> None:
         about = json.loads(Path(job).read_text(encoding="utf-8"))
         way, device = Way(**about["way"]), choose("cpu")
         cfg = replace(train.Config(**about["config"]), most_val=about["rows"])
-        tokenizer = base.load_tokenizer(cfg.model)
-        found = base.load_model(way.model, way.quantize)
+        tokenizer = chat_models.load_tokenizer(cfg.model)
+        found = chat_models.load_model(way.model, way.quantize)
         if way.adapter:
             model.load_adapter(found, Path(way.adapter))
         _, _, val = train.prepared(cfg, tokenizer)
@@ -166,8 +168,8 @@ def main(cfg: Config) -> list[list[Any]]:
 
     Returns the rows of the table, empty with --no-compare.
     """
-    from shared import runs
-    from week09_lora import base, train
+    from shared import chat_models, runs
+    from week09_lora import train
 
     run = runs.load(train.WEEK_NUMBER, train.Config, cfg.run)
     if not run.config.rank:
@@ -175,7 +177,7 @@ def main(cfg: Config) -> list[list[Any]]:
     name, how = run.config.model, run.config.quantize
     rounded = cfg.into == "nf4" or (cfg.into == "auto" and how == "nf4")
     out = Path(cfg.out) if cfg.out else run.folder / "merged"
-    tokenizer = base.load_tokenizer(name)
+    tokenizer = chat_models.load_tokenizer(name)
     save(merged(name, run.folder, rounded), tokenizer, out)
     print(f"merged into {'what NF4 makes of the weights' if rounded else 'float32'}: {out}", flush=True)
     if not cfg.compare:

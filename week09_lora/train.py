@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from shared import cli, runs
+from shared import chat_models, cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.loop import Loop
 from shared.seed import seed_everything
 from shared.terminal import mine
-from week09_lora import answers, base, data, oom
+from week09_lora import answers, data, oom
 from week09_lora.model import count_parameters, inject, save_adapter
 from week09_lora.tokens import IGNORE, Batch, Encoded, encode, in_batches
 
@@ -111,39 +111,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 FREE = ("epochs", "max_steps", "lr", "clip", "accumulate", "checkpointing", "show", "device", "threads")
 
 
-class Learning:
-    """What of a model learns, as a part that a checkpoint holds: the frozen weights are the published ones, always."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.parameters.items()}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Raises RuntimeError where these are not the names and shapes of what learns."""
-        if state.keys() != self.parameters.keys():
-            raise RuntimeError("not the adapters of this model")
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                if parameter.shape != state[name].shape:
-                    raise RuntimeError(f"{name} has another shape")
-                parameter.copy_(state[name])
-
-
 def build(cfg: Config, device: Device) -> tuple[Any, Any]:
     """(tokenizer, model) of a config, on the device: the published weights frozen and adapters drawn from the seed, or,
     with --rank 0, every weight learns.
 
     Raises:
-        CourseError: as base.load and model.inject; weights in 4 or 8 bits cannot learn themselves.
+        CourseError: as chat_models.load and model.inject; weights in 4 or 8 bits cannot learn themselves.
     """
     if not cfg.rank and cfg.quantize != "none":
         raise CourseError(f"--rank 0 with --quantize {cfg.quantize}: rounded weights cannot learn. Give a --rank.")
     if cfg.trainer == "trl" and (cfg.impl != "peft" or cfg.pack):
         raise CourseError("--trainer trl takes --impl peft, and --no-pack.")
     half = device.dtype if cfg.rank else "float32"  # what learns stays in 32 bits
-    tokenizer, model = base.load(cfg.model, cfg.quantize, device.name, half)
+    tokenizer, model = chat_models.load(cfg.model, cfg.quantize, device.name, half)
     seed_everything(cfg.seed)
     targets = oom.targets_of(cfg)
     if cfg.rank and cfg.impl == "scratch":
@@ -161,7 +141,7 @@ def build(cfg: Config, device: Device) -> tuple[Any, Any]:
     else:
         model.requires_grad_(True)
     if cfg.checkpointing:
-        with base.quiet():
+        with chat_models.quiet():
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return tokenizer, model
 
@@ -254,7 +234,7 @@ def fit(
     optimizer, order = make_optimizer(cfg, model, device), Order(cfg, train)
     # fp16 cannot hold small gradients, so there the loss is multiplied, and the gradients divided again. Else it rests.
     scaler = torch.amp.GradScaler(device.name, init_scale=2.0**12, enabled=device.dtype == "float16")
-    steps, learning = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, Learning(model)
+    steps, learning = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, chat_models.Learned(model)
     parts = {"model": learning, "optimizer": optimizer, "scaler": scaler}
     advice = f"Try --lr {cfg.lr / 5:g}."
 
@@ -382,7 +362,7 @@ def train(cfg: Config, device: Device) -> dict[str, Any]:
         rows = fit_with_trl(cfg, sets, train, val, model, tokenizer, device, run)
     else:
         rows = fit(cfg, train, val, model, device, run)
-    learning = Learning(model)
+    learning = chat_models.Learned(model)
     best, last = run.follow(rows, lambda: {"model": learning.state_dict()}, METRIC, higher=False)
     from shared import checkpoint
 
@@ -402,7 +382,7 @@ def save(cfg: Config, model: Any, folder: Path) -> None:
     if not cfg.rank:
         return
     if cfg.impl == "scratch":
-        save_adapter(model, folder, str(base.HUB.get(cfg.model, cfg.model)))
+        save_adapter(model, folder, str(chat_models.HUB.get(cfg.model, cfg.model)))
     else:
         model.save_pretrained(str(folder))
         (folder / "README.md").unlink(missing_ok=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import runs
+from shared import chat_models, runs
 from shared.device import Device, choose
-from week09_lora import base, data
+from week09_lora import data
 from week09_lora.model import without_adapters
 from week09_lora.tokens import Encoded, encode, end_of_turn
-from week09_lora.train import WEEK_NUMBER, Config, Learning, build
+from week09_lora.train import WEEK_NUMBER, Config, build
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Tuned:
     def as_it_was(self) -> Iterator[Any]:
         """Inside `with`, the model before the tuning: its adapters rest, so that no second copy is needed."""
         if not self.config.rank:
-            yield base.load_model(self.config.model, "none", self.device.name)
+            yield chat_models.load_model(self.config.model, "none", self.device.name)
         elif self.config.impl == "peft":
             with self.model.disable_adapter():
                 yield self.model
@@ -51,5 +51,5 @@ def load(folder: str | Path = "", finished: bool = False, device: str = "auto") 
     run = runs.load(WEEK_NUMBER, Config, folder, finished)
     where = choose(device)
     tokenizer, model = build(run.config, where)
-    run.fill(Learning(model), run.saved.get("model", {}))
+    run.fill(chat_models.Learned(model), run.saved.get("model", {}))
     return Tuned(run, model.eval(), tokenizer, run.config, where, end_of_turn(tokenizer))

@@ -7,10 +7,10 @@ the response alone, the schedule, 32 bits on a CPU.
 from collections.abc import Iterator
 from typing import Any
 
-from shared import runs
+from shared import chat_models, runs
 from shared.device import Device
 from shared.errors import CourseError
-from week09_lora import base, data
+from week09_lora import data
 from week09_lora.tokens import Encoded
 
 
@@ -28,14 +28,14 @@ def fit_with_trl(
     import tempfile
     import time
 
-    from week09_lora.train import Learning, evaluate
+    from week09_lora.train import evaluate
 
-    with base.quiet():
+    with chat_models.quiet():
         import datasets
         from transformers import TrainerCallback
         from trl import SFTConfig, SFTTrainer
     steps, rows, states = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch, [], []
-    learning = Learning(model)
+    learning = chat_models.Learned(model)
 
     class Look(TrainerCallback):
         """Looks at val where our loop does."""
@@ -53,7 +53,7 @@ def fit_with_trl(
     table = datasets.Dataset.from_list(
         [{"prompt": item.messages, "completion": [{"role": "assistant", "content": item.response}]} for item in chosen]
     )
-    with tempfile.TemporaryDirectory() as folder, base.quiet():
+    with tempfile.TemporaryDirectory() as folder, chat_models.quiet():
         options = SFTConfig(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=max(1, cfg.batch_size // cfg.accumulate),
             gradient_accumulation_steps=cfg.accumulate, learning_rate=cfg.lr, lr_scheduler_type="cosine",
