@@ -359,7 +359,7 @@ def train(cfg: Config, device: Device) -> dict[str, Any]:
     if cfg.trainer == "trl":
         from week09_lora.with_trl import fit_with_trl
 
-        rows = fit_with_trl(cfg, sets, train, val, model, tokenizer, device, run)
+        rows = fit_with_trl(cfg, sets, train, val, model, tokenizer, device, run, evaluate)
     else:
         rows = fit(cfg, train, val, model, device, run)
     learning = chat_models.Learned(model)

@@ -4,7 +4,7 @@ It keeps the loop to itself, so a run cannot be gone on with. Its defaults that 
 the response alone, the schedule, 32 bits on a CPU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from shared import chat_models, runs
@@ -16,7 +16,7 @@ from week09_lora.tokens import Encoded
 
 def fit_with_trl(
     cfg: Any, sets: data.Instructions, train: Encoded, val: Encoded, model: Any, tokenizer: Any, device: Device,
-    run: runs.Run,
+    run: runs.Run, evaluate: Callable[..., dict[str, float]],
 ) -> Iterator[runs.Row]:  # fmt: skip
     """Trains, and yields a row every --steps-per-epoch steps, as train.fit.
 
@@ -27,8 +27,6 @@ def fit_with_trl(
         raise CourseError("--trainer trl keeps no state of the loop: start a new run, or take --trainer loop.")
     import tempfile
     import time
-
-    from week09_lora.train import evaluate
 
     with chat_models.quiet():
         import datasets
