@@ -103,6 +103,8 @@ def regions(text: str, name: str) -> list[Piece]:
             around = [where for where, node in bodies.items() if node.lineno < line <= node.end_lineno]
             if not around:
                 raise CourseError(f"{name}:{line}: exercise {opened[2]} must stand inside a function.")
+            if any(key(piece) == (int(opened[2]), opened[3]) for piece in found):
+                raise CourseError(f"{name}:{line}: two regions are called {opened[3]!r}: give each a name of its own.")
             found.append(region(lines, opened, line, number, name, around[-1]))
             opened = None
     if opened:

@@ -26,7 +26,7 @@ from shared.exercise import ROOT, Piece, number_of, shown
 from shared.exercise_check import WIDTH
 from shared.exercise_plugin import pieces_of, tell
 
-MOST_CALLS, MOST_NUMBERS, PRINTED = 200, 100_000, 60
+MOST_CALLS, MOST_NUMBERS, MOST_ENTRIES, PRINTED, ROWS = 200, 100_000, 2000, 60, 30
 TOLERANCE = 1e-4  # of the largest number
 NAME = 16  # columns for a name
 
@@ -90,7 +90,11 @@ class Recorder:
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         torch = sys.modules.get("torch")
         try:
-            arguments = {name: copied(frame.f_locals[name]) for name in names if name in frame.f_locals}
+            given = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+            many = [len(value) for value in given.values() if isinstance(value, dict | list | tuple | str)]
+            if max(many, default=0) > MOST_ENTRIES:
+                raise Unfit  # a vocabulary: 200 copies of it take longer than the test, and nobody would read it
+            arguments = {name: copied(value) for name, value in given.items()}
         except Unfit:
             arguments = None
         if arguments and sum(count(value) for value in arguments.values()) > MOST_NUMBERS:
@@ -180,7 +184,8 @@ def shape(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple) and len(value) < 7:
         parts = [shape(item) for item in value]
-        return f"{', '.join(parts)}" if all(parts) else ""
+        first, last = "[]" if isinstance(value, list) else "()"
+        return f"{first}{', '.join(parts)}{last}" if all(parts) else ""
     return ""
 
 
@@ -307,7 +312,8 @@ def numbers_of(call: Call, folder: Path) -> list[str]:
     state = leaves("self", call.before["self"]) if "self" in (call.before or {}) else {}
     used = {name: leaf for name, leaf in state.items() if re.search(rf"{re.escape(name)}\b", code)}
     table |= {name: numbers(leaf) for name, leaf in used.items()}
-    lines = [f"{call.piece.function}, with", *rows(table)]
+    lines = [f"{call.piece.function}, with", *rows(dict(list(table.items())[:ROWS]))]
+    lines += [f"  … and {len(table) - ROWS} more"] * (len(table) > ROWS)
     for name in wrong(call)[:2]:
         came, should = call.after.get(name), call.should[name]
         alike = isinstance(came, np.ndarray) and isinstance(should, np.ndarray) and came.shape == should.shape

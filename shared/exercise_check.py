@@ -174,11 +174,17 @@ def judge(outcomes: Iterable[Outcome]) -> tuple[str, str, list[str]]:
 
 
 def names_of(todo: Iterable[Piece]) -> dict[int, str]:
-    """{number: title} of the pieces; of one with several regions the first title, and how many more."""
+    """{number: title} of the pieces; of one with several regions what their titles have in common before a comma, or
+    the first title, and how many more."""
     titles: dict[int, list[str]] = {}
     for piece in todo:
         titles.setdefault(piece.number, []).append(piece.title)
-    return {n: first + (f", and {len(more)} more" if more else "") for n, (first, *more) in titles.items()}
+    found = {}
+    for number, (first, *more) in titles.items():
+        begin = first.partition(", ")[0]
+        alike = more and all(title.partition(", ")[0] == begin for title in more)
+        found[number] = begin if alike else first + (f", and {len(more)} more" if more else "")
+    return found
 
 
 def check(week: Path, folder: Path, only: int | None = None) -> bool:

@@ -91,6 +91,17 @@ def normal_lines(lines: list[tuple[int, str]], text: str) -> list[tuple[int, str
     return found
 
 
+def without_hints(text: str) -> str:
+    """A file without the recipes: a learner's mostly has none, so they are no difference."""
+    kept, hint = [], False
+    for line in text.split("\n"):
+        comment = line.lstrip().startswith("#") and not END.fullmatch(line.rstrip())
+        hint = comment and (hint or line.lstrip().startswith("# hint:"))
+        if not hint:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def states(week: Path, folder: Path) -> dict[tuple[int, str], str]:
     """{(number, title): how it stands} of every piece in a file that the learner has."""
     found = {}
@@ -123,8 +134,9 @@ def diff(week: Path, folder: Path) -> None:
             def cut(piece: Piece, stubs: list[str] = stubs) -> bool:
                 return unwritten_message(piece) in stubs
 
-            mine = read(path).splitlines()
-            reference = stub(as_copy(read(week / path.name)), path.name, cut).splitlines()
+            mine = without_hints(read(path)).splitlines()
+            reference = as_copy(read(week / path.name))
+            reference = without_hints(stub(reference, path.name, cut)).splitlines()
             for line in difflib.unified_diff(mine, reference, shown(path), shown(week / path.name), lineterm=""):
                 differ, colour = True, colours.get(line[:1], "")
                 print(f"{colour}{line}\33[0m" if colour else line)

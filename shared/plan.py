@@ -39,6 +39,7 @@ class Week:
         picture: the picture to look at first, relative to the week's folder.
         targets: what `course list` holds the runs made here against.
         models: the published networks (shared/models.py) that it trains on or is tested with.
+        measured: whether its band of five seeds has been taken. A week that is still being written has none.
         mine: the flags with which `./course train N --mine` computes with all of a learner's code; as a rule none.
     """
 
@@ -50,6 +51,7 @@ class Week:
     picture: str
     targets: tuple[Target, ...]
     models: tuple[str, ...] = ()
+    measured: bool = True
     mine: str = ""
 
 

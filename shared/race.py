@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.config import Count, Seed
+from shared.files import write_json
 from shared.parallel import cores
-from shared.results import markdown
+from shared.results import markdown, publish
 from shared.runs import versions
 from shared.terminal import typed
 
@@ -154,6 +155,36 @@ def table(
         ])  # fmt: skip
     columns = ["", f"{unit}/s", "best s", "median s", "process s", f"x {peer} (by round)"]
     return markdown(columns, rows), numbers
+
+
+def parts(
+    cfg: Any, week: int, benches: Mapping[str, Callable[..., tuple[str, dict[str, Any]]]], device: Any
+) -> dict[str, Any]:
+    """Runs the parts of a bench that `cfg.parts` names, on each number of threads; prints their tables, puts them into
+    RESULTS.md with --publish, and the numbers into bench.json of `cfg.out`.
+
+    Args:
+        cfg: a BenchConfig with `parts` and `out`.
+        benches: {part: function of (cfg, device, threads)}, which returns a Markdown table and its numbers.
+        device: of shared.device.
+
+    Returns:
+        {"part, n threads": its numbers}.
+    """
+    found: dict[str, Any] = {}
+    for part, bench in benches.items():
+        if part not in cfg.parts:
+            continue
+        texts = []
+        for threads in thread_counts(cfg.threads, device.name):
+            with on_threads(threads):
+                text, found[f"{part}, {threads} threads"] = bench(cfg, device, threads)
+            texts.append(f"{circumstances(cfg.rounds, threads)}\n\n{text}")
+            print(f"\n{texts[-1]}", flush=True)
+        if cfg.publish:
+            publish(week, f"bench {part}", "\n\n".join(texts))
+    write_json(Path(cfg.out) / "bench.json", found)
+    return found
 
 
 def circumstances(rounds: int, threads: int | None = None) -> str:

@@ -209,6 +209,19 @@ def tiny_llama(folder: Path, layers: int = 2, seed: int = 0) -> Path:
     return folder
 
 
+def instructions(path: Path, count: int) -> Path:
+    """So many instructions of one's own, to say a colour in a word of one's own and a number that none other has."""
+    import json
+
+    lines = []
+    for number in range(count):
+        colour = COLOURS[number % len(COLOURS)]
+        row = {"instruction": f"Say {colour}", "input": str(number), "output": f"it is {colour} now"}
+        lines.append(json.dumps(row) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
 def preferences(path: Path, count: int) -> Path:
     """So many pairs of one's own: what is asked differs, and the better answer says please."""
     import json

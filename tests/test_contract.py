@@ -15,7 +15,18 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from programs import assert_picture, config, preferences, refused, rows, squad, tensors, tiny_bert, tiny_llama
+from programs import (
+    assert_picture,
+    config,
+    instructions,
+    preferences,
+    refused,
+    rows,
+    squad,
+    tensors,
+    tiny_bert,
+    tiny_llama,
+)
 
 from shared import cli, held_out, plan, runs, terminal
 from shared.errors import Stopped
@@ -23,8 +34,8 @@ from shared.files import ROOT, read_json, write_json
 from shared.loop import Loop
 
 # What makes a training of `smoke` as small as it can be, with two epochs; and the steps of its epoch. DATA is a small
-# data set of ours: images.npz, reviews.csv, pairs.tsv, questions.json, preferences.jsonl, or code, a folder of Python
-# files; DATA/bert is an encoder of two small layers, DATA/llama a language model.
+# data set of ours: images.npz, reviews.csv, pairs.tsv, questions.json, instructions.jsonl, preferences.jsonl, or code,
+# a folder of Python files; DATA/bert is an encoder of two small layers, DATA/llama a language model of two.
 SMALL: dict[int, tuple[str, int]] = {
     1: ("--data DATA/images.npz --batch-size 16 --epochs 2 --lr 0.02", 9),
     2: ("--data DATA/images.npz --side 8 --depth 3 --width 4 --batch-size 16 --epochs 2 --lr 0.05", 9),
@@ -41,6 +52,11 @@ SMALL: dict[int, tuple[str, int]] = {
         "--data DATA/code --epochs 2 --steps-per-epoch 12 --vocab 300 --block-size 16 --batch-size 4 --lr 0.01",
         12,
     ),
+    9: (
+        "--data DATA/instructions.jsonl --model DATA/llama --rank 8 --most-val 0 --epochs 2 --steps-per-epoch 12 "
+        "--batch-size 8 --lr 0.01",
+        12,
+    ),
     10: (
         "--data DATA/preferences.jsonl --model DATA/llama --no-lora --examples 0 --most-val 0 --max-len 64 "
         "--sft-steps 2 --epochs 2 --steps-per-epoch 9 --batch-size 8 --lr 0.002",
@@ -49,8 +65,8 @@ SMALL: dict[int, tuple[str, int]] = {
 }
 WEEKS = [number for number in range(1, 17) if plan.is_there(number)]
 # The number that decides.
-METRIC = dict.fromkeys(SMALL, "accuracy") | {5: "bleu", 6: "bleu", 7: "f1", 8: "bits_per_byte"}
-LOWER = {8}  # where less of it is better
+METRIC = dict.fromkeys(SMALL, "accuracy") | {5: "bleu", 6: "bleu", 7: "f1", 8: "bits_per_byte", 9: "loss"}
+LOWER = {8, 9}  # where less of it is better
 ROW = {"epoch", "step", "train_loss", "val_loss", "seconds"}
 RESULT = {"week", "command", "data", "seed", "device", "dtype", "params", "seconds", "versions", "metrics", "baselines"}
 
@@ -77,8 +93,8 @@ class Trained:
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory):
     """The folder of the small data sets: 180 noisy images of three patterns, 300 reviews of good and bad words, 300
-    sentences of five words, of which one tells how to translate it, 180 questions on the colour in a passage, and 60
-    Python files of one function each.
+    sentences of five words, of which one tells how to translate it, 180 questions on the colour in a passage, 180
+    instructions to say a colour, and 60 Python files of one function each.
 
     In more/ lie the same with 20 more of each.
     """
@@ -97,6 +113,7 @@ def small_data(tmp_path_factory):
         pairs = [f"the w{n % 4} is here x{n}\tle m{n % 4} est ici\n" for n in range(320 - fewer)]
         (place / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
         write_json(place / "questions.json", squad(200 - fewer))
+        instructions(place / "instructions.jsonl", 200 - fewer)
         preferences(place / "preferences.jsonl", 200 - fewer)
         (place / "code").mkdir(exist_ok=True)
         for n in range(80 - fewer):
@@ -147,7 +164,7 @@ def week(request, tmp_path_factory, small_data):
     number = request.param
     if number == 7:
         tiny_bert(small_data / "bert")
-    if number == 10:
+    if number in (9, 10):
         tiny_llama(small_data / "llama")
     train, evaluation = (importlib.import_module(f"{plan.folder(number)}.{name}") for name in ("train", "eval"))
     flags, per_epoch = SMALL[number]

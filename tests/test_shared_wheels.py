@@ -125,4 +125,5 @@ def test_every_week_names_models_that_there_are():
     for name, model in models.MODELS.items():
         for file in model.assets(name):
             assert file.name.startswith(f"models/{name}/") and file.size and len(file.sha256) == 64
-            assert file.urls[0].startswith("https://") and file.wheel.member.endswith(file.name.rpartition("/")[2])
+            assert all(url.startswith("https://") for url in file.urls) and bool(file.urls) == model.hub
+            assert file.wheel.member.endswith(file.name.rpartition("/")[2])

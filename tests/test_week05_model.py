@@ -126,6 +126,8 @@ def test_the_words_of_one_sentence_share_the_whole():
 def test_one_word_gets_all():
     found = masked_softmax(torch.tensor([[0.0, 9.0]]), torch.tensor([[True, False]]))
     padding = float(found[0, 1])
+    if padding == 1:
+        raise AssertionError("padding gets all, the word nothing: the mask is True at words, and taken the wrong way")
     assert padding == 0, f"padding is looked at: beside one word its weight is {padding:.4f}, should be 0"
     close(found, np.array([[1.0, 0.0]]), "one word and padding behind it: the weight", 1e-6)
 

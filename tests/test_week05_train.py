@@ -163,6 +163,10 @@ def test_the_learning_rate_rises_and_falls():
 def test_the_map_in_the_terminal():
     said = drawing.in_terminal(["the", "cat"], ["le", "chat"], np.array([[1.0, 0.0], [0.3, 0.7]]))
     assert said == "        1  2\n  le   ██\nchat   ░░ ▓▓\n\n1 the  2 cat"
+    said = drawing.in_terminal(["oh"], ["ah"], np.array([[0.1, 0.9]]))
+    assert said == "      1  2\nah      ██\n\n1 oh  2 (end)"
+    said = drawing.in_terminal([*"abcdef"], ["x"], np.full((1, 6), 1 / 6))
+    assert said.splitlines()[1] == "x   ░░"
 
 
 def test_compare_trains_each_once_and_again_none(tmp_path, capsys):

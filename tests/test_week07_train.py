@@ -187,7 +187,7 @@ def test_ner_marks_names(tags, capsys):
 
 def test_a_run_of_the_other_task(answers, tags):
     assert refused(ner.main, config(ner, "--run", answers["run"], "text")).startswith(
-        f"{answers['run']} was trained for --task qa. Give --run another folder, or `./course train 7 --task ner`."
+        f"{answers['run']} was trained for --task qa. Give --run another folder, or `./course train 7 --preset ner`."
     )
     assert "was trained for --task ner" in refused(ask.main, config(ask, "--run", tags["run"], "Who?"))
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from programs import assert_picture, close, config, preferences, refused, rows, tiny_llama
 
+from shared import chat_models
 from shared.device import Device
 from week10_dpo import chat, chats, data, drawing, eval, exact, figures, judge, losses, measures, sweep, train, trained
 from week10_dpo.chats import Answer
@@ -40,7 +41,7 @@ def run(flags, place):
 
 @pytest.fixture(scope="module")
 def net(place):
-    return chats.load(str(place / "llama"))
+    return chat_models.load(str(place / "llama"))
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_the_rate_goes_up_and_down_in_lines():
 def learned(place, flags, *more):
     """The rows and the weights of a training without a run."""
     cfg = config(train, *flags, *more)
-    tokenizer, model = chats.load(str(place / "llama"))
+    tokenizer, model = chat_models.load(str(place / "llama"))
     texts = data.load(cfg.data)
     some, val = (chats.encode(part, tokenizer, 64) for part in (texts.train, texts.val))
     known = tuple(train.Known(one, train.said(model, one, CPU)) for one in (some, val))
@@ -80,8 +81,8 @@ def learned(place, flags, *more):
 
         known = train.Known(some, None, ask), known[1]
     policy = train.policy_of(cfg, model)
-    found = list(train.fit(cfg, some, val, policy, known, CPU, chats.load_model(str(place / "llama"))))
-    return found, train.Learned(policy).state_dict()
+    found = list(train.fit(cfg, some, val, policy, known, CPU, chat_models.load_model(str(place / "llama"))))
+    return found, chat_models.Learned(policy).state_dict()
 
 
 def test_pieces_add_up_to_the_batch_and_a_kept_reference_is_the_one_that_is_asked(place, flags):
@@ -138,17 +139,19 @@ def test_it_learns_with_each_loss(place, flags, loss):
 
 def test_sft_makes_chosen_answers_likelier_and_leaves_the_model_as_it_was(place, flags, net):
     cfg = config(train, *flags, "--sft-steps", 12, "--sft-lr", 0.005)
-    tokenizer, model = chats.load(str(place / "llama"))
+    tokenizer, model = chat_models.load(str(place / "llama"))
     some = chats.encode(data.load(cfg.data).train, tokenizer, 64)
     before = train.said(model, some, CPU)[0].mean()
     first = train.pretrain(cfg, some, model, CPU)
-    after = train.said(train.with_learned(cfg, chats.load_model(str(place / "llama")), first["weights"]), some, CPU)
+    after = train.said(
+        train.with_learned(cfg, chat_models.load_model(str(place / "llama")), first["weights"]), some, CPU
+    )
     assert after[0].mean() > before + 5 and first["loss"] > 0
     assert train.pretrain(config(train, *flags, "--sft-steps", 0), some, model, CPU) == {"weights": {}, "loss": 0.0}
 
 
 def test_what_is_learned_is_put_back_only_where_it_fits(net, place):
-    one = train.Learned(chats.load_model(str(place / "llama")))
+    one = chat_models.Learned(chat_models.load_model(str(place / "llama")))
     state = one.state_dict()
     name = next(iter(state))
     with pytest.raises(ValueError):
@@ -212,11 +215,13 @@ def test_what_does_not_go_together_is_refused_before_a_folder_is_made(flags, tmp
 def test_a_tokenizer_without_a_chat_template(place, tmp_path):
     tiny_llama(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
-    assert refused(chats.load_tokenizer, str(tmp_path)).startswith(
+    assert refused(chat_models.load_tokenizer, str(tmp_path)).startswith(
         f"--model {tmp_path}: its tokenizer has no chat template, so nobody knows how it is to be spoken to."
     )
     (tmp_path / "config.json").unlink()
-    assert refused(chats.folder_of, str(tmp_path)).startswith(f"--model {tmp_path}: no config.json in that folder.")
+    assert refused(chat_models.folder_of, str(tmp_path)).startswith(
+        f"--model {tmp_path}: no config.json in that folder."
+    )
 
 
 # ---------------------------------------------------------------- answers

@@ -43,12 +43,17 @@ def by_length(path: Path, tables: Mapping[str, Sequence[tuple[tuple[int, int], i
 
 
 def in_terminal(source: Sequence[str], words: Sequence[str], weights: Float[np.ndarray, "words source"]) -> str:
-    """The map in characters: a row a written word; the columns are numbered, and the numbers explained below."""
-    room = max(map(len, words))
-    head = " " * (room + 2) + "".join(f"{number:>3}" for number in range(1, len(source) + 1))
+    """The map in characters: a row a written word; the columns are numbered, and the numbers explained below.
+
+    The last column is the end of the sentence. Of a row that is spread so thin that no square would show, one does.
+    """
+    room, names = max(map(len, words)), [*source, "(end)"][: weights.shape[1]]
+    head = " " * (room + 2) + "".join(f"{number:>3}" for number in range(1, len(names) + 1))
     lines = [head]
     for word, row in zip(words, weights, strict=True):
-        shades = "".join(" " + 2 * SHADES[min(4, int(5 * share))] for share in row[: len(source)])
+        levels = [min(4, int(5 * share)) for share in row]
+        levels[int(row.argmax())] = max(1, *levels)
+        shades = "".join(" " + 2 * SHADES[level] for level in levels)
         lines.append(f"{word:>{room}}  {shades}".rstrip())
-    legend = "  ".join(f"{number} {word}" for number, word in enumerate(source, 1))
+    legend = "  ".join(f"{number} {word}" for number, word in enumerate(names, 1))
     return "\n".join([*lines, "", legend])

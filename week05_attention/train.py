@@ -76,11 +76,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "full": {
         "data": "anki",
+        "attention": "general",
         "embed": 192,
-        "dropout": 0.2,
         "most_words": 10,
         "batch_size": 128,
-        "epochs": 6,
+        "epochs": 8,
         "lr": 0.002,
     },
 }

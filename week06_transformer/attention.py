@@ -77,7 +77,7 @@ def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> 
 def split_heads(x: Vectors, heads: int) -> Heads:
     """Every vector cut into `heads` pieces, one for each head."""
     batch, time, d_model = x.shape
-    # exercise 2: head split and merge
+    # exercise 2: head split and merge, cutting
     # x (batch, time, d_model) -> (batch, heads, time, d_model / heads): head h has the h-th piece of every vector.
     # hint: view the last dimension as (heads, head_dim), then let time and heads change places (transpose). A view
     # alone to (batch, heads, time, head_dim) has the right shape, and mixes up who says what when.
@@ -88,7 +88,7 @@ def split_heads(x: Vectors, heads: int) -> Heads:
 def merge_heads(x: Heads) -> Vectors:
     """The way back: the pieces of all heads side by side (the Concat of section 3.2.2)."""
     batch, heads, time, head_dim = x.shape
-    # exercise 2: head split and merge
+    # exercise 2: head split and merge, joining
     # x (batch, heads, time, head_dim) -> (batch, time, heads * head_dim), so that it undoes split_heads.
     # hint: transpose first, then reshape (which copies: after a transpose the numbers no longer lie in that order).
     return x.transpose(1, 2).reshape(batch, time, heads * head_dim)

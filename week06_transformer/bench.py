@@ -27,7 +27,6 @@ from torch import nn
 from shared import cli, race, results
 from shared.config import Count
 from shared.device import Device, choose
-from shared.files import write_json
 from shared.runs import RUNS
 from shared.sentence_pairs import BOS
 from week06_transformer import drawing
@@ -212,19 +211,7 @@ BENCHES: dict[str, Callable[..., tuple[str, dict[str, Any]]]] = {
 
 def main(cfg: Config) -> dict[str, Any]:
     """Times attention beside torch's own, and decoding with and without caches."""
-    device = choose(cfg.device)
-    result: dict[str, Any] = {}
-    for part in (part for part in PARTS if part in cfg.parts):
-        texts = []
-        for threads in race.thread_counts(cfg.threads, device.name):
-            with race.on_threads(threads):
-                text, result[f"{part}, {threads} threads"] = BENCHES[part](cfg, device, threads)
-            texts.append(f"{race.circumstances(cfg.rounds, threads)}\n\n{text}")
-            print(f"\n{texts[-1]}", flush=True)
-        if cfg.publish:
-            results.publish(6, f"bench {part}", "\n\n".join(texts))
-    write_json(Path(cfg.out) / "bench.json", result)
-    return result
+    return race.parts(cfg, 6, BENCHES, choose(cfg.device))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ def read_passage(path: str) -> str:
     """The text of a file, or what is pasted."""
     if path:
         if not Path(path).expanduser().is_file():
-            raise CourseError(f"--text {path}: no such file.")
+            what = "is a folder: give a text file" if Path(path).expanduser().is_dir() else "no such file"
+            raise CourseError(f"--text {path}: {what}.")
         return text_of(Path(path).expanduser())
     if sys.stdin is None:
         raise CourseError("no passage: give a file with --text.")

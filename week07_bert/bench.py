@@ -26,8 +26,6 @@ import tyro
 from shared import cli, race
 from shared.config import Count
 from shared.device import Device, autocast, choose
-from shared.files import write_json
-from shared.results import publish
 from shared.runs import RUNS
 from week07_bert import data, encoders, qa, train
 from week07_bert.weights import in_their_names
@@ -182,19 +180,7 @@ BENCHES = {"bucket": bench_bucket, "freeze": bench_freeze, "encoder": bench_enco
 
 def main(cfg: Config) -> dict[str, Any]:
     """Times batches by length, frozen layers, and the encoder beside transformers'."""
-    device = choose(cfg.device)
-    result: dict[str, Any] = {}
-    for part in (part for part in PARTS if part in cfg.parts):
-        texts = []
-        for threads in race.thread_counts(cfg.threads, device.name):
-            with race.on_threads(threads):
-                text, result[f"{part}, {threads} threads"] = BENCHES[part](cfg, device, threads)
-            texts.append(f"{race.circumstances(cfg.rounds, threads)}\n\n{text}")
-            print(f"\n{texts[-1]}", flush=True)
-        if cfg.publish:
-            publish(7, f"bench {part}", "\n\n".join(texts))
-    write_json(Path(cfg.out) / "bench.json", result)
-    return result
+    return race.parts(cfg, 7, BENCHES, choose(cfg.device))
 
 
 if __name__ == "__main__":

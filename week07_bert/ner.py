@@ -38,7 +38,8 @@ def lines(cfg: Config) -> Iterator[str]:
     """The texts of the command line, the lines of the file, or those that are typed."""
     if cfg.text:
         if not Path(cfg.text).expanduser().is_file():
-            raise CourseError(f"--text {cfg.text}: no such file.")
+            what = "is a folder: give a text file" if Path(cfg.text).expanduser().is_dir() else "no such file"
+            raise CourseError(f"--text {cfg.text}: {what}.")
         yield from (line for line in text_of(Path(cfg.text).expanduser()).splitlines() if line.strip())
     yield from cfg.texts
     while not cfg.text and not cfg.texts:
@@ -66,6 +67,8 @@ def marked(words: tuple[str, ...], tags: list[str], kinds: list[str]) -> str:
 
 def main(cfg: Config) -> list[list[tuple[str, str, float]]]:
     """Prints texts with their names marked. Returns (name, kind, how sure) of each text's entities."""
+    if any(not text.strip() for text in cfg.texts):
+        raise CourseError("an empty text: there is nothing to read.")
     trained = load(cfg.run, task="ner")
     trained.must("ner")
     kinds = sorted({tag[2:] for tag in trained.tags if tag != "O"})

@@ -30,7 +30,7 @@ class Trained:
     def must(self, task: str) -> None:
         """CourseError where it was trained for the other task."""
         if self.config.task != task:
-            other = f"./course train 7{' --task ner' if task == 'ner' else ''}"
+            other = f"./course train 7{' --preset ner' if task == 'ner' else ''}"
             raise CourseError(
                 f"{self.run.folder} was trained for --task {self.config.task}. Give --run another folder, or `{other}`."
             )

@@ -29,7 +29,6 @@ from shared import cli, race, results
 from shared.config import Count, Positive
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
-from shared.files import write_json
 from shared.runs import RUNS
 from shared.sentence_pairs import text_of
 from week08_gpt import train as training
@@ -269,19 +268,7 @@ BENCHES: dict[str, Callable[..., tuple[str, dict[str, Any]]]] = {
 
 def main(cfg: Config) -> dict[str, Any]:
     """Times training and writing beside transformers', and the way to 1.88 beside nanoGPT's recipe."""
-    device = choose(cfg.device)
-    result: dict[str, Any] = {}
-    for part in cfg.parts:
-        texts = []
-        for threads in race.thread_counts(cfg.threads, device.name):
-            with race.on_threads(threads):
-                text, result[f"{part}, {threads} threads"] = BENCHES[part](cfg, device, threads)
-            texts.append(f"{race.circumstances(cfg.rounds, threads)}\n\n{text}")
-            print(f"\n{texts[-1]}", flush=True)
-        if cfg.publish:
-            results.publish(8, f"bench {part}", "\n\n".join(texts))
-    write_json(Path(cfg.out) / "bench.json", result)
-    return result
+    return race.parts(cfg, 8, BENCHES, choose(cfg.device))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from week08_gpt.trained import Trained, load
 class Config:
     """The flags of complete."""
 
-    signature: tyro.conf.Positional[str] = ""
+    signature: tyro.conf.Positional[str | None] = None
     """The beginning of a function, as 'def mean(numbers):'. Without it, and without --file: interactive."""
     doc: str = ""
     """Its docstring, which tells the network what it is to do."""
@@ -65,7 +65,7 @@ def prompt_of(cfg: Config) -> str:
         CourseError: signature and file at once, no such file or line, or no beginning of a function.
     """
     if cfg.file:
-        if cfg.signature:
+        if cfg.signature is not None:
             raise CourseError("a signature or --file, not both.")
         path = Path(cfg.file).expanduser()
         if not path.is_file():
@@ -74,7 +74,7 @@ def prompt_of(cfg: Config) -> str:
         if cfg.line > len(lines):
             raise CourseError(f"--line {cfg.line}: {cfg.file} has {len(lines)} lines.")
         return "\n".join(lines[: cfg.line or len(lines)])
-    signature = cfg.signature.rstrip()
+    signature = (cfg.signature or "").rstrip()
     if not re.match(r"\s*(@|async\s+def\s|def\s)", signature):
         raise CourseError(f"{cfg.signature!r} is no beginning of a function, as 'def mean(numbers):'.")
     if "\n" not in signature and not signature.endswith(":"):
@@ -183,7 +183,7 @@ def main(cfg: Config) -> list[str]:
     """
     net, colour = load(cfg.run), colour_wanted()
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p)
-    if not cfg.signature and not cfg.file:
+    if cfg.signature is None and not cfg.file:
         text = interactive(net, sampling, colour)
         print(f"\n{text}")
         return [text]

@@ -83,7 +83,7 @@ class GPTConfig:
 
 def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> Bool[Tensor, "queries keys"]:
     """Who may look where: each at itself and at what comes before it. The queries are the last ones of the keys."""
-    # exercise 1: causal self-attention
+    # exercise 1: causal self-attention, the mask
     # How many queries and keys -> (queries, keys), True where a query may look. There are more keys than queries where
     # older ones were kept: the last query stands at the last key's place.
     # hint: query i stands at place keys - queries + i: torch.ones(…, dtype=torch.bool).tril(keys - queries).
@@ -95,15 +95,17 @@ def attention(
     queries: Float[Tensor, "batch heads queries head_dim"], keys: Float[Tensor, "batch kv_heads keys head_dim"],
     values: Float[Tensor, "batch kv_heads keys head_dim"], mask: Mask, dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries keys"]]:  # fmt: skip
-    """Attention, written out: what each query has found, and the weights (rows that sum to one) it took it with.
+    """Attention, written out: what each query has found, and the weights it took it with: rows that sum to one, before
+    dropout.
 
     There may be fewer heads of keys and values than of queries: then as many queries' heads in a row share one (GQA).
     """
-    # exercise 1: causal self-attention
+    # exercise 1: causal self-attention, the weights
     # queries (batch, heads, queries, head_dim), keys and values (batch, kv_heads, keys, head_dim), mask (…, queries,
     # keys), True where a query may look -> the found (batch, heads, queries, head_dim), and the weights
-    # (batch, heads, queries, keys), which are 0 where the mask is False and sum to one over the keys. With 4 heads and
-    # 2 kv_heads, heads 0 and 1 ask head 0 of the keys, heads 2 and 3 ask head 1.
+    # (batch, heads, queries, keys), which are 0 where the mask is False and sum to one over the keys; then `dropout` of
+    # them are dropped, in what is found and in what is returned. With 4 heads and 2 kv_heads, heads 0 and 1 ask head 0
+    # of the keys, heads 2 and 3 ask head 1.
     # hint: repeat_interleave keys and values along dim=1 to `heads` of them. Then softmax(Q K^T / sqrt(head_dim)) V:
     # before the softmax a hidden score becomes torch.finfo(dtype).min; then F.dropout(weights, dropout), and @ values.
     shared = queries.shape[1] // keys.shape[1]
@@ -143,7 +145,7 @@ class Cache:
 
     def append(self, layer: int, keys: Keys, values: Keys) -> tuple[AllKeys, AllKeys]:
         """Keeps the new ones behind the old ones of that layer, and returns all of them."""
-        # exercise 2: the cache
+        # exercise 2: the cache, keeping
         # keys, values (batch, kv_heads, new, head_dim) of the newest tokens -> those of all tokens so far, (batch,
         # kv_heads, old + new, head_dim). There are len(self) old ones; len(self) itself grows later, once all layers
         # have appended.
@@ -299,7 +301,7 @@ class GPT(nn.Module):
         """
         time = ids.shape[1]
         weights = [] if weights is None and not fused else weights
-        # exercise 2: the cache
+        # exercise 2: the cache, one chunk
         # ids (batch, time), cache a Cache (or None) -> start, how many tokens were read before these; and mask, (time,
         # start + time), True where a query may look. None will do where every token sees those before it, of which
         # there are none in the cache, or where there is one token, which sees all: the fused path knows these two.

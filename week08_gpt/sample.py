@@ -83,7 +83,7 @@ def penalised(logits: Logits, seen: Bool[Tensor, "batch vocab"], penalty: float)
 
 def keep_top_k(logits: Logits, k: int) -> Logits:
     """-inf for all but the k largest logits of each row, and those equal to the k-th."""
-    # exercise 3: top-k and top-p
+    # exercise 3: top-k and top-p, top-k
     # logits (batch, vocab), k >= 1, also more than vocab -> logits with -inf where a token may not come.
     # hint: torch.topk(logits, min(k, vocab)).values[:, -1:] is the k-th largest of each row; masked_fill what is below.
     smallest = logits.topk(min(k, logits.shape[-1])).values[:, -1:]  # (batch, 1)
@@ -93,7 +93,7 @@ def keep_top_k(logits: Logits, k: int) -> Logits:
 
 def keep_top_p(logits: Logits, p: float) -> Logits:
     """-inf for all but the fewest tokens of each row, from the likeliest on, whose probabilities together reach p."""
-    # exercise 3: top-k and top-p
+    # exercise 3: top-k and top-p, top-p
     # logits (batch, vocab), 0 < p <= 1 -> logits with -inf where a token may not come. The token with which the sum
     # reaches p is among those that may.
     # hint: sort in descending order; softmax; a token stays if the sum of those *before* it, cumsum minus its own, is
@@ -399,11 +399,18 @@ def main(cfg: Config) -> list[Written]:
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
     written = []
     for number in range(cfg.count):
-        print(cfg.prompt.rstrip(), end="", flush=True)
+        pieces: list[str] = []  # the prompt is shown with the first of them: one that is refused is not
+
+        def show(_: int, text: str, pieces: list[str] = pieces) -> None:
+            print(text if pieces else cfg.prompt.rstrip() + text, end="", flush=True)
+            pieces.append(text)
+
         written += complete(
             model, tokens, [cfg.prompt], sampling, cfg.tokens, function=cfg.function, stops=cfg.stop,
-            seeds=[cfg.seed + number], show=lambda _, text: print(text, end="", flush=True),
+            seeds=[cfg.seed + number], show=show,
         )  # fmt: skip
+        if not pieces:
+            print(cfg.prompt.rstrip(), end="")
         print("" if written[-1].text.endswith("\n") else "\n")
     return written
 

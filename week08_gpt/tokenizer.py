@@ -64,7 +64,7 @@ def chunks(text: str) -> list[bytes]:
 
 def merged(ids: Sequence[int], pair: Pair, new: int) -> list[int]:
     """The ids with every occurrence of a pair replaced by one new id."""
-    # exercise 4: the merge step
+    # exercise 4: the merge step, one merge
     # ids, the two ids of a pair, and the id of what they become -> a list of ids. From left to right; what has been
     # merged is not looked at again: in 1 1 1 the pair (1, 1) occurs once.
     # hint: a while loop over i: where ids[i] and ids[i + 1] are the pair, append new and go on at i + 2; else append
@@ -272,7 +272,7 @@ class BPE(Tokenizer):
     def encode_chunk(self, chunk: bytes) -> list[int]:
         """The merges, applied to the bytes of one chunk in the order in which they were learned."""
         ids = [self.bytes[byte] for byte in chunk]
-        # exercise 4: the merge step
+        # exercise 4: the merge step, encoding
         # ids of the chunk's bytes, self.ranks {(id, id): (rank, new id)} -> the ids after all merges that apply. Of the
         # pairs that stand side by side, the one that was learned first (of the smallest rank) is merged, everywhere;
         # then the pairs are looked at anew, until none is left that was ever learned.

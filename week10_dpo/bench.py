@@ -28,12 +28,12 @@ from typing import Any, Literal
 import torch
 
 from shared import cli, race, results
+from shared.chat_models import quiet
 from shared.config import Count
 from shared.device import choose
 from shared.files import write_json
 from shared.runs import RUNS
 from week10_dpo import model as nets
-from week10_dpo.chats import quiet
 from week10_dpo.losses import LogProbs, preference_loss
 from week10_dpo.ppo import Written, in_rows
 

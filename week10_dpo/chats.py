@@ -1,19 +1,14 @@
-"""The language model that is aligned: loading one, its chat template, pairs as tokens, and answers that it writes.
+"""The language model that is aligned: its chat template, pairs as tokens, and answers that it writes.
 
-    tokenizer, model = chats.load("smollm2")
+    tokenizer, model = chat_models.load("smollm2")
     encoded = chats.encode(part, tokenizer, 128)       # encoded.batch([0, 1]) -> ids, attention, answer
     answers = chats.write(model, tokenizer, [pair.messages for pair in part.items])
 
 Any causal language model that transformers knows will do, if its tokenizer has a chat template.
 """
 
-import contextlib
-import io
-import logging as logs
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,122 +16,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from shared import models
 from shared.errors import CourseError
 from week10_dpo.data import Pair, Part
 
-HUB = {"smollm2-1.7b": "HuggingFaceTB/SmolLM2-1.7B-Instruct", "mistral": "mistralai/Mistral-7B-Instruct-v0.3"}
-"""Short names for what one may align on a GPU; --model takes every other name of the hub as well."""
-PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model"]
 Long = Literal["refuse", "cut", "drop"]
 Messages = Sequence[Mapping[str, str]]
 """What has been said: {"role", "content"} of each turn."""
-
-
-# ---------------------------------------------------------------- loading
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps from the terminal what libraries say of themselves at import and while they load."""
-    from transformers.utils import logging
-
-    logs.getLogger("bitsandbytes").setLevel(logs.ERROR)  # which peft brings: it tells of a faster kernel
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def folder_of(name: str) -> Path:
-    """The folder with config.json, the tokenizer's files and the weights of a model.
-
-    Raises:
-        CourseError: it is neither known nor a folder; its licence is to be accepted first; or the hub does not answer.
-    """
-    if name in models.MODELS:
-        return models.fetch(name)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise CourseError(f"--model {name}: no config.json in that folder. Give one as transformers saves it.")
-        return path
-    repository = HUB.get(name, name)
-    if repository.count("/") != 1 or name.startswith((".", "/", "~")):
-        known = ", ".join(["smollm2", *HUB])
-        raise CourseError(f"--model {name}: no such folder, nor one of {known}, nor OWNER/NAME of the hub.")
-    from huggingface_hub import errors, snapshot_download
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=PATTERNS))
-    except errors.GatedRepoError:
-        raise CourseError(
-            f"--model {name}: accept its licence at {models.HUB}/{repository}, then `hf auth login` with a token of "
-            "that account; or give the folder of a copy."
-        ) from None
-    except Exception as error:  # whatever a library of the network raises where there is none
-        raise CourseError(
-            f"--model {name}: the hub does not answer ({type(error).__name__}). Fetch {', '.join(PATTERNS)} of "
-            f"{repository} by hand, and give their folder as --model FOLDER."
-        ) from None
-
-
-def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a model, with a token to pad with.
-
-    Raises:
-        CourseError: as folder_of; there is no tokenizer; or it has no chat template.
-    """
-    folder = folder_of(name)
-    with quiet():
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, KeyError) as error:
-            raise CourseError(f"--model {name}: no tokenizer that transformers reads ({first(error)}).") from None
-    if not tokenizer.chat_template:
-        raise CourseError(
-            f"--model {name}: its tokenizer has no chat template, so nobody knows how it is to be spoken to. Take its "
-            "-Instruct or -chat variant, or put a chat_template.jinja into its folder."
-        )
-    if tokenizer.pad_token_id is None:  # never seen: it is masked, by length and not by its number
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_model(name: str, device: str = "cpu") -> Any:
-    """The model itself in 32-bit floats, in evaluation mode, on the device.
-
-    Raises:
-        CourseError: as folder_of; or transformers cannot load it.
-    """
-    folder = folder_of(name)
-    with quiet():
-        from transformers import AutoModelForCausalLM
-
-        try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-        except (OSError, ValueError, ImportError) as error:
-            raise CourseError(f"--model {name}: transformers cannot load it ({first(error)}).") from None
-    return model.to(device).eval()
-
-
-def load(name: str, device: str = "cpu") -> tuple[Any, Any]:
-    """(tokenizer, model)."""
-    return load_tokenizer(name), load_model(name, device)
-
-
-def first(error: Exception) -> str:
-    """The first line of what a library says, shortened."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 # ---------------------------------------------------------------- pairs as tokens

@@ -33,7 +33,7 @@ MOST = 12  # sentences of a text that are looked at
 @lru_cache(maxsize=1)
 def encoder() -> tuple[Any, Any]:
     """MiniLM and its tokenizer."""
-    from week10_dpo.chats import quiet
+    from shared.chat_models import quiet
 
     folder = models.fetch("minilm")
     with quiet():

@@ -30,13 +30,13 @@ import torch
 import torch.nn.functional as F
 
 from shared import cli, plots, race, results
+from shared.chat_models import quiet
 from shared.config import Count, Positive, Seed
 from shared.files import write_json
 from shared.runs import RUNS
 from shared.terminal import typed
 from week10_dpo import data, grpo, judge, ppo
 from week10_dpo import model as nets
-from week10_dpo.chats import quiet
 from week10_dpo.losses import LogProbs, bradley_terry_loss, preference_loss, token_log_probs
 from week10_dpo.ppo import Written, in_rows
 

@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from shared import cli, runs
+from shared import chat_models, cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
@@ -101,26 +101,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # What --resume may change: how long and in what steps it goes on, and where it computes.
 FREE = ("epochs", "max_steps", "lr", "clip", "accumulate", "device", "threads")
-
-
-class Learned:
-    """What learns of a model, as the part of a checkpoint that it is: of adapters these alone."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {name: weight.detach().clone() for name, weight in self.parameters.items()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """KeyError or ValueError where these are not the weights of this model."""
-        if state.keys() != self.parameters.keys():
-            raise KeyError("other weights")
-        with torch.no_grad():
-            for name, weight in self.parameters.items():
-                if weight.shape != state[name].shape:
-                    raise ValueError(name)
-                weight.copy_(state[name])
 
 
 class Known:
@@ -230,7 +210,7 @@ def fit(
     advice = f"Try --lr {cfg.lr / 5:g}."
 
     # A Loop only keeps count: it restores and saves these, passes over what is done, and hears Ctrl-C.
-    parts = {"model": Learned(model), "optimizer": optimizer, "scaler": scaler}
+    parts = {"model": chat_models.Learned(model), "optimizer": optimizer, "scaler": scaler}
     with Loop(cfg, run, steps, per_epoch, advice, label, **parts) as loop:
         for epoch in loop.epochs():
             model.train()
@@ -313,7 +293,7 @@ def policy_of(cfg: Config, model: Any) -> Any:
     if not cfg.lora:
         return model.requires_grad_(True)
     seed_everything(cfg.seed)
-    with chats.quiet():
+    with chat_models.quiet():
         return with_adapters(model, cfg.rank, cfg.alpha)
 
 
@@ -322,8 +302,8 @@ def with_learned(cfg: Config, model: Any, weights: Mapping[str, Tensor]) -> Any:
     if not weights:
         return model
     model = policy_of(cfg, model)
-    Learned(model).load_state_dict(weights)
-    with chats.quiet():
+    chat_models.Learned(model).load_state_dict(weights)
+    with chat_models.quiet():
         return model.merge_and_unload().eval() if cfg.lora else model.eval()
 
 
@@ -333,8 +313,8 @@ def pretrain(cfg: Config, train: Encoded, model: Any, device: Device) -> dict[st
         return {"weights": {}, "loss": 0.0}
     policy = policy_of(cfg, model)
     loss = sft(cfg, train, policy, device)
-    found = Learned(policy).state_dict()
-    with chats.quiet():
+    found = chat_models.Learned(policy).state_dict()
+    with chat_models.quiet():
         model = policy.unload() if cfg.lora else model  # the model as it was
     return {"weights": found, "loss": loss}
 
@@ -372,7 +352,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if Path(cfg.model).expanduser().is_dir():  # a resume may be typed in another folder
         cfg = replace(cfg, model=str(Path(cfg.model).expanduser().absolute()))
     texts = data.load(cfg.data).first(cfg.examples, cfg.seed, cfg.most_val)
-    tokenizer, model = chats.load(cfg.model, device.name)
+    tokenizer, model = chat_models.load(cfg.model, device.name)
     total = sum(weight.numel() for weight in model.parameters())
     train, val = (chats.encode(part, tokenizer, cfg.max_len, cfg.long) for part in (texts.train, texts.val))
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
@@ -403,7 +383,7 @@ def main(cfg: Config) -> dict[str, Any]:
     known = Known(train, kept.get("train"), anew), Known(val, kept["val"])
     theirs = run.once("baselines", lambda: train_baselines(texts, kept["val"], total))
 
-    learned = Learned(model)  # now: trl puts adapters of its own beside these
+    learned = chat_models.Learned(model)  # now: trl puts adapters of its own beside these
 
     def keep() -> dict[str, Any]:
         return {"sft": first["weights"], "dpo": learned.state_dict()}

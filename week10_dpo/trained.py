@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from shared import runs
+from shared import chat_models, runs
 from shared.errors import CourseError
-from week10_dpo import chats
 from week10_dpo.model import frozen
-from week10_dpo.train import WEEK_NUMBER, Config, Learned, policy_of, with_learned
+from week10_dpo.train import WEEK_NUMBER, Config, policy_of, with_learned
 
 Stage = Literal["base", "sft", "dpo"]
 STAGES: tuple[Stage, ...] = ("base", "sft", "dpo")
@@ -24,7 +23,7 @@ class Trained:
 
     def model(self, stage: Stage, device: str = "cpu") -> Any:
         """The model as it was published (base), after SFT, or after DPO: a plain model of its own, to write with."""
-        model = chats.load_model(self.config.model, device)
+        model = chat_models.load_model(self.config.model, device)
         for name in STAGES[1 : STAGES.index(stage) + 1]:
             model = self.added(model, name)
         return model.eval()
@@ -42,7 +41,7 @@ class Trained:
         copy_of = None if self.config.lora else frozen(model)
         model = policy_of(self.config, model)
         try:
-            Learned(model).load_state_dict(self.run.saved["dpo"])
+            chat_models.Learned(model).load_state_dict(self.run.saved["dpo"])
         except (KeyError, ValueError):
             raise self.another() from None
         return model.eval(), copy_of
@@ -63,4 +62,4 @@ def load(folder: str | Path = "", finished: bool = False) -> Trained:
     run = runs.load(WEEK_NUMBER, Config, folder, finished)
     if not {"sft", "dpo"} <= run.saved.keys():
         raise CourseError(f"{run.folder / runs.MODEL} holds no aligned model: `./course train 10` makes one.")
-    return Trained(run, chats.load_tokenizer(run.config.model), run.config)
+    return Trained(run, chat_models.load_tokenizer(run.config.model), run.config)

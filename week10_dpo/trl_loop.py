@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from shared import runs
+from shared.chat_models import quiet
 from shared.device import Device
 from shared.errors import CourseError, Diverged
 from week10_dpo import data
-from week10_dpo.chats import quiet
 
 LOSSES = {"dpo": "sigmoid", "ipo": "ipo", "dpo_norm": "sigmoid_norm"}
 
