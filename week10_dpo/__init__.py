@@ -7,8 +7,9 @@ WEEK = Week(
     title="The Aligned Assistant",
     lesson="SFT, then DPO: pairs of answers teach a published model to be polite; PPO and GRPO beside it",
     time="10 min",
-    result="preference accuracy on val 90.6 % after 24 steps; one seed, in the making",
+    result="in the making: not measured yet",
     picture="figures/rewards.png",
     targets=(Target("sample", "test_accuracy", 0.90),),  # of preferred answers, on held-out polite/rude pairs
     models=("smollm2", "minilm"),
+    measured=False,
 )

@@ -352,7 +352,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if Path(cfg.model).expanduser().is_dir():  # a resume may be typed in another folder
         cfg = replace(cfg, model=str(Path(cfg.model).expanduser().absolute()))
     texts = data.load(cfg.data).first(cfg.examples, cfg.seed, cfg.most_val)
-    tokenizer, model = chat_models.load(cfg.model, device.name)
+    tokenizer, model = chat_models.load(cfg.model, device=device.name)
     total = sum(weight.numel() for weight in model.parameters())
     train, val = (chats.encode(part, tokenizer, cfg.max_len, cfg.long) for part in (texts.train, texts.val))
     run = runs.begin(WEEK_NUMBER, cfg, FREE)

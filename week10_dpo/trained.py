@@ -23,7 +23,7 @@ class Trained:
 
     def model(self, stage: Stage, device: str = "cpu") -> Any:
         """The model as it was published (base), after SFT, or after DPO: a plain model of its own, to write with."""
-        model = chat_models.load_model(self.config.model, device)
+        model = chat_models.load_model(self.config.model, device=device)
         for name in STAGES[1 : STAGES.index(stage) + 1]:
             model = self.added(model, name)
         return model.eval()
