@@ -154,9 +154,9 @@ def test_what_is_learned_is_put_back_only_where_it_fits(net, place):
     one = chat_models.Learned(chat_models.load_model(str(place / "llama")))
     state = one.state_dict()
     name = next(iter(state))
-    with pytest.raises(ValueError):
+    with pytest.raises(RuntimeError):
         one.load_state_dict(state | {name: torch.zeros(1)})
-    with pytest.raises(KeyError):
+    with pytest.raises(RuntimeError):
         one.load_state_dict({name: state[name]})
 
 

@@ -31,7 +31,7 @@ class Trained:
     def added(self, model: Any, stage: str) -> Any:
         try:
             return with_learned(self.config, model, self.run.saved[stage])
-        except (KeyError, ValueError):
+        except RuntimeError:
             raise self.another() from None
 
     def policy(self, device: str = "cpu") -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ class Trained:
         model = policy_of(self.config, model)
         try:
             chat_models.Learned(model).load_state_dict(self.run.saved["dpo"])
-        except (KeyError, ValueError):
+        except RuntimeError:
             raise self.another() from None
         return model.eval(), copy_of
 
