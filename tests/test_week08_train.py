@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from programs import assert_picture, close, config, refused, rows
 
-from shared import results
+from shared import race
 from shared.device import Device
 from shared.files import ROOT
 from week08_gpt import bench, complete, completions, drawing, eval, figures, sample, train, trained
@@ -270,7 +270,7 @@ def test_candidates_are_the_likeliest_after_the_filters(run):
 
 def test_nanogpt_and_ours_on_a_small_text(tmp_path, capsys, monkeypatch):
     published = []
-    monkeypatch.setattr(results, "publish", lambda *arguments: published.append(arguments))
+    monkeypatch.setattr(race, "publish", lambda *arguments: published.append(arguments))
     path = tmp_path / "text.txt"
     path.write_text("to be or not to be, that is the question\n" * 60, encoding="utf-8")
     flags = ("--preset", "smoke", "--text", path, "--out", tmp_path, "--publish")

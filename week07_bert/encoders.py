@@ -21,13 +21,13 @@ def folder_of(name: str) -> Path:
     Raises:
         CourseError: it is neither known nor a folder, or the hub does not answer.
     """
-    if name in models.MODELS:
+    if name == "minilm":
         return models.fetch(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return path
     if name not in HUB:
-        known = ", ".join([*models.MODELS, *HUB])
+        known = ", ".join(["minilm", *HUB])
         raise CourseError(f"--model {name}: no such folder, nor one of {known}.")
     from huggingface_hub import snapshot_download
 

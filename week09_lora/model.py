@@ -48,7 +48,7 @@ class LoRALinear(nn.Module):
         super().__init__()
         in_features, out_features = features(base)
         self.base, self.rank, self.alpha, self.rslora = base, rank, alpha, rslora
-        # exercise 1: LoRA, forward
+        # exercise 1: LoRA, the scaling
         # rank, alpha, and rslora, whether to use rsLoRA's factor -> self.scaling, what B A x is multiplied by.
         # hint: alpha / rank; with rsLoRA alpha / math.sqrt(rank).
         self.scaling = alpha / math.sqrt(rank) if rslora else alpha / rank
@@ -80,7 +80,7 @@ class LoRALinear(nn.Module):
     @torch.no_grad()
     def delta(self) -> Float[Tensor, "out_features in_features"]:
         """The change as one matrix, float32."""
-        # exercise 2: merge
+        # exercise 2: merge, the change
         # self.lora_A (rank, in_features), self.lora_B (out_features, rank), self.scaling -> what equation 3 adds to W0.
         # hint: (self.lora_B @ self.lora_A) * self.scaling.
         return (self.lora_B @ self.lora_A) * self.scaling
@@ -99,7 +99,7 @@ class LoRALinear(nn.Module):
                 f"the base is in {'4' if hasattr(weight, 'quant_state') else '8'} bits: an adapter cannot be merged "
                 "into it. ./course run 9 merge shows what else can be done."
             )
-        # exercise 2: merge
+        # exercise 2: merge, into the weight
         # weight (out_features, in_features), perhaps in 16 bits; where is_transposed(self.base) it is (in_features,
         # out_features), as GPT-2's. Merging adds the change to it in place, where it is not merged yet; with sign -1 it
         # takes it out again, where it is. Nothing is added twice.

@@ -96,7 +96,7 @@ def response_span(ids: Sequence[int], start: int, end: int) -> Span:
     Returns:
         The place of its first token, and the place behind its end token.
     """
-    # exercise 4: the response mask (where it lies)
+    # exercise 4: the response mask, where it lies
     # ids: tokens of a whole conversation. start: so many of them are the prompt. end: the token that ends a turn.
     # -> (first, stop): the response is ids[first:stop], its own end token the last of it. Earlier turns end with that
     # token, too, and behind it the template may write more (a new line), which is not the response.
@@ -115,7 +115,7 @@ def response_targets(ids: Int[Tensor, "batch length"], spans: Sequence[Sequence[
     Returns:
         At place t of a row stands ids[t + 1], if t + 1 lies in a span of the row.
     """
-    # exercise 4: the response mask (what counts in the loss)
+    # exercise 4: the response mask, what counts in the loss
     # ids (batch, length), spans of each row -> targets (batch, length) of the same kind: at place t the token that is
     # to be guessed there, ids[t + 1], where t + 1 lies in a span (start, stop) of its row; everywhere else IGNORE. So
     # the first token of a response is guessed at the last place of its prompt, and its end token is trained, too.

@@ -152,7 +152,7 @@ def preference_loss(
 
 def rewards(policy: LogProbs, reference: LogProbs, beta: float = 0.1) -> tuple[PerPair, PerPair]:
     """The implicit rewards of both answers: beta log p / p_ref (equation 5, less what depends on the prompt alone)."""
-    # exercise 3: rewards and margins
+    # exercise 3: rewards and margins, the rewards
     # What policy and reference say of the pairs (LogProbs: .chosen and .rejected, (pairs,) each), and beta -> the
     # rewards of the chosen and of the rejected answers, (pairs,) each: 0 at the start, above it where the policy finds
     # an answer likelier than the reference does. They are for looking at: no gradient goes through them.
@@ -165,7 +165,7 @@ def rewards(policy: LogProbs, reference: LogProbs, beta: float = 0.1) -> tuple[P
 
 def margins(chosen_rewards: PerPair, rejected_rewards: PerPair) -> PerPair:
     """By how much the chosen answer is ahead."""
-    # exercise 3: rewards and margins
+    # exercise 3: rewards and margins, the margin
     # The rewards of the chosen and of the rejected answers, (pairs,) each -> (pairs,), by how much the chosen is ahead.
     # hint: which one is taken from which? The margin grows while it learns.
     return chosen_rewards - rejected_rewards
@@ -174,7 +174,7 @@ def margins(chosen_rewards: PerPair, rejected_rewards: PerPair) -> PerPair:
 
 def accuracy(chosen_rewards: PerPair, rejected_rewards: PerPair) -> float:
     """The share of the pairs in which the chosen answer has more: 0 at the start, when both have 0, as in trl."""
-    # exercise 3: rewards and margins
+    # exercise 3: rewards and margins, the accuracy
     # The same two -> a float, the share of pairs whose chosen answer has the larger reward. A draw is not right.
     # hint: the mean of (margin > 0), as a float.
     return (chosen_rewards > rejected_rewards).float().mean().item()

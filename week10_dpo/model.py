@@ -76,7 +76,7 @@ def reference(model: Any, copy_of: Any = None) -> Iterator[Any]:
         model: the policy. If it has adapters, switching them off is enough, and no second model is needed.
         copy_of: the frozen copy, where all weights learn.
     """
-    # exercise 3: rewards and margins
+    # exercise 3: rewards and margins, the reference
     # The policy, in training or not, and perhaps a frozen copy of it -> yields the model to ask: the copy where there
     # is one, else the policy without its adapters (`with model.disable_adapter():`). While it is asked, no gradients
     # are kept and nothing drops out: the reference gives the same answer each time. Afterwards the policy is in the
