@@ -73,7 +73,7 @@ class Config:
     longest: Count = 40
     """Tokens of an answer."""
     lr: Positive = 3e-5
-    """Rate of all three. At 1e-4 DPO is 19 nats away after 60 steps, and writes nonsense that its reward likes."""
+    """Rate of all three. Too large, and DPO writes nonsense that its reward likes."""
     beta: Positive = 0.1
     """What being likelier than the reference costs, in all three."""
     scored: Count = 100
