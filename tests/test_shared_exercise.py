@@ -104,6 +104,10 @@ def inside(*lines):
             "# exercise 1: a\n# Do.\nx = 1\n# end of exercise 1\n",
             "m.py:1: exercise 1 must stand inside a function.",
         ),
+        (
+            inside(*2 * ("# exercise 1: a", "# Do.", "pass", "# end of exercise 1")),
+            "m.py:6: two regions are called 'a': give each a name of its own.",
+        ),
         ("x = (\n", "m.py:1: this is not valid Python ('(' was never closed)."),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sys
 from typing import Any
 
 import numpy as np
@@ -491,3 +492,14 @@ def halves(x: Float[np.ndarray, "N C"], out: Any) -> tuple[Float[np.ndarray, " N
 
 def test_a_complaint_that_reads_otherwise_is_passed_on():
     assert type_words.type_error("something\n  else") == ("something else", "")
+
+
+def test_a_vocabulary_is_not_copied_with_every_call():
+    """200 copies of 30,000 entries took longer than the test itself, which was then told to be endless."""
+    from shared.exercise_calls import MOST_ENTRIES, Recorder
+
+    def given(words, text):
+        return sys._getframe()
+
+    assert Recorder.taken(given({"a": 1}, "b"))[0] == {"words": {"a": 1}, "text": "b"}
+    assert Recorder.taken(given(dict.fromkeys(range(MOST_ENTRIES + 1)), "b"))[0] is None

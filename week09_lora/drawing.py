@@ -74,7 +74,9 @@ def memory(path: Path, needs: Mapping[str, Need], title: str, room: tuple[str, f
                 label = part.replace("optimizer", "optimiser") if not place else None
                 axis.barh(place, size, left=start, color=colour, label=label)
                 start += size
-            axis.text(need.peak / GIB, place, f" {need.peak / GIB:.1f}", va="center", fontsize=9)
+            beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+            ground = {"facecolor": axis.get_facecolor(), "edgecolor": "none", "pad": 1}  # over the line of the card
+            axis.annotate(f"{need.peak / GIB:.1f}", (need.peak / GIB, place), **beside, bbox=ground)
         name, size = room
         axis.axvline(size, color=VERMILLION, linestyle="--", linewidth=1.2)
         axis.text(size, -0.75, f" {name}", color=VERMILLION, fontsize=9)
