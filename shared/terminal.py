@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,12 @@ def number(metric: str, value: float) -> str:
     if metric.endswith("per_second"):
         return f"{value:,.0f}"
     return f"{value:.2f}" if metric.endswith(("bleu", "chrf")) else f"{value:.4f}"
+
+
+def printable(text: str, breaks: bool = False) -> str:
+    """A foreign text without what steers a terminal; tabs become spaces, and line breaks unless they are wanted."""
+    text = re.sub(r"\t" if breaks else r"[\n\t\r]", " ", text)
+    return "".join(char for char in text if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
 
 
 def command() -> str:

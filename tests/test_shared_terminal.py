@@ -126,6 +126,11 @@ CLOSED = "error: standard output is closed (>&-): send it somewhere, if only to 
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_foreign_text_does_not_steer_the_terminal():
+    text = "a\nb\tc\x1b[2J\u202e\x07d"
+    assert terminal.printable(text, breaks=True) == "a\nb c[2Jd" and terminal.printable(text) == "a b c[2Jd"
+
+
 def test_a_full_or_closed_output_is_one_line():
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         line = "error: standard output cannot be written to: No space left on device.\n"

@@ -168,7 +168,8 @@ def test_mixed_precision(tiny, kind, impl):
     cfg = config(train, *SMALL, "--data", tiny, "--kind", kind, "--impl", impl, "--max-steps", 8)
     *parts, words = encoded(cfg, tiny)
     model = train.build(cfg, words)
-    (row,) = train.fit(cfg, *parts, model, device.Device("cpu", "bfloat16", "a test"))
+    with torch.backends.mkldnn.flags(enabled=False):  # its LSTM refuses bf16 on a CPU without units for it
+        (row,) = train.fit(cfg, *parts, model, device.Device("cpu", "bfloat16", "a test"))
     assert np.isfinite(row["train_loss"]) and {p.dtype for p in model.parameters()} == {torch.float32}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from programs import refused, squad
 
+from shared.splits import Part
 from week07_bert import baselines, conll, data, tagging
 from week07_bert.conll import Sentence
 from week07_bert.squad import Question
@@ -209,7 +210,7 @@ def test_an_empty_folder_and_too_little(written, tmp_path):
 
 def test_the_overlap_baseline_finds_the_sentence_and_a_name_in_it():
     text = "Ada Lovelace wrote the notes on the engine in 1843. Charles Babbage built an engine. Trains ran on rails."
-    part = data.Part((Question("1", "Who wrote notes?", text, (("Ada Lovelace", 0),)),))
+    part = Part((Question("1", "Who wrote notes?", text, (("Ada Lovelace", 0),)),))
     reader = baselines.WordOverlap(part)
     assert reader.answer(part.items[0]) == "Ada Lovelace"
     assert reader.answer(Question("2", "When were the notes on the engine written?", text, ())) == "1843"
@@ -218,7 +219,7 @@ def test_the_overlap_baseline_finds_the_sentence_and_a_name_in_it():
 
 
 def test_the_gazetteer_takes_the_longest_name_of_its_commonest_kind():
-    train = data.Part((
+    train = Part((
         Sentence(("New", "York", "is", "big"), ("B-loc", "I-loc", "O", "O")),
         Sentence(("York", "!"), ("B-loc", "O")), Sentence(("York",), ("B-per",)), Sentence(("york",), ("B-loc",)),
     ))  # fmt: skip

@@ -10,9 +10,9 @@ import pytest
 import torch
 from programs import Lazily, refused
 
+from shared.splits import Part
 from week07_bert import qa, tagging
 from week07_bert.conll import Sentence
-from week07_bert.data import Part
 from week07_bert.qa import Answer, Found
 from week07_bert.squad import Question
 from week07_bert.tokenizer import SPECIAL, WordPiece

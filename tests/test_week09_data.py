@@ -9,11 +9,13 @@ import torch
 from programs import TEMPLATE, close, gradients, instructions, refused, tiny_llama
 
 from shared import chat_models
+from shared.conversation import end_of_turn, render
 from shared.files import write_json
 from shared.samples import write_instructions
+from shared.splits import Part
 from week09_lora import answers, data, notebook, tokens, train
-from week09_lora.data import Example, Part
-from week09_lora.tokens import IGNORE, encode, render, response_span, response_targets
+from week09_lora.data import Example
+from week09_lora.tokens import IGNORE, encode, response_span, response_targets
 
 ALPACA = [{"instruction": f"Say {n}.", "input": "" if n % 2 else "now", "output": f"{n}!"} for n in range(40)]
 DOLLY = [
@@ -83,7 +85,7 @@ def test_splits_of_ones_own_and_prompts_that_are_there_twice(tmp_path):
     sets = data.load(str(path))
     assert [len(getattr(sets, name)) for name in data.SPLITS] == [20, 10, 10] and sets.own_test
     assert sets.notes == ("dropped 1 rows whose prompt is there twice",)
-    fewer = sets.first(5, 3)
+    fewer = sets.first(5, 0, 3)
     assert (len(fewer.train), len(fewer.val)) == (5, 3)
     assert fewer.notes[1:] == ("took 5 of 20 to train on (--examples)", "took 3 of 10 of val (--most-val)")
 
@@ -238,7 +240,7 @@ def test_earlier_turns_are_read_and_not_learned(tokenizer):
 
 def test_a_template_without_an_end_token_gets_the_tokenizers(tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", TEMPLATE.replace("<|end|>", ""))
-    assert tokens.end_of_turn(tokenizer) == tokenizer.eos_token_id
+    assert end_of_turn(tokenizer) == tokenizer.eos_token_id
     encoded = encode(part(1), tokenizer, 128)
     assert encoded.ids[0][-1] == tokenizer.eos_token_id and tokenizer.decode(encoded.ids[0][:-1]).endswith("it is 0\n")
 

@@ -10,9 +10,10 @@ import torch
 from programs import assert_picture, close, config, instructions, refused, refused_flags, rows, tiny_llama
 
 from shared import chat_models
+from shared.conversation import Answer, ids_of, write
 from shared.device import choose
 from shared.errors import CourseError
-from week09_lora import answers, chat, forget, model, oom, tokens, train, trained
+from week09_lora import chat, forget, model, oom, train, trained
 from week09_lora import eval as evaluation
 
 SMALL = ("--preset", "smoke", "--rank", 8, "--most-val", 0, "--steps-per-epoch", 15, "--batch-size", 8, "--lr", 0.02)
@@ -180,15 +181,19 @@ def test_eval_shows_who_obeys_and_who_stops(run, capsys):
     assert_picture(Path(run["run"]) / "obeyed.png")
 
 
+def told(answer: Answer) -> tuple[str, int, bool]:
+    return answer.text, answer.tokens, answer.stopped
+
+
 def test_answers_in_a_batch_are_those_alone_and_say_whether_they_stopped(run):
     net = trained.load(run["run"])
     chats = [[{"role": "user", "content": text}] for text in ("Say red\n\n7", "Say blue\n\n123456", "?")]
-    together = answers.write(net.model, net.tokenizer, chats, net.end, 24)
-    alone = [answers.write(net.model, net.tokenizer, [one], net.end, 24)[0] for one in chats]
-    assert together == alone and together[0] == answers.Answer("it is red now", 13, True)
-    (cut,) = answers.write(net.model, net.tokenizer, chats[:1], net.end, 5)
-    assert cut == answers.Answer("it is", 5, False)
-    (whole,) = answers.write(net.model, net.tokenizer, chats[:1], net.end, 13)
+    together = write(net.model, net.tokenizer, chats, 24)
+    alone = [write(net.model, net.tokenizer, [one], 24)[0] for one in chats]
+    assert together == alone and told(together[0]) == ("it is red now", 13, True)
+    (cut,) = write(net.model, net.tokenizer, chats[:1], 5)
+    assert told(cut) == ("it is", 5, False)
+    (whole,) = write(net.model, net.tokenizer, chats[:1], 13)
     assert whole.stopped, "the end token is not one of the tokens of an answer"
 
 
@@ -209,7 +214,7 @@ def test_a_stream_shows_whole_characters_and_steers_no_terminal(place):
     tokenizer, heard = chat_models.load_tokenizer(str(place / "llama")), []
     streamer = chat.Streamer(tokenizer, heard.append)
     streamer.put(torch.tensor([[1, 2]]))  # the prompt
-    for token in tokens.ids_of(tokenizer, "é\x1b[2Ja\n"):
+    for token in ids_of(tokenizer, "é\x1b[2Ja\n"):
         streamer.put(torch.tensor([token]))
     assert "".join(heard) == "é[2Ja\n" and "\ufffd" not in heard
 

@@ -9,8 +9,9 @@ import pytest
 from programs import refused
 
 from shared.samples import manners_phrases, manners_requests, write_manners
+from shared.splits import Part
 from week10_dpo import chats, data, exact, judge
-from week10_dpo.data import Pair, Part
+from week10_dpo.data import Pair
 
 
 @pytest.fixture
@@ -235,7 +236,8 @@ def test_fewer_pairs_are_drawn_by_the_seed_and_more_contain_them(sample):
 class Letters:
     """A tokenizer of single letters with a chat template, as far as chats.encode asks."""
 
-    eos_token_id, pad_token_id = ord("$"), 0
+    eos_token_id, pad_token_id, chat_template = ord("$"), 0, "role:content$"
+    all_special_ids, added_tokens_decoder = (ord("$"),), {}
 
     def apply_chat_template(self, messages, tokenize, add_generation_prompt=False):
         return "".join(f"{m['role'][0]}:{m['content']}$\n" for m in messages) + "a:" * add_generation_prompt

@@ -8,10 +8,11 @@ import torch
 from programs import assert_picture, close, config, preferences, refused, rows, tiny_llama
 
 from shared import chat_models
+from shared.conversation import Answer, write
 from shared.device import Device
+from shared.splits import Part
 from week10_dpo import chat, chats, data, drawing, eval, exact, figures, judge, losses, measures, sweep, train, trained
-from week10_dpo.chats import Answer
-from week10_dpo.data import Pair, Part
+from week10_dpo.data import Pair
 
 CPU = Device("cpu", "float32", "")
 SMALL = ("--preset", "smoke", "--no-lora", "--device", "cpu", "--max-len", 64, "--batch-size", 4, "--examples", 0,
@@ -230,10 +231,10 @@ def test_a_tokenizer_without_a_chat_template(place, tmp_path):
 def test_answers_in_a_batch_are_those_of_each_alone(net):
     tokenizer, model = net
     asked = [[{"role": "user", "content": text}] for text in ("Say red", "Say white 17", "x")]
-    together = chats.write(model, tokenizer, asked, 12)
-    assert together == [chats.write(model, tokenizer, [one], 12)[0] for one in asked]
+    together = write(model, tokenizer, asked, 12)
+    assert together == [write(model, tokenizer, [one], 12)[0] for one in asked]
     assert all(len(one.ids) <= 12 and one.stopped == (one.ids[-1] == tokenizer.eos_token_id) for one in together)
-    drawn = [chats.write(model, tokenizer, asked, 12, temperature=1.0, seed=seed) for seed in (0, 0, 1)]
+    drawn = [write(model, tokenizer, asked, 12, temperature=1.0, seed=seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from programs import Lazily, assert_picture, close, config
 
+from shared.splits import Part, Splits
 from week10_dpo import data, grpo, losses, model, ppo, rlhf
 
 hf, trl, datasets, tokenizers = Lazily("transformers"), Lazily("trl"), Lazily("datasets"), Lazily("tokenizers")
@@ -269,7 +270,7 @@ def test_answers_are_what_the_model_wrote(trainer):
 def test_rlhf_and_dpo_go_from_the_same_reference(tmp_path):
     """All of rlhf.py but its judge, at its smallest: from three prompts and their pairs."""
     item = [data.Pair((("user", pair["prompt"]),), pair["chosen"], pair["rejected"]) for pair in PAIRS * 6]
-    pairs = data.Pairs("made up", data.Part(tuple(item)), data.Part(tuple(item[:3])), data.Part(()))
+    pairs = Splits("made up", Part(tuple(item)), Part(tuple(item[:3])), Part(()))
     rows, ways = rlhf.once(config(rlhf, "--preset", "smoke"), 0, pairs, lambda texts: np.ones(len(texts)))
     assert [row["method"] for row in rows] == ["reference", *rlhf.METHODS]
     assert abs(rows[0]["kl"]) < 1e-6 and rows[0]["prefers"] == 0, "the reference is not the reference"

@@ -11,7 +11,6 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from shared import cli
 from shared.config import Count
 from shared.errors import CourseError
 from shared.sentence_pairs import text_of
+from shared.terminal import printable
 from week07_bert import qa
 from week07_bert.trained import load
 
@@ -44,12 +44,6 @@ def coloured(text: str, code: str, left: str = "[", right: str = "]") -> str:
     if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         return f"\x1b[{code}m{text}\x1b[0m"
     return f"{left}{text}{right}"
-
-
-def printable(text: str) -> str:
-    """A foreign text without what steers a terminal; line breaks become spaces."""
-    return "".join(" " if char in "\n\t\r" else char for char in text
-                   if char in "\n\t\r" or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))  # fmt: skip
 
 
 def in_its_sentence(passage: str, answer: qa.Answer) -> str:

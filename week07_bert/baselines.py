@@ -8,9 +8,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from shared.splits import Part
 from week07_bert import qa, tagging
 from week07_bert.conll import Sentence
-from week07_bert.data import Part
 from week07_bert.squad import Question
 
 NAMES = {"qa": "word overlap", "ner": "list of names from train"}

@@ -38,6 +38,16 @@ class Sentence:
     tags: tuple[str, ...]
     split: str = ""
 
+    @property
+    def key(self) -> str:
+        """What tells one sentence from another."""
+        return " ".join(self.words)
+
+    @property
+    def truth(self) -> str:
+        """The tags, as one text."""
+        return str(self.tags)
+
 
 def read(path: Path) -> list[Sentence]:
     """The sentences of a file with a word a line, its tag in the last column, and an empty line between sentences.

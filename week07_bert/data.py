@@ -5,17 +5,15 @@ Questions are split by article, never by themselves: a passage of test has been 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from shared.errors import CourseError
 from shared.files import ROOT, is_hidden
-from shared.held_out import fingerprints
 from shared.sentence_pairs import same
+from shared.splits import Part, Splits
 from week07_bert import conll, squad
 from week07_bert.conll import Sentence
 from week07_bert.squad import SPLITS, Question
@@ -36,60 +34,7 @@ ENDINGS = {"qa": (".json", ".json.gz"), "ner": (".conll", ".txt", ".tsv", ".bio"
 THINGS = {"qa": "questions", "ner": "sentences"}
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some questions, or some sentences."""
-
-    items: tuple[Question | Sentence, ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def examples(self) -> list[str]:
-        """What tells one example from another (shared.held_out)."""
-        return [f"{item.context}\n{item.text}" if isinstance(item, Question) else " ".join(item.words)
-                for item in self.items]  # fmt: skip
-
-    @property
-    def labels(self) -> Int[np.ndarray, " N"]:
-        """What tells whether the answers are what they were."""
-        return fingerprints(str(item.answers if isinstance(item, Question) else item.tags) for item in self.items)
-
-    def take(self, rows: Int[np.ndarray, " n"]) -> "Part":
-        """Some of them."""
-        return Part(tuple(self.items[row] for row in rows))
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A data set cut in three. Fit on train, choose on val, and read test once."""
-
-    name: str
-    train: Part
-    val: Part
-    test: Part
-    own_test: bool = False  # whether it brings a test split of its own
-    notes: tuple[str, ...] = ()  # what was left out, to be told to the reader
-
-    @property
-    def everything(self) -> Part:
-        return Part(self.train.items + self.val.items + self.test.items)
-
-    def first(self, count: int, seed: int, most_val: int = 0) -> "Texts":
-        """The same with `count` examples to train on, drawn by the seed, of which more contain the fewer; and with at
-        most so many to choose by, always the same ones. 0: all."""
-        found, rng = self, np.random.default_rng([seed, 7])
-        for part, wanted, flag in (("train", count, "--examples"), ("val", most_val, "--most-val")):
-            have = getattr(self, part)
-            if wanted and wanted < len(have):
-                rows = np.sort((rng if part == "train" else np.random.default_rng(7)).permutation(len(have))[:wanted])
-                note = f"took {wanted:,} of {len(have):,} {'to train on' if part == 'train' else 'of val'} ({flag})"
-                found = replace(found, **{part: have.take(rows)}, notes=(*found.notes, note))
-        return found
-
-
-def load(task: str, name: str) -> Texts:
+def load(task: str, name: str) -> Splits:
     """The data of a task.
 
     Args:
@@ -194,7 +139,7 @@ def distinct(items: Sequence[Any]) -> list[Any]:
     return list(dict(zip(reversed(keys), reversed(items), strict=True)).values())[::-1]
 
 
-def cut(task: str, name: str, given: dict[str, list[Any]]) -> Texts:
+def cut(task: str, name: str, given: dict[str, list[Any]]) -> Splits:
     """Train, val and test. Where there are train and dev alone, dev becomes test, and a tenth of train becomes val.
 
     Raises:
@@ -241,4 +186,4 @@ def cut(task: str, name: str, given: dict[str, list[Any]]) -> Texts:
         parts["train"] = kept
     if not all(parts.values()):
         raise CourseError(f"--data {name}: {total} {things} are too few to be cut in three; thirty would do.")
-    return Texts(name, *(Part(tuple(parts[split])) for split in SPLITS), own_test, notes)
+    return Splits(name, *(Part(tuple(parts[split])) for split in SPLITS), own_test, notes)

@@ -14,6 +14,7 @@ from shared import cli, held_out, runs
 from shared.config import Count, EvalConfig, Natural
 from shared.device import choose
 from shared.results import markdown
+from shared.splits import Part
 from week07_bert import baselines, data, qa, tagging
 from week07_bert.trained import Trained, load
 
@@ -28,7 +29,7 @@ class Config(EvalConfig):
     """How many mistakes to print."""
 
 
-def score_answers(trained: Trained, part: data.Part, val: data.Part, n: int, show: int) -> dict[str, Any]:
+def score_answers(trained: Trained, part: Part, val: Part, n: int, show: int) -> dict[str, Any]:
     """F1, exact match, oracle F1, and an error table. Where questions have no answer, the threshold is val's best."""
     encoded = trained.encode(part)
     found, _ = qa.find(trained.model, encoded, trained.config.longest, n)
@@ -58,7 +59,7 @@ def score_answers(trained: Trained, part: data.Part, val: data.Part, n: int, sho
     return {"scores": scores, "errors": dict(counts)}
 
 
-def score_tags(trained: Trained, part: data.Part, show: int) -> dict[str, Any]:
+def score_tags(trained: Trained, part: Part, show: int) -> dict[str, Any]:
     """F1, precision and recall over entities, of all and of each kind."""
     predicted, _, _ = tagging.find(trained.model, trained.encode(part))
     scores = tagging.scores_of(predicted, part)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from shared import cli, runs
+from shared.splits import Part
 from week07_bert import data, drawing, encoders, qa, tagging
 from week07_bert.squad import Question
 from week07_bert.trained import Trained, load
@@ -51,7 +52,7 @@ def of_question(trained: Trained, question: str, passage: str, out: Path) -> Non
     trained.must("qa")
     begin, past = qa.sentences_of(passage)[0]
     for attended, text in ((True, passage[begin:past].strip()), (False, passage)):
-        encoded = trained.encode(data.Part((Question("asked", question, text, ()),)))
+        encoded = trained.encode(Part((Question("asked", question, text, ()),)))
         ids, mask, types = encoded.inputs([0])
         tokens = drawing.names_of(trained.tokenizer, ids[0].tolist())
         if attended:  # of a whole passage nobody could read the names of the tokens
@@ -66,7 +67,7 @@ def of_names(trained: Trained, out: Path, sentences: int = 150, kinds: int = 4) 
     trained.must("ner")
     part = data.load("ner", trained.config.data).val
     named = [row for row, sentence in enumerate(part.items) if tagging.entities(sentence.tags)][:sentences]
-    part = data.Part(tuple(part.items[row] for row in named))
+    part = Part(tuple(part.items[row] for row in named))
     encoded = trained.encode(part)
     published, _ = encoders.load(trained.config.model)
     both = [drawing.states_of(bert, encoded, range(len(encoded))) for bert in (published, trained.model.bert)]

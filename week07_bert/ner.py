@@ -15,8 +15,9 @@ import tyro
 from shared import cli
 from shared.errors import CourseError
 from shared.sentence_pairs import text_of
+from shared.terminal import printable
 from week07_bert import tagging
-from week07_bert.ask import coloured, printable
+from week07_bert.ask import coloured
 from week07_bert.trained import load
 
 COLOURS = (44, 43, 42, 45, 46, 41, 100, 104, 102, 105)  # of the background, one for each kind

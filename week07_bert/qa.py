@@ -25,7 +25,7 @@ from torch import Tensor
 
 from shared.errors import CourseError
 from shared.sentence_pairs import batch_rows
-from week07_bert.data import Part
+from shared.splits import Part
 from week07_bert.squad import Question
 from week07_bert.tokenizer import WordPiece
 

@@ -38,6 +38,16 @@ class Question:
     split: str = ""
 
     @property
+    def key(self) -> str:
+        """What tells one question from another."""
+        return f"{self.context}\n{self.text}"
+
+    @property
+    def truth(self) -> str:
+        """The answers, as one text."""
+        return str(self.answers)
+
+    @property
     def truths(self) -> tuple[str, ...]:
         """The texts of the answers; the empty one where there is none."""
         return tuple(text for text, _ in self.answers) or ("",)

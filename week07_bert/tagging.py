@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from shared.sentence_pairs import batch_rows
+from shared.splits import Part
 from week07_bert.conll import Sentence
-from week07_bert.data import Part
 from week07_bert.tokenizer import WordPiece
 
 METRIC = "f1"

@@ -24,6 +24,7 @@ from shared.errors import CourseError
 from shared.loop import Loop
 from shared.seed import seed_everything
 from shared.sentence_pairs import batch_rows
+from shared.splits import Part, Splits
 from shared.terminal import mine
 from week07_bert import baselines, data, encoders, qa, tagging
 from week07_bert.model import Bert, SpanHead, TokenHead
@@ -211,7 +212,7 @@ def evaluate(cfg: Config, model: Tuned, some: qa.Encoded | tagging.Encoded) -> d
     return qa.evaluate(model, some, cfg.longest) if cfg.task == "qa" else tagging.evaluate(model, some)
 
 
-def encode(cfg: Config, part: data.Part, tokenizer: WordPiece, tags: tuple[str, ...]) -> qa.Encoded | tagging.Encoded:
+def encode(cfg: Config, part: Part, tokenizer: WordPiece, tags: tuple[str, ...]) -> qa.Encoded | tagging.Encoded:
     """A part in windows of tokens."""
     if cfg.task == "qa":
         return qa.encode(part, tokenizer, cfg.max_len, cfg.stride)
@@ -224,12 +225,12 @@ def with_head(bert: Bert, tags: tuple[str, ...], seed: int) -> Tuned:
     return Tuned(bert, TokenHead(bert.config, len(tags)) if tags else SpanHead(bert.config))
 
 
-def texts_of(cfg: Config) -> data.Texts:
+def texts_of(cfg: Config) -> Splits:
     """What a config trains on."""
     return data.load(cfg.task, cfg.data).first(cfg.examples, cfg.seed, cfg.most_val)
 
 
-def train_baselines(cfg: Config, texts: data.Texts) -> dict[str, Any]:
+def train_baselines(cfg: Config, texts: Splits) -> dict[str, Any]:
     """What the rules of baselines.py come to on val; the one that learns nothing comes last."""
     rows = [{"name": name, "params": 0, "seconds": 0.0, "val_f1": worth}
             for name, worth in baselines.scored(cfg.task, texts.train, texts.val).items()]  # fmt: skip

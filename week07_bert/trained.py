@@ -5,7 +5,8 @@ from pathlib import Path
 
 from shared import runs
 from shared.errors import CourseError
-from week07_bert import data, qa, tagging
+from shared.splits import Part
+from week07_bert import qa, tagging
 from week07_bert.model import Bert, BertConfig
 from week07_bert.squad import Question
 from week07_bert.tokenizer import WordPiece
@@ -23,7 +24,7 @@ class Trained:
     tags: tuple[str, ...]  # none: it answers questions
     config: Config
 
-    def encode(self, part: data.Part) -> qa.Encoded | tagging.Encoded:
+    def encode(self, part: Part) -> qa.Encoded | tagging.Encoded:
         """A part in windows of tokens, as in training."""
         return encode(self.config, part, self.tokenizer, self.tags)
 
@@ -45,7 +46,7 @@ class Trained:
         for what, text in (("question", question), ("passage", passage)):
             if not self.tokenizer.encode(text)[0]:
                 raise CourseError(f"an empty {what}: there is nothing to read.")
-        part = data.Part((Question("asked", question.strip(), passage, ()),))
+        part = Part((Question("asked", question.strip(), passage, ()),))
         (found,), _ = qa.find(self.model, self.encode(part), self.config.longest, n)
         return found
 
@@ -55,7 +56,7 @@ class Trained:
         sentence = tagging.sentence_of(text)
         if not sentence.words:
             raise CourseError("an empty text: there is nothing to read.")
-        tags, sure, _ = tagging.find(self.model, self.encode(data.Part((sentence,))))
+        tags, sure, _ = tagging.find(self.model, self.encode(Part((sentence,))))
         return sentence.words, tags[0], sure[0]
 
 

@@ -1,68 +1,15 @@
-"""What a model answers, and whether that is what it was asked for: greedy answers, and a judge that is a program.
+"""Whether a model answers what it was asked for: a judge that is a program.
 
-written = answers.write(model, tokenizer, [item.messages for item in part.items], end)
+written = write(model, tokenizer, [item.messages for item in part.items])    # shared.conversation
 answers.shares(part.items, written)       # {"format": 0.4, "exact": 0.2, "stops": 0.9}
 """
 
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import torch
-
-from week09_lora.data import Example, Message
-from week09_lora.tokens import ids_of, render
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was written, how many tokens that took, and whether the model ended it by itself."""
-
-    text: str
-    tokens: int
-    stopped: bool
-
-
-@torch.no_grad()
-def write(
-    model: Any, tokenizer: Any, chats: Sequence[Sequence[Message]], end: int, most: int = 48, size: int = 16
-) -> list[Answer]:
-    """The model's likeliest answers, token by token (greedy).
-
-    Args:
-        model: a causal language model of transformers; it is left in the mode it was in.
-        tokenizer: its tokenizer.
-        chats: what has been said, of each answer that is wanted.
-        end: the token that ends an answer.
-        most: so many tokens, its end not among them; what is longer has not stopped by itself.
-        size: answers that are written at once, of prompts of about the same length, padded on the left.
-    """
-    prompts = [ids_of(tokenizer, render(tokenizer, chat, answer=True)) for chat in chats]
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    found: dict[int, Answer] = {}
-    mode = model.training
-    model.eval()
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
-        length = max(len(prompts[row]) for row in rows)
-        ids = torch.tensor([[end] * (length - len(prompts[row])) + prompts[row] for row in rows])
-        mask = torch.tensor([[0] * (length - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
-        out = model.generate(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), max_new_tokens=most + 1,
-            do_sample=False, temperature=None, top_p=None, top_k=None, repetition_penalty=1.0, eos_token_id=end,
-            pad_token_id=end, use_cache=True,
-        )  # fmt: skip
-        for row, line in zip(rows, out[:, length:].tolist(), strict=True):
-            stopped = end in line
-            line = line[: line.index(end)] if stopped else line[:most]
-            found[row] = Answer(tokenizer.decode(line, skip_special_tokens=True).strip(), len(line), stopped)
-    model.train(mode)
-    return [found[row] for row in range(len(prompts))]
-
-
-# ---------------------------------------------------------------- the judge
+from shared.conversation import Answer
+from week09_lora.data import Example
 
 
 def is_json(text: str) -> bool:

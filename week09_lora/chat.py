@@ -12,7 +12,6 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __import__("shared.starting")
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,13 +23,14 @@ from annotated_types import Gt, Le
 
 from shared import chat_models, cli
 from shared.config import Count, NonNegative, Seed
+from shared.conversation import end_of_turn, ids_of, render
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.seed import seed_everything
+from shared.terminal import printable
 from week09_lora import trained
 from week09_lora.data import Message
 from week09_lora.model import load_adapter, without_adapters
-from week09_lora.tokens import end_of_turn, ids_of, render
 
 
 @dataclass
@@ -72,11 +72,6 @@ class Speaker:
     ready: Callable[[], AbstractContextManager[Any]]
 
 
-def printable(text: str) -> str:
-    """A text without what steers a terminal; line breaks stay."""
-    return "".join(char for char in text if char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
-
-
 class Streamer:
     """Prints tokens as they come, as far as they are whole characters."""
 
@@ -91,7 +86,7 @@ class Streamer:
             self.prompt = False
             return
         self.ids += ids.flatten().tolist()
-        text = printable(self.tokenizer.decode(self.ids, skip_special_tokens=True))
+        text = printable(self.tokenizer.decode(self.ids, skip_special_tokens=True), breaks=True)
         if not text.endswith("\ufffd") and text.startswith(self.shown):  # else half a character: wait for the rest
             self.say(text[len(self.shown) :])
             self.shown = text

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from shared.errors import CourseError
 from shared.files import ROOT
-from shared.held_out import fingerprints
 from shared.sentence_pairs import text_of
+from shared.splits import Part, Splits
 
 SAMPLE = ROOT / "shared" / "samples" / "synthetic_instructions.jsonl.gz"
 HUB = {"alpaca": ("tatsu-lab/alpaca", "data/*.parquet"), "dolly": ("databricks/databricks-dolly-15k", "*.jsonl")}
@@ -58,76 +57,35 @@ class Example:
         return self.before[-1][1]
 
     @property
+    def key(self) -> str:
+        """What tells one prompt from another."""
+        return "\n".join(text for _, text in self.before)
+
+    @property
+    def truth(self) -> str:
+        """What is to be answered."""
+        return self.response
+
+    @property
     def messages(self) -> list[Message]:
         """What has been said, for a chat template."""
         return [{"role": role, "content": content} for role, content in self.before]
 
 
-@dataclass(frozen=True)
-class Part:
-    """One split."""
-
-    items: tuple[Example, ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def examples(self) -> list[str]:
-        """What tells one prompt from another (shared.held_out)."""
-        return ["\n".join(text for _, text in item.before) for item in self.items]
-
-    @property
-    def labels(self) -> Int[np.ndarray, " N"]:
-        """What tells whether the answers are what they were."""
-        return fingerprints(item.response for item in self.items)
-
-    def take(self, rows: Any) -> "Part":
-        """Some of them."""
-        return Part(tuple(self.items[row] for row in rows))
-
-    def each(self, count: int) -> "Part":
-        """The first `count` of every family, in their order; of data without families, the first 8 · count."""
-        if not any(item.family for item in self.items):
-            return self.take(range(min(8 * count, len(self))))
-        seen: dict[str, int] = {}
-        rows = []
-        for row, item in enumerate(self.items):
-            seen[item.family] = seen.get(item.family, 0) + 1
-            if seen[item.family] <= count:
-                rows.append(row)
-        return self.take(rows)
+def each(part: Part[Example], count: int) -> Part[Example]:
+    """The first `count` of every family, in their order; of data without families, the first 8 · count."""
+    if not any(item.family for item in part.items):
+        return part.take(range(min(8 * count, len(part))))
+    seen: dict[str, int] = {}
+    rows = []
+    for row, item in enumerate(part.items):
+        seen[item.family] = seen.get(item.family, 0) + 1
+        if seen[item.family] <= count:
+            rows.append(row)
+    return part.take(rows)
 
 
-@dataclass(frozen=True)
-class Instructions:
-    """A data set cut in three. Fit on train, choose on val, and read test once."""
-
-    name: str
-    train: Part
-    val: Part
-    test: Part
-    own_test: bool = False  # whether it brings a test split of its own
-    notes: tuple[str, ...] = ()  # what was left out, to be told to the reader
-    synthetic: bool = False
-
-    @property
-    def everything(self) -> Part:
-        return Part(self.train.items + self.val.items + self.test.items)
-
-    def first(self, count: int, most_val: int = 0) -> "Instructions":
-        """The same with at most so many to train on and to choose by, always the same ones. 0: all."""
-        found = self
-        for part, wanted, flag in (("train", count, "--examples"), ("val", most_val, "--most-val")):
-            have = getattr(self, part)
-            if wanted and wanted < len(have):
-                rows = np.sort(np.random.default_rng(7).permutation(len(have))[:wanted])
-                note = f"took {wanted:,} of {len(have):,} {'to train on' if part == 'train' else 'of val'} ({flag})"
-                found = replace(found, **{part: have.take(rows)}, notes=(*found.notes, note))
-        return found
-
-
-def load(name: str) -> Instructions:
+def load(name: str) -> Splits:
     """Instructions with answers, cut in three.
 
     Args:
@@ -241,7 +199,7 @@ def text(value: Any) -> str:
 # ---------------------------------------------------------------- train, val and test
 
 
-def cut(name: str, items: list[Example], published: bool = False) -> Instructions:
+def cut(name: str, items: list[Example], published: bool = False) -> Splits:
     """Train, val and test: as their rows say, else a tenth each to val and test, drawn once; no prompt is in two.
 
     Published data have empty answers (28 of Alpaca's): these are left out and counted. In one's own they are an error.
@@ -260,7 +218,7 @@ def cut(name: str, items: list[Example], published: bool = False) -> Instruction
     once: dict[str, Example] = {}
     for item in items:
         if item.response and item.prompt.strip():
-            once.setdefault("\n".join(text for _, text in item.before), item)
+            once.setdefault(item.key, item)
     if twice := len(items) - len(empty) - len(once):
         notes += (f"dropped {twice:,} rows whose prompt is there twice",)
     kept = list(once.values())
@@ -274,4 +232,4 @@ def cut(name: str, items: list[Example], published: bool = False) -> Instruction
     parts["train"] = [whole[row] for row in sorted(order)]
     if not all(parts.values()):
         raise CourseError(f"--data {name}: {len(kept)} rows are too few to be cut in three; thirty would do.")
-    return Instructions(name, *(Part(tuple(parts[split])) for split in SPLITS), own_test, notes)
+    return Splits(name, *(Part(tuple(parts[split])) for split in SPLITS), own_test, notes)

@@ -13,11 +13,12 @@ from typing import Any
 
 from shared import cli, held_out, race, runs
 from shared.config import Count, EvalConfig, Natural
+from shared.conversation import Answer, write
 from shared.device import autocast
 from shared.results import markdown, publish
+from shared.splits import Part
 from shared.terminal import command
 from week09_lora import answers, data, obeyed
-from week09_lora.answers import Answer
 from week09_lora.train import CONSTANT, UNTUNED, evaluate, guesses
 from week09_lora.trained import Tuned, load
 
@@ -38,28 +39,28 @@ class Config(EvalConfig):
     """Put the tables into the week's RESULTS.md (for whoever looks after the lesson)."""
 
 
-def commonest(train: data.Part, part: data.Part) -> list[Answer]:
+def commonest(train: Part, part: Part) -> list[Answer]:
     """The trivial baseline: of each family the commonest answer of train; of an unknown one the commonest of all."""
     counts: dict[str, Counter[str]] = {}
     for item in train.items:
         counts.setdefault(item.family, Counter())[item.response] += 1
     every = sum(counts.values(), Counter())
     texts = [counts.get(item.family, every).most_common(1)[0][0] for item in part.items]
-    return [Answer(text, 0, True) for text in texts]
+    return [Answer(text, (), True) for text in texts]
 
 
-def answered(net: Tuned, cfg: Config, train: data.Part, part: data.Part) -> dict[str, list[Answer]]:
+def answered(net: Tuned, cfg: Config, train: Part, part: Part) -> dict[str, list[Answer]]:
     """{who: answers to the prompts of a part}, written greedily."""
     chats = [item.messages for item in part.items]
     found = {"the commonest answer of each family": commonest(train, part)}
     with autocast(net.device):
         with net.as_it_was() as before:
-            found[UNTUNED] = answers.write(before, net.tokenizer, chats, net.end, cfg.tokens)
-        found["tuned"] = answers.write(net.model, net.tokenizer, chats, net.end, cfg.tokens)
+            found[UNTUNED] = write(before, net.tokenizer, chats, cfg.tokens)
+        found["tuned"] = write(net.model, net.tokenizer, chats, cfg.tokens)
     return found
 
 
-def report(cfg: Config, train: data.Part, part: data.Part, written: dict[str, list[Answer]], out: Path) -> str:
+def report(cfg: Config, train: Part, part: Part, written: dict[str, list[Answer]], out: Path) -> str:
     """The tables: who obeyed, over all and family by family; and obeyed.png, the second of them as a picture."""
     rows = [[who, *(f"{value:.1%}" for value in answers.shares(part.items, found).values())]
             for who, found in written.items()]  # fmt: skip
@@ -86,15 +87,15 @@ def main(cfg: Config) -> dict[str, Any]:
     net = load(cfg.run, finished=True, device=cfg.device)
     name = cfg.data or net.config.data
     sets = data.load(name)
-    own = sets.first(net.config.examples, net.config.most_val) if name == net.config.data else sets
+    own = sets.first(net.config.examples, net.config.seed, net.config.most_val) if name == net.config.data else sets
     chosen = held_out.choose(net.run, name, own, "instructions")
     test, part = net.encode(chosen.part), chosen.part
-    train = net.encode(data.load(net.config.data).first(net.config.examples).train)
+    train = net.encode(data.load(net.config.data).first(net.config.examples, net.config.seed).train)
     scores = {"test_loss": evaluate(net.model, test, net.device)["loss"]}
     with net.as_it_was() as before:
         theirs = {UNTUNED: evaluate(before, test, net.device)["loss"]}
     theirs[CONSTANT] = guesses(train, test, net.model.get_input_embeddings().weight.shape[0])
-    asked, written = part.each(cfg.prompts), {}
+    asked, written = data.each(part, cfg.prompts), {}
     if cfg.prompts:
         written = answered(net, cfg, sets.train, asked)
         scores |= {f"test_{kind}": value for kind, value in answers.shares(asked.items, written["tuned"]).items()}

@@ -27,14 +27,14 @@ import torch.nn.functional as F
 
 from shared import cli, race, results, trials
 from shared.config import Count, Natural, Positive
+from shared.conversation import ids_of, render, write
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError, Diverged
 from shared.files import ROOT, write_json
 from shared.plots import BLUE, GREY, VERMILLION, figure
 from shared.runs import RUNS, Row
 from shared.terminal import command
-from week09_lora import answers, train
-from week09_lora.tokens import ids_of, render
+from week09_lora import answers, data, train
 
 SAMPLES = ROOT / "shared" / "samples"
 REVIEWS, CODE = SAMPLES / "reviews_5k.jsonl.gz", SAMPLES / "python_stdlib.jsonl.gz"
@@ -134,8 +134,8 @@ def train_once(where: str, measured: dict[str, int], flags: trials.Flags, thread
     judged = [(one["text"][:300], one["label"]) for one in islice(lines(REVIEWS, "text", "test"), measured["reviews"])]
     row["sentiment"] = sentiment(model, tokenizer, judged, device)
     if measured["prompts"]:
-        asked = sets.val.each(measured["prompts"])
-        written = answers.write(model, tokenizer, [item.messages for item in asked.items], val.end)
+        asked = data.each(sets.val, measured["prompts"])
+        written = write(model, tokenizer, [item.messages for item in asked.items])
         row["exact"] = answers.shares(asked.items, written)["exact"]
     return row
 

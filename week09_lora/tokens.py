@@ -18,8 +18,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from shared.conversation import end_of_turn, ids_of, render
 from shared.errors import CourseError
-from week09_lora.data import Example, Message, Part
+from shared.splits import Part
+from week09_lora.data import Example
 
 IGNORE = -100
 """A place where nothing is to be guessed: cross_entropy leaves it out."""
@@ -28,47 +30,6 @@ Span = tuple[int, int]
 
 
 # ---------------------------------------------------------------- chat template
-
-
-def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False) -> str:
-    """The conversation as the model's template writes it; with `answer`, up to where the assistant is to speak.
-
-    Raises:
-        CourseError: there is no template, or it refuses these turns (some know no system turn).
-    """
-    if not tokenizer.chat_template:
-        raise CourseError("this tokenizer has no chat template: take an -Instruct or -chat variant of the model.")
-    from jinja2 import TemplateError
-
-    try:
-        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer)
-    except (TemplateError, TypeError, KeyError) as error:
-        roles = ", ".join(message["role"] for message in messages)
-        raise CourseError(f"the chat template refuses turns of {roles} ({str(error)[:100]}).") from None
-
-
-def ids_of(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text that a template has written: it has put the special ones in already."""
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def end_of_turn(tokenizer: Any) -> int:
-    """The token with which the template ends an answer: `<|im_end|>`, `<|eot_id|>`, `</s>`, …
-
-    What comes first behind an answer and is a special token; a template that writes none leaves it to the tokenizer's
-    own end token.
-
-    Raises:
-        CourseError: neither is there.
-    """
-    mark = "answer-7"
-    said = [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}]
-    behind = ids_of(tokenizer, render(tokenizer, said).rpartition(mark)[2])
-    special = {*tokenizer.all_special_ids, *(n for n, t in tokenizer.added_tokens_decoder.items() if t.special)}
-    found = next((token for token in behind if token in special), tokenizer.eos_token_id)
-    if found is None:
-        raise CourseError("neither the chat template nor the tokenizer has an end token: the model could never stop.")
-    return found
 
 
 def conversation(tokenizer: Any, item: Example, end: int) -> tuple[list[int], int]:

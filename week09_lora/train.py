@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from shared import chat_models, cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
+from shared.conversation import write
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.loop import Loop
 from shared.seed import seed_everything
+from shared.splits import Part, Splits
 from shared.terminal import mine
-from week09_lora import answers, data, oom
+from week09_lora import data, oom
 from week09_lora.model import count_parameters, inject, save_adapter
 from week09_lora.tokens import IGNORE, Batch, Encoded, encode, in_batches
 
@@ -303,14 +305,14 @@ def score_baselines(model: nn.Module, train: Encoded, val: Encoded, device: Devi
     ]}  # fmt: skip
 
 
-def ask(cfg: Config, model: Any, tokenizer: Any, some: data.Part, end: int, device: Device) -> dict[str, Any]:
+def ask(cfg: Config, model: Any, tokenizer: Any, some: Part, device: Device) -> dict[str, Any]:
     """What the model answers to the prompts of a part, as a checkpoint can hold it."""
     with autocast(device):
-        written = answers.write(model, tokenizer, [item.messages for item in some.items], end)
+        written = write(model, tokenizer, [item.messages for item in some.items])
     return {"answers": [[one.text, one.tokens, one.stopped] for one in written]}
 
 
-def compare(some: data.Part, before: list[list[Any]], after: list[list[Any]]) -> list[dict[str, str]]:
+def compare(some: Part, before: list[list[Any]], after: list[list[Any]]) -> list[dict[str, str]]:
     """Prints what was answered before and after, and returns it."""
     found = []
     for item, old, new in zip(some.items, before, after, strict=True):
@@ -321,9 +323,9 @@ def compare(some: data.Part, before: list[list[Any]], after: list[list[Any]]) ->
     return found
 
 
-def prepared(cfg: Config, tokenizer: Any) -> tuple[data.Instructions, Encoded, Encoded]:
+def prepared(cfg: Config, tokenizer: Any) -> tuple[Splits, Encoded, Encoded]:
     """The data of a config, and its train and val as tokens."""
-    sets = data.load(cfg.data).first(cfg.examples, cfg.most_val)
+    sets = data.load(cfg.data).first(cfg.examples, cfg.seed, cfg.most_val)
     return sets, *(encode(getattr(sets, part), tokenizer, cfg.max_len, cfg.long) for part in ("train", "val"))
 
 
@@ -354,8 +356,8 @@ def train(cfg: Config, device: Device) -> dict[str, Any]:
     print(f"model: {cfg.model}, {total:,} parameters, {params:,} of them learn ({params / total:.2%})"
           f"{'' if cfg.quantize == 'none' else f'; frozen ones as {cfg.quantize}'}. Device: {device}")  # fmt: skip
     baselines = run.once("baselines", lambda: score_baselines(model, train, val, device))
-    asked = data.Part(sets.val.each(1 + cfg.show // 10).items[: cfg.show])
-    before = run.once("before", lambda: ask(cfg, model, tokenizer, asked, val.end, device)) if cfg.show else {}
+    asked = Part(data.each(sets.val, 1 + cfg.show // 10).items[: cfg.show])
+    before = run.once("before", lambda: ask(cfg, model, tokenizer, asked, device)) if cfg.show else {}
     if cfg.trainer == "trl":
         from week09_lora.with_trl import fit_with_trl
 
@@ -368,7 +370,7 @@ def train(cfg: Config, device: Device) -> dict[str, Any]:
 
     learning.load_state_dict(checkpoint.load(run.folder / runs.MODEL)["model"])
     save(cfg, model, run.folder)
-    told = compare(asked, before["answers"], ask(cfg, model, tokenizer, asked, val.end, device)["answers"]) \
+    told = compare(asked, before["answers"], ask(cfg, model, tokenizer, asked, device)["answers"]) \
         if cfg.show else []  # fmt: skip
     hint = f"talk to it: ./course run 9 chat{mine()}{{run}} --compare"
     return run.finish(

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from shared import chat_models, runs
+from shared.conversation import end_of_turn
 from shared.device import Device, choose
-from week09_lora import data
+from shared.splits import Part
 from week09_lora.model import without_adapters
-from week09_lora.tokens import Encoded, encode, end_of_turn
+from week09_lora.tokens import Encoded, encode
 from week09_lora.train import WEEK_NUMBER, Config, build
 
 
@@ -25,7 +26,7 @@ class Tuned:
     device: Device
     end: int
 
-    def encode(self, part: data.Part) -> Encoded:
+    def encode(self, part: Part) -> Encoded:
         """A part as tokens, as in training."""
         return encode(part, self.tokenizer, self.config.max_len, self.config.long)
 

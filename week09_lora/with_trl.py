@@ -10,12 +10,12 @@ from typing import Any
 from shared import chat_models, runs
 from shared.device import Device
 from shared.errors import CourseError
-from week09_lora import data
+from shared.splits import Splits
 from week09_lora.tokens import Encoded
 
 
 def fit_with_trl(
-    cfg: Any, sets: data.Instructions, train: Encoded, val: Encoded, model: Any, tokenizer: Any, device: Device,
+    cfg: Any, sets: Splits, train: Encoded, val: Encoded, model: Any, tokenizer: Any, device: Device,
     run: runs.Run, evaluate: Callable[..., dict[str, float]],
 ) -> Iterator[runs.Row]:  # fmt: skip
     """Trains, and yields a row every --steps-per-epoch steps, as train.fit.

@@ -14,6 +14,7 @@ import tyro
 
 from shared import cli
 from shared.config import Count, NonNegative, Seed
+from shared.conversation import write
 from week10_dpo.trained import STAGES, Stage, load
 
 
@@ -43,7 +44,6 @@ def main(cfg: Config) -> list[dict[str, str]]:
     Returns {stage: answer} of each question.
     """
     from shared.device import choose
-    from week10_dpo import chats
 
     net, device = load(cfg.run), choose(cfg.device)
     stages = [stage for stage in STAGES if stage in cfg.compare] or ["dpo"]
@@ -56,7 +56,7 @@ def main(cfg: Config) -> list[dict[str, str]]:
         row = {}
         for stage, model in models.items():
             past[stage].append({"role": "user", "content": question})
-            (answer,) = chats.write(model, net.tokenizer, [past[stage]], cfg.tokens, cfg.temperature, cfg.seed)
+            (answer,) = write(model, net.tokenizer, [past[stage]], cfg.tokens, cfg.temperature, cfg.seed)
             past[stage].append({"role": "assistant", "content": answer.text})
             row[stage] = answer.text
             print(f"{stage + ': ' if len(stages) > 1 else ''}{answer.text}{'' if answer.stopped else ' …'}")

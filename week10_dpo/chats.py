@@ -1,13 +1,12 @@
-"""The language model that is aligned: its chat template, pairs as tokens, and answers that it writes.
+"""Pairs as tokens of the language model that is aligned, in its chat template.
 
     tokenizer, model = chat_models.load("smollm2")
     encoded = chats.encode(part, tokenizer, 128)       # encoded.batch([0, 1]) -> ids, attention, answer
-    answers = chats.write(model, tokenizer, [pair.messages for pair in part.items])
 
 Any causal language model that transformers knows will do, if its tokenizer has a chat template.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +15,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from shared.conversation import end_of_turn, ids_of, render
 from shared.errors import CourseError
-from week10_dpo.data import Pair, Part
+from shared.splits import Part
+from week10_dpo.data import Pair
 
 Long = Literal["refuse", "cut", "drop"]
-Messages = Sequence[Mapping[str, str]]
-"""What has been said: {"role", "content"} of each turn."""
 
 
 # ---------------------------------------------------------------- pairs as tokens
@@ -119,81 +118,13 @@ def encode(part: Part, tokenizer: Any, max_len: int, long: Long = "refuse") -> E
 
 def tokens_of(pair: Pair, tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
     """(prompt, chosen, rejected) as tokens. The prompt ends where the model begins to write, as in `write`."""
-    prompt = prompt_of(pair.messages, tokenizer)
-    answers = []
+    prompt = render(tokenizer, pair.messages, answer=True)
+    answers, end = [], end_of_turn(tokenizer)
     for text in (pair.chosen, pair.rejected):
-        whole = tokenizer.apply_chat_template(
-            [*pair.messages, {"role": "assistant", "content": text}], tokenize=False
-        )  # fmt: skip
+        whole = render(tokenizer, [*pair.messages, {"role": "assistant", "content": text}])
         if not whole.startswith(prompt):
             raise CourseError("this chat template changes what was said before when an answer comes: not for training.")
-        ids = tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
-        end = tokenizer.eos_token_id
+        ids = ids_of(tokenizer, whole[len(prompt) :])
         # what a template writes behind the end token (a new line) nobody waits for
         answers.append(ids[: ids.index(end) + 1] if end in ids else [*ids, end])
-    return ids_of(prompt, tokenizer), *answers
-
-
-def prompt_of(messages: Messages, tokenizer: Any) -> str:
-    """What the model reads before it writes an answer."""
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-
-
-def ids_of(text: str, tokenizer: Any) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]  # the template has written them
-
-
-# ---------------------------------------------------------------- answers
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was written: the text, its tokens (the end among them, if it came), and whether it ended by itself."""
-
-    text: str
-    ids: tuple[int, ...]
-    stopped: bool
-
-
-@torch.no_grad()
-def write(
-    model: Any, tokenizer: Any, chats: Sequence[Messages], most: int = 48, temperature: float = 0.0, seed: int = 0,
-    size: int = 48,
-) -> list[Answer]:  # fmt: skip
-    """The model's answers: the likeliest tokens (temperature 0), or drawn ones.
-
-    Args:
-        model: a causal language model of transformers; it is left in the mode it was in.
-        tokenizer: its tokenizer.
-        chats: what has been said, of each answer that is wanted.
-        most: so many tokens at most.
-        temperature: of the drawing.
-        seed: what the drawing follows from.
-        size: answers that are written at once, of prompts of about the same length, padded on the left.
-    """
-    prompts, end = [ids_of(prompt_of(chat, tokenizer), tokenizer) for chat in chats], tokenizer.eos_token_id
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    found: dict[int, Answer] = {}
-    mode, device = model.training, next(model.parameters()).device
-    draw: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if temperature:
-        draw = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
-    model.eval()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            length = max(len(prompts[row]) for row in rows)
-            ids = torch.tensor([[end] * (length - len(prompts[row])) + prompts[row] for row in rows])
-            mask = torch.tensor([[0] * (length - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
-            out = model.generate(
-                input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=most, eos_token_id=end,
-                pad_token_id=end, use_cache=True, repetition_penalty=1.0, **draw,
-            )  # fmt: skip
-            for row, line in zip(rows, out[:, length:].tolist(), strict=True):
-                stopped = end in line
-                line = line[: line.index(end) + 1] if stopped else line
-                text = tokenizer.decode(line, skip_special_tokens=True).strip()
-                found[row] = Answer(text, tuple(line), stopped)
-    model.train(mode)
-    return [found[row] for row in range(len(prompts))]
+    return ids_of(tokenizer, prompt), *answers

@@ -9,18 +9,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from shared.errors import CourseError
 from shared.files import ROOT, is_hidden
-from shared.held_out import PARTS, fingerprints
+from shared.held_out import PARTS
 from shared.sentence_pairs import text_of
+from shared.splits import Part, Splits
 
 SAMPLE = ROOT / "shared" / "samples" / "synthetic_manners.jsonl.gz"
 HH_RLHF = "Anthropic/hh-rlhf"
@@ -74,65 +74,22 @@ class Pair:
         return "\n".join(text for _, text in self.turns)
 
     @property
+    def key(self) -> str:
+        """What tells one pair from another, whichever answer is preferred."""
+        return "\n".join([self.prompt, *sorted((self.chosen, self.rejected))])
+
+    @property
+    def truth(self) -> str:
+        """The answer that is preferred."""
+        return self.chosen
+
+    @property
     def messages(self) -> list[dict[str, str]]:
         """What was said before, as chat templates take it."""
         return [{"role": role, "content": text} for role, text in self.turns]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some pairs."""
-
-    items: tuple[Pair, ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def examples(self) -> list[str]:
-        """What tells one pair from another (shared.held_out), whichever answer is preferred."""
-        return ["\n".join([pair.prompt, *sorted((pair.chosen, pair.rejected))]) for pair in self.items]
-
-    @property
-    def labels(self) -> Int[np.ndarray, " N"]:
-        """What tells whether the preferences are what they were."""
-        return fingerprints(pair.chosen for pair in self.items)
-
-    def take(self, rows: Int[np.ndarray, " n"]) -> "Part":
-        """Some of them."""
-        return Part(tuple(self.items[row] for row in rows))
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """A data set cut in three. Fit on train, choose on val, and read test once."""
-
-    name: str
-    train: Part
-    val: Part
-    test: Part
-    own_test: bool = False  # whether it brings a test split of its own
-    notes: tuple[str, ...] = ()  # what was left out, to be told to the reader
-
-    @property
-    def everything(self) -> Part:
-        return Part(self.train.items + self.val.items + self.test.items)
-
-    def first(self, count: int, seed: int, most_val: int = 0) -> "Pairs":
-        """The same with `count` pairs to train on, drawn by the seed, of which more contain the fewer; and with at most
-        so many to choose by, always the same ones. 0: all."""
-        found = self
-        for part, wanted, flag in (("train", count, "--examples"), ("val", most_val, "--most-val")):
-            have = getattr(self, part)
-            if wanted and wanted < len(have):
-                rng = np.random.default_rng([seed, 10] if part == "train" else 10)
-                rows = np.sort(rng.permutation(len(have))[:wanted])
-                note = f"took {wanted:,} of {len(have):,} {'to train on' if part == 'train' else 'of val'} ({flag})"
-                found = replace(found, **{part: have.take(rows)}, notes=(*found.notes, note))
-        return found
-
-
-def load(name: str) -> Pairs:
+def load(name: str) -> Splits:
     """The data of a name.
 
     Args:
@@ -278,7 +235,7 @@ def dialogue(text: str) -> list[Turn]:
 # ---------------------------------------------------------------- train, val and test
 
 
-def cut(name: str, given: dict[str, list[Pair]], dropped: Counter[str]) -> Pairs:
+def cut(name: str, given: dict[str, list[Pair]], dropped: Counter[str]) -> Splits:
     """Train, val and test, with no prompt in two of them. Where there is no val, a tenth of train's prompts become it.
 
     Raises:
@@ -306,7 +263,7 @@ def cut(name: str, given: dict[str, list[Pair]], dropped: Counter[str]) -> Pairs
     parts["train"] = kept
     if not all(parts.values()):
         raise CourseError(f"--data {name}: {total} pairs are too few to be cut in three; thirty would do.")
-    return Pairs(name, *(Part(tuple(parts[split])) for split in PARTS), "test" in given, notes)
+    return Splits(name, *(Part(tuple(parts[split])) for split in PARTS), "test" in given, notes)
 
 
 def drawn(part: Part, count: int, seed: int = 0) -> Part:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from shared import models
 from shared.files import ROOT
 from shared.sentence_pairs import text_of
-from week10_dpo.data import Part
+from shared.splits import Part
 
 SAMPLE = ROOT / "shared" / "samples" / "synthetic_judge.jsonl.gz"
 LABELS = ("rude", "plain", "polite")

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Shaped
 
 from shared import runs
+from shared.conversation import Answer, ids_of, render, write
 from shared.device import Device
-from week10_dpo import chats, data, exact, judge
-from week10_dpo.chats import Answer
+from shared.splits import Part
+from week10_dpo import chats, exact, judge
 from week10_dpo.losses import LogProbs, accuracy, kl_estimate, margins, rewards, token_log_probs
 from week10_dpo.model import reference
 from week10_dpo.train import Known, said
@@ -51,8 +52,8 @@ def about(answers: Sequence[Answer]) -> dict[str, float]:
 
 
 def preference(
-    cfg: Any, net: Trained, part: data.Part, model: Any, copy_of: Any, device: Device
-) -> tuple[dict[str, float], dict[str, float], Float[np.ndarray, " pairs"], data.Part]:
+    cfg: Any, net: Trained, part: Part, model: Any, copy_of: Any, device: Device
+) -> tuple[dict[str, float], dict[str, float], Float[np.ndarray, " pairs"], Part]:
     """(scores, accuracy of the baseline that needs this network, margins, the pairs scored) on a part."""
     encoded = chats.encode(part, net.tokenizer, net.config.max_len, net.config.long)
     runs.tell(encoded.notes)
@@ -69,13 +70,13 @@ def preference(
 
 
 @torch.no_grad()
-def divergence(model: Any, tokenizer: Any, some: data.Part, copy_of: Any, cfg: Any) -> dict[str, float]:
+def divergence(model: Any, tokenizer: Any, some: Part, copy_of: Any, cfg: Any) -> dict[str, float]:
     """KL(policy ‖ reference) a token and an answer, estimated from answers that the policy draws (k3)."""
     chat = [pair.messages for pair in some.items]
-    answers = chats.write(model, tokenizer, chat, cfg.tokens, temperature=1.0, seed=cfg.seed)
+    answers = write(model, tokenizer, chat, cfg.tokens, temperature=1.0, seed=cfg.seed)
     device, total, count = next(model.parameters()).device, 0.0, 0
     for messages, answer in zip(chat, answers, strict=True):
-        prompt = chats.ids_of(chats.prompt_of(messages, tokenizer), tokenizer)
+        prompt = ids_of(tokenizer, render(tokenizer, messages, answer=True))
         ids = torch.tensor([[*prompt, *answer.ids]], device=device)
         ours = token_log_probs(model(input_ids=ids).logits.float(), ids)
         with reference(model, copy_of) as asked:
@@ -85,7 +86,7 @@ def divergence(model: Any, tokenizer: Any, some: data.Part, copy_of: Any, cfg: A
     return {"kl_per_token": total / max(count, 1), "kl_per_answer": total / max(len(answers), 1)}
 
 
-def written(cfg: Any, net: Trained, some: data.Part, device: Device) -> dict[str, dict[str, Any]]:
+def written(cfg: Any, net: Trained, some: Part, device: Device) -> dict[str, dict[str, Any]]:
     """What the model answers at each stage: to prompts of test, and to the exact questions."""
     asked = [[{"role": "user", "content": question}] for question, _ in exact.QUESTIONS[: cfg.questions]]
     found = {}
@@ -93,7 +94,7 @@ def written(cfg: Any, net: Trained, some: data.Part, device: Device) -> dict[str
         if stage == "sft" and not net.config.sft_steps:
             continue
         model = net.model(stage, device.name)
-        answers = chats.write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
+        answers = write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
         mine, exactly = answers[: len(some)], answers[len(some) :]
         found[stage] = {"answers": mine} | (about(mine) if mine else {})
         if exactly:
@@ -101,7 +102,7 @@ def written(cfg: Any, net: Trained, some: data.Part, device: Device) -> dict[str
     return found
 
 
-def judged(found: dict[str, dict[str, Any]], some: data.Part, own: judge.Judge) -> dict[str, Any]:
+def judged(found: dict[str, dict[str, Any]], some: Part, own: judge.Judge) -> dict[str, Any]:
     """Adds polite rates; and returns how often each stage's answer is the more polite one than the base's, with an
     interval over prompts. A draw counts half."""
     groups, wins = [pair.prompt for pair in some.items], {}
@@ -116,7 +117,7 @@ def judged(found: dict[str, dict[str, Any]], some: data.Part, own: judge.Judge) 
     return wins
 
 
-def show(found: dict[str, dict[str, Any]], some: data.Part, count: int) -> None:
+def show(found: dict[str, dict[str, Any]], some: Part, count: int) -> None:
     """Prompts with the answers of all stages."""
     for row, pair in enumerate(some.items[:count]):
         print(f"\n{pair.turns[-1][1]}")
@@ -138,7 +139,7 @@ def table(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def by_family(part: data.Part, ahead: Float[np.ndarray, " pairs"]) -> str:
+def by_family(part: Part, ahead: Float[np.ndarray, " pairs"]) -> str:
     """`captain 94%, nurse 98%, …`, the worst first; nothing where no pair has a family."""
     count, right = Counter(pair.family for pair in part.items), Counter()
     for pair, margin in zip(part.items, ahead, strict=True):

@@ -34,6 +34,7 @@ from shared.chat_models import quiet
 from shared.config import Count, Positive, Seed
 from shared.files import write_json
 from shared.runs import RUNS
+from shared.splits import Part, Splits
 from shared.terminal import typed
 from week10_dpo import data, grpo, judge, ppo
 from week10_dpo import model as nets
@@ -102,7 +103,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 # ---------------------------------------------------------------- what they begin with
 
 
-def tokens_for(part: data.Part, vocab: int) -> Any:
+def tokens_for(part: Part, vocab: int) -> Any:
     """A byte-level BPE tokenizer that has learned from the training pairs."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -117,7 +118,7 @@ def tokens_for(part: data.Part, vocab: int) -> Any:
     return tokenizer
 
 
-def held_back(part: data.Part) -> tuple[data.Part, data.Part]:
+def held_back(part: Part) -> tuple[Part, Part]:
     """Pairs to train on, and those of every eighth prompt, to look at. Their phrasing is the same: a model of this size
     does not know what words mean that it has not seen, so on val's, which is new, its reward model would only guess."""
     held = set(sorted({pair.prompt for pair in part.items})[::8])
@@ -125,7 +126,7 @@ def held_back(part: data.Part) -> tuple[data.Part, data.Part]:
     return part.take(np.flatnonzero(~rows)), part.take(np.flatnonzero(rows))
 
 
-def encoded(part: data.Part, tokenizer: Any) -> list[Ids]:
+def encoded(part: Part, tokenizer: Any) -> list[Ids]:
     """(prompt, chosen, rejected) of each pair."""
 
     def ids(text: str) -> list[int]:
@@ -286,7 +287,7 @@ def prefers(net: Any, reference: Any, pairs: Sequence[Ids]) -> float:
     return torch.cat(right).float().mean().item()
 
 
-def once(cfg: Config, seed: int, pairs: data.Pairs, polite: Callable[[list[str]], np.ndarray]) -> tuple[list[Row], Row]:
+def once(cfg: Config, seed: int, pairs: Splits, polite: Callable[[list[str]], np.ndarray]) -> tuple[list[Row], Row]:
     """All of it from one seed: a row for the reference and for each method, and the way that each has gone."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 10])

@@ -53,8 +53,9 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
 
     import torch
 
+    from shared.conversation import write
     from shared.device import choose
-    from week10_dpo import chats, data, exact, judge, measures, train, trained
+    from week10_dpo import data, exact, judge, measures, train, trained
 
     torch.set_num_threads(threads)
     flags = dict(flags)
@@ -72,7 +73,7 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
         some = data.drawn(data.load(cfg.data).val, prompts)
         asked = [[{"role": "user", "content": question}] for question, _ in exact.QUESTIONS[:questions]]
         model = net.model("dpo", choose(cfg.device).name)
-        answers = chats.write(model, net.tokenizer, [pair.messages for pair in some.items] + asked, 40)
+        answers = write(model, net.tokenizer, [pair.messages for pair in some.items] + asked, 40)
     texts = [answer.text for answer in answers]
     row = {"beta": cfg.beta, "val_accuracy": best["val_accuracy"], "seconds": result["seconds"]}
     row |= {"margin": best["val_margin"], "kl": best["val_kl"]} | measures.about(answers[: len(some)])

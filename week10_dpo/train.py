@@ -24,6 +24,7 @@ from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.loop import Loop
 from shared.seed import seed_everything
+from shared.splits import Splits
 from shared.terminal import mine
 from week10_dpo import chats, data, judge
 from week10_dpo.chats import Encoded
@@ -319,7 +320,7 @@ def pretrain(cfg: Config, train: Encoded, model: Any, device: Device) -> dict[st
     return {"weights": found, "loss": loss}
 
 
-def train_baselines(texts: data.Pairs, before: Tensor, params: int) -> dict[str, Any]:
+def train_baselines(texts: Splits, before: Tensor, params: int) -> dict[str, Any]:
     """What words alone come to on val; and the answer that the reference finds likelier. A coin comes last."""
     words = judge.BagOfWords(texts.train)
     likelier = float((before[0] > before[1]).float().mean())

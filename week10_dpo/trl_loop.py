@@ -14,7 +14,7 @@ from shared import runs
 from shared.chat_models import quiet
 from shared.device import Device
 from shared.errors import CourseError, Diverged
-from week10_dpo import data
+from shared.splits import Part
 
 LOSSES = {"dpo": "sigmoid", "ipo": "ipo", "dpo_norm": "sigmoid_norm"}
 
@@ -30,7 +30,7 @@ def check(cfg: Any) -> None:
 
 
 def follow(
-    cfg: Any, run: runs.Run, train: data.Part, tokenizer: Any, model: Any, look: Callable[[], dict[str, float]],
+    cfg: Any, run: runs.Run, train: Part, tokenizer: Any, model: Any, look: Callable[[], dict[str, float]],
     device: Device, keep: Callable[[], dict[str, Any]],
 ) -> tuple[runs.Row, runs.Row]:  # fmt: skip
     """Trains by trl. Returns the best row and the last one, as run.follow does.
