@@ -47,7 +47,7 @@ class Config(TrainConfig):
     loss: Loss = "dpo"
     """dpo; ipo (a margin to reach and not to pass; --beta is another scale); cdpo (with --label-smoothing); dpo_norm
     (per token, with a larger --beta)."""
-    beta: Positive = 0.1
+    beta: Positive = 0.3
     """How strongly it is held to the reference. Small: it moves far, and may forget how to answer."""
     label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0
     """How many of the preferences are taken to be wrong (cdpo)."""
@@ -73,7 +73,7 @@ class Config(TrainConfig):
     """Train on so many pairs, drawn by the seed; 0: on all."""
     most_val: Natural = 40
     """Choose the best weights on so many pairs of val, always the same ones; 0: on all."""
-    lr: Positive = 2e-4
+    lr: Positive = 3e-4
     """The largest step of DPO, at the end of the warm-up. Too large: both answers become unlikely, and KL leaps."""
     warmup: Share = 0.1
     """The share of all steps in which the rate grows to --lr; then it falls to zero in a line."""
@@ -95,9 +95,9 @@ class Config(TrainConfig):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"examples": 16, "most_val": 8, "sft_steps": 2, "epochs": 2, "steps_per_epoch": 3},
-    "quick": {"examples": 160, "most_val": 32, "sft_steps": 16, "epochs": 5, "steps_per_epoch": 8},
+    "quick": {"examples": 160, "most_val": 48, "sft_steps": 16, "epochs": 3, "steps_per_epoch": 10},
     "full": {"data": "hh-rlhf", "model": "smollm2-1.7b", "max_len": 768, "long": "drop", "sft_steps": 400,
-             "sft_lr": 1e-4, "lr": 2e-5, "batch_size": 64, "accumulate": 16, "epochs": 10, "steps_per_epoch": 100,
+             "sft_lr": 1e-4, "beta": 0.1, "lr": 2e-5, "batch_size": 64, "accumulate": 16, "epochs": 10, "steps_per_epoch": 100,
              "most_val": 500},
 }  # fmt: skip
 # What --resume may change: how long and in what steps it goes on, and where it computes.
