@@ -42,7 +42,7 @@ class Config(TrainConfig):
     once), or a tab-separated file of your own."""
     task: Literal["copy", "reverse", "sort", "add", "translate"] = "reverse"
     """What to learn: to copy, reverse or sort strings, to add two numbers, or to translate."""
-    examples: Annotated[int, Ge(20)] = 40_000
+    examples: Annotated[int, Ge(20)] = 60_000
     """How many strings to train on. Fewer: it begins to learn them by heart."""
     longest: Annotated[int, Ge(3), Le(64)] = 12
     """Letters of the longest string, or digits of the longest number."""
@@ -99,7 +99,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"examples": 1000, "longest": 4, "d_model": 32, "heads": 2, "layers": 1, "d_ff": 64, "vocab": 1000,
               "epochs": 8, "batch_size": 32, "warmup": 30, "lr": 0.01},
     "quick": {},
-    "add": {"task": "add", "longest": 5},
+    "add": {"task": "add", "examples": 40_000, "longest": 5},
     "translate": TRANSLATE,
     "full": TRANSLATE | {
         "data": "anki", "most_words": 10, "d_model": 256, "heads": 8, "layers": 3, "d_ff": 1024, "epochs": 12,
