@@ -56,7 +56,11 @@ def best_result(week: plan.Week, root: Path) -> Cell:
             return text, target.reached(scores[0])
     if str(results[0].get("data")) in targets:
         return f"trained; ./course eval {week.number} scores it", None
-    return f"trained on {Path(str(results[0].get('data'))).name}", None
+    name = Path(str(results[0].get("data"))).name
+    for target in week.targets:  # of data without a target: the score that the targets are of
+        if (score := number(results[0].get("metrics"), target.metric)) is not None:
+            return f"{name}: {target.metric.replace('_', ' ')} {score:.4g}", None
+    return f"trained on {name}", None
 
 
 def tests(counts: Any) -> Cell:

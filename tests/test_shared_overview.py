@@ -70,6 +70,8 @@ def test_a_run_that_has_no_score_to_compare_says_what_it_is(tmp_path):
     assert "trained; ./course eval 1 scores it" in row(tmp_path)
     run(tmp_path, "a", "/home/me/my photos", val_accuracy=0.9)
     assert "trained on my photos" in row(tmp_path)
+    run(tmp_path, "b", "/home/me/my photos", test_accuracy=0.875)
+    assert "  my photos: test accuracy 0.875 " in row(tmp_path)
 
 
 def test_a_smoke_run_is_held_against_nothing(tmp_path):

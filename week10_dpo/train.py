@@ -97,8 +97,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"examples": 16, "most_val": 8, "sft_steps": 2, "epochs": 2, "steps_per_epoch": 3},
     "quick": {"examples": 160, "most_val": 48, "sft_steps": 16, "epochs": 3, "steps_per_epoch": 10},
     "full": {"data": "hh-rlhf", "model": "smollm2-1.7b", "max_len": 768, "long": "drop", "sft_steps": 400,
-             "sft_lr": 1e-4, "beta": 0.1, "lr": 2e-5, "batch_size": 64, "accumulate": 16, "epochs": 10, "steps_per_epoch": 100,
-             "most_val": 500},
+             "sft_lr": 1e-4, "beta": 0.1, "lr": 2e-5, "batch_size": 64, "accumulate": 16, "epochs": 10,
+             "steps_per_epoch": 100, "most_val": 500},
 }  # fmt: skip
 # What --resume may change: how long and in what steps it goes on, and where it computes.
 FREE = ("epochs", "max_steps", "lr", "clip", "accumulate", "device", "threads")
