@@ -243,7 +243,7 @@ class Run:
                 try:
                     made = make()
                 except KeyboardInterrupt:
-                    raise self.stopped(f"stopped while the {name} were trained.") from None
+                    raise self.stopped(f"stopped during {name}; this part is not kept.") from None
                 checkpoint.save(path, {"week": self.week, **made})
         return checkpoint.load(path)
 
@@ -295,7 +295,8 @@ class Run:
                     if self.best(seen) is row:
                         self.save_model(keep())
             except KeyboardInterrupt:  # before the loop could hear it, or a second Ctrl-C, which waits for no step
-                raise self.stopped("stopped at once; what was saved is kept.") from None
+                kept = "what was saved is kept" if seen else "nothing new is kept"
+                raise self.stopped(f"stopped at once; {kept}.") from None
         if len(seen) == before and (not seen or (self.folder / "result.json").is_file()):
             raise self.finished("give --epochs a larger number, or start a new run.")
         return self.best(seen), seen[-1]

@@ -268,16 +268,25 @@ def test_a_run_that_was_killed_before_its_first_step_is_the_one_to_go_on_with():
     assert runs.begin(1, Config(resume=True)).folder == killed.folder
 
 
-def test_ctrl_c_before_the_loop_hears_it_says_how_it_goes_on():
+@pytest.mark.parametrize("done, kept", [(0, "nothing new is kept"), (1, "what was saved is kept")])
+def test_ctrl_c_before_the_loop_hears_it_says_how_it_goes_on(done, kept):
     run = runs.begin(1, Config())
 
     def rows():
+        for epoch in range(done):
+            yield {
+                "epoch": epoch + 1,
+                "step": 1,
+                "train_loss": 1.0,
+                "val_loss": 1.0,
+                "val_accuracy": 0.5,
+                "seconds": 1.0,
+            }
         raise KeyboardInterrupt
-        yield
 
     with pytest.raises(Stopped) as stopped:
-        run.follow(rows(), unasked)
-    assert str(stopped.value) == ("stopped at once; what was saved is kept. `./course train 1 --resume` goes on.")
+        run.follow(rows(), dict)
+    assert str(stopped.value) == f"stopped at once; {kept}. `./course train 1 --resume` goes on."
 
 
 def test_a_switch_that_was_off_is_named_as_one_types_it():
@@ -366,7 +375,7 @@ def test_ctrl_c_while_baselines_are_trained():
     run = runs.begin(1, Config())
     with pytest.raises(Stopped) as caught:
         run.once("baselines", interrupted)
-    assert str(caught.value) == "stopped while the baselines were trained. `./course train 1 --resume` goes on."
+    assert str(caught.value) == "stopped during baselines; this part is not kept. `./course train 1 --resume` goes on."
     assert not (run.folder / "baselines.safetensors").exists()
     again = runs.begin(1, Config(resume=True))  # as the line says
     assert (again.folder, again.resumed_at) == (run.folder, 0)

@@ -267,7 +267,7 @@ def test_ctrl_c_while_the_convolution_is_trained(tmp_path, tiny, quiet, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(train, "learning_rate", learning_rate)
         assert refused(train.main, config(train, *flags, "--data", tiny, "--out", out)) == (
-            f"stopped while the baselines were trained. `./course train 3 --out {out} --resume` goes on."
+            f"stopped during baselines; this part is not kept. `./course train 3 --out {out} --resume` goes on."
         )
     result = train.main(config(train, "--out", out, "--resume"))
     assert result["baselines"][0]["name"] == "1-D CNN" and len(rows(out)) == 3
