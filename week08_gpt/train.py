@@ -79,7 +79,7 @@ class Config(TrainConfig):
     """Windows that are computed at once."""
     accumulate: Count = 1
     """So many batches make one step: the gradients of a batch so many times as large, in the memory of one."""
-    epochs: Count = 6
+    epochs: Count = 8
     """An epoch here is --steps-per-epoch steps, after which it looks at val."""
     steps_per_epoch: Count = 125
     """How many steps lie between two rows of the log."""
