@@ -28,7 +28,7 @@ LARGEST = 50_000_000  # bytes that xz is given to read first
 class Config(EvalConfig):
     """The flags of eval. --data takes other code, or another text, for the same network."""
 
-    completions: Natural = 10
+    completions: Natural = 50
     """So many functions of test are completed from signature and docstring, with each way of drawing; 0: none."""
     tokens: Count = 80
     """How many tokens a completion may have."""
