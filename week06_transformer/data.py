@@ -96,7 +96,7 @@ def of_length(task: str, length: int, count: int, seed: int = 60) -> Part:
     return part(task, list(dict.fromkeys(drawn(task, length, rng) for _ in range(count))))
 
 
-def load(task: str, name: str, examples: int = 40_000, longest: int = 12, most_words: int = 12) -> Pairs:
+def load(task: str, name: str, examples: int = 60_000, longest: int = 12, most_words: int = 12) -> Pairs:
     """The data of a task.
 
     Args:
