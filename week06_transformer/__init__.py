@@ -7,7 +7,7 @@ WEEK = Week(
     title="The Engine",
     lesson="Multi-head attention and the whole Transformer, piece by proven piece; it sorts, adds and translates",
     time="4 min",
-    result="99.9 % of unseen strings reversed whole (GRU without attention 95.5 %)",
+    result="99.96 % of unseen strings reversed whole (GRU without attention 98.2 %)",
     picture="figures/attention_sort.png",
     targets=(
         Target("reverse (synthetic)", "test_exact", 1.0),
