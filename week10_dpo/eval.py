@@ -47,14 +47,14 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", how many were scored under "scored".
     """
     device, net = choose(cfg.device), load(cfg.run, finished=True)
-    name = cfg.data or net.config.data
-    chosen = held_out.choose(net.run, name, data.load(name), "pairs")
+    name, texts = cfg.data or net.config.data, data.load(net.config.data)
+    texts = texts.first(net.config.examples, net.config.seed, net.config.most_val)  # as it was trained on
+    chosen = held_out.choose(net.run, name, texts if name == net.config.data else data.load(name), "pairs")
     part = chosen.part
     if cfg.most and cfg.most < len(part):
         part = part.take(np.sort(np.random.default_rng(0).permutation(len(part))[: cfg.most]))
     model, copy_of = net.policy(device.name)
     scores, theirs, ahead, part = measures.preference(cfg, net, part, model, copy_of, device)
-    texts = data.load(net.config.data).first(net.config.examples, net.config.seed, net.config.most_val)
     theirs = {judge.WORDS: judge.BagOfWords(texts.train).accuracy(part), **theirs, judge.COIN: 0.5}
     out = Path(cfg.out) if cfg.out else net.run.folder
     print(f"{chosen.name}: {len(part):,} pairs over {len(data.prompts(part)):,} prompts. Run: {net.run.folder}")

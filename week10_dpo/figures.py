@@ -1,7 +1,7 @@
 """Makes the README's pictures again, from runs that are there.
 
-./course train 10 --out runs/week10/healthy --epochs 3
-./course train 10 --out runs/week10/degenerate --lr 5e-4
+./course train 10 --out runs/week10/healthy
+./course train 10 --out runs/week10/degenerate --beta 0.1 --examples 200 --epochs 5
 ./course run 10 figures --healthy runs/week10/healthy --degenerate runs/week10/degenerate
 """
 
