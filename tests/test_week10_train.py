@@ -276,7 +276,10 @@ def test_eval_measures_what_was_asked_for(run, tmp_path, capsys):
     assert metrics["test_kl_per_token"] > 0 and metrics["test_tokens_dpo"] <= 6 and "test_exact_base" in metrics
     said = capsys.readouterr().out
     assert "have changed since the training" not in said
-    assert json.loads((run / "result.json").read_text())["metrics"]["test_accuracy"] == metrics["test_accuracy"]
+    assert (
+        json.loads((run / "result.json").read_text(encoding="utf-8"))["metrics"]["test_accuracy"]
+        == metrics["test_accuracy"]
+    )
     assert "in 95 of 100 draws of the prompts" in said and "answers to 4 prompts of test, and to 3 exact" in said
     assert_picture(run / "answers.png")
 
