@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.device import Device, autocast, choose
+from shared.device import Device, autocast, choose, keep_freed_memory
 from shared.errors import CourseError
 
 
@@ -80,3 +80,17 @@ def test_this_machines_own_device_computes(device):
         product = torch.ones(4, 4, device=chosen.name) @ torch.ones(4, 4, device=chosen.name)
     assert product.sum().item() == 64
     assert product.dtype == getattr(torch, chosen.dtype)
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="only glibc's malloc can be told")
+def test_freed_memory_is_used_again_without_a_page_fault():
+    import resource
+
+    torch = pytest.importorskip("torch")
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        [torch.ones(2**22) for _ in range(8)]  # 8 times 16 MiB, together 32,768 pages of 4 KiB; then all are freed
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert min(faults() for _ in range(8)) < 1_000  # once the heap is large enough

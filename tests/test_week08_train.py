@@ -99,11 +99,12 @@ def test_losses_are_those_of_each_token_with_the_context_that_was_said(stride):
 # ---------------------------------------------------------------- the loop
 
 
-def test_the_rate_goes_up_in_a_line_and_down_in_a_cosine():
-    rates = [train.learning_rate(step, 110, 10, 0.1) for step in range(110)]
+@pytest.mark.parametrize(("schedule", "a_quarter_down"), [("linear", 0.775), ("cosine", 0.868198)])
+def test_the_rate_goes_up_in_a_line_and_down_in_a_line_or_a_cosine(schedule, a_quarter_down):
+    rates = [train.learning_rate(step, 110, 10, 0.1, schedule) for step in range(111)]
     assert rates[0] == 0.1 and rates[9] == 1.0 and rates[10] == 1.0
-    assert rates[60] == pytest.approx(0.55) and rates[-1] == pytest.approx(0.1, abs=1e-3)
-    assert train.learning_rate(0, 10, 0, 0.0) == 1.0
+    assert rates[35] == pytest.approx(a_quarter_down) and rates[60] == pytest.approx(0.55)
+    assert rates[-1] == pytest.approx(0.1) and train.learning_rate(0, 10, 0, 0.0, schedule) == 1.0
 
 
 def test_one_dial_sets_depth_width_heads_and_the_steps():

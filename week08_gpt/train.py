@@ -65,10 +65,12 @@ class Config(TrainConfig):
     """muon for the matrices inside the blocks and adamw for the rest, or adamw for all, with a --lr of 0.003."""
     lr: Positive = 0.0045
     """AdamW's largest step at --size 4, 256 wide; others have it times 4 / size. Too large: the loss jumps."""
-    muon_lr: Positive = 0.02
+    muon_lr: Positive = 0.015
     """Muon's largest step, for any size."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """How the rate falls after the warm-up: in a line, or in half a cosine, which stays high for longer."""
     final_lr: Share = 0.0
-    """The share of --lr that is left at the end of the cosine."""
+    """The share of --lr that is left at the end."""
     warmup: Natural = 50
     """Steps until the rate has grown to --lr; 0: it starts there."""
     weight_decay: NonNegative = 0.01
@@ -79,9 +81,9 @@ class Config(TrainConfig):
     """Windows that are computed at once."""
     accumulate: Count = 1
     """So many batches make one step: the gradients of a batch so many times as large, in the memory of one."""
-    epochs: Count = 8
+    epochs: Count = 5
     """An epoch here is --steps-per-epoch steps, after which it looks at val."""
-    steps_per_epoch: Count = 125
+    steps_per_epoch: Count = 160
     """How many steps lie between two rows of the log."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
@@ -99,10 +101,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "char": {"tokenizer": "char"},
     "full": {"data": "github-code-clean", "vocab": 16_384, "max_tokens": 2_500_000_000, "size": 12, "block_size": 1024,
-             "batch_size": 32, "accumulate": 16, "epochs": 40, "warmup": 200, "compile": True},
+             "batch_size": 32, "accumulate": 16, "epochs": 40, "steps_per_epoch": 125, "warmup": 200, "compile": True},
 }  # fmt: skip
 # What --resume may change: how long and in what steps it goes on, and where it computes.
-FREE = ("epochs", "max_steps", "lr", "muon_lr", "final_lr", "clip", "device", "threads", "compile")
+FREE = ("epochs", "max_steps", "lr", "muon_lr", "schedule", "final_lr", "clip", "device", "threads", "compile")
 
 
 def shape(cfg: Config, vocab: int) -> GPTConfig:
@@ -120,13 +122,15 @@ def build(cfg: Config, vocab: int) -> GPT:
     return GPT(shape(cfg, vocab))
 
 
-def learning_rate(step: int, steps: int, warmup: int, final: float) -> float:
-    """What share of the largest rate step number `step` (from 0) of `steps` is to have: up in a line, down in half a
-    cosine to `final` (Loshchilov and Hutter, arXiv:1608.03983, equation 5)."""
+def learning_rate(step: int, steps: int, warmup: int, final: float, schedule: str) -> float:
+    """What share of the largest rate step number `step` (from 0) of `steps` is to have: up in a line, and down to
+    `final` in another (Bergsma et al., arXiv:2502.15938) or in half a cosine (Loshchilov and Hutter, arXiv:1608.03983,
+    equation 5)."""
     if step < warmup:
         return (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+    left = 1 - done if schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return final + (1 - final) * left
 
 
 def make_optimizers(cfg: Config, model: GPT) -> dict[str, torch.optim.Optimizer]:
@@ -193,7 +197,7 @@ def fit(
             model.train()
             speed.begin(loop)
             for step in loop.batches(range(epoch * cfg.steps_per_epoch, (epoch + 1) * cfg.steps_per_epoch)):
-                set_lr(cfg, optimizers, learning_rate(step, steps, cfg.warmup, cfg.final_lr))
+                set_lr(cfg, optimizers, learning_rate(step, steps, cfg.warmup, cfg.final_lr, cfg.schedule))
                 model.zero_grad()
                 total = torch.zeros((), device=device.name)
                 for turn in range(cfg.accumulate):
