@@ -195,6 +195,14 @@ def test_behind_the_end_of_the_block_the_last_half_is_read_anew():
     assert written[1] == model(torch.tensor([context]), last=True)[0, -1].argmax().item()
 
 
+def test_others_go_on_when_the_longest_row_has_ended_at_the_end_of_the_block():
+    model, prompts = gpt(), [list(range(14)), [1], [2, 3], [4]]
+    together = generate(model, prompts, GREEDY, 12, ended=lambda row, *_: row == 0)
+    assert len(together[0]) == 1
+    for row in (1, 2, 3):
+        assert together[row] == generate(model, [prompts[row]], GREEDY, 12)[0]
+
+
 def test_rows_end_by_themselves_and_others_go_on():
     model, seen = gpt(), []
 
@@ -265,6 +273,9 @@ class Script:
 
     def cache(self, batch, padding, room):
         return self
+
+    def __len__(self):
+        return self.step + 1
 
     def __call__(self, ids, cache, last):
         self.step += 1

@@ -211,7 +211,7 @@ def recipes(cfg: Config, vocab: int) -> dict[str, tuple[GPT, list[tuple[Any, flo
     warm = 100 / cfg.steps
     return {
         "nanoGPT's recipe": (theirs, [(adamw, 1e-3)], cfg.steps,
-                             lambda t: min(t / warm, training.learning_rate(int(t * 10_000), 10_000, 0, 0.1, "cosine"))),
+                             lambda t: min(t / warm, training.learning_rate(int(t * 1e4), 10_000, 0, 0.1, "cosine"))),
         "ours": (ours, mixed, cfg.ours, lambda t: min(1, t * cfg.ours / 30, (1 - t) / 0.6)),
     }  # fmt: skip
 

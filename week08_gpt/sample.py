@@ -271,7 +271,8 @@ def generate(
                 contexts[row], cache = contexts[row][-max(1, block // 2) :], None
         if all(over):
             break
-        if 2 * sum(over[row] for row in rows) >= len(rows):
+        full = cache is not None and len(cache) == block  # of a row that has ended, and was the longest
+        if full or 2 * sum(over[row] for row in rows) >= len(rows):
             cache = None
     return written
 
