@@ -41,6 +41,8 @@ class Config(trials.StudyConfig):
     steps: Count = 240
     """Steps of every training; more, where one pass over its examples takes more. With too few the F1 of all sizes is
     that of a network that has hardly begun."""
+    freeze: Natural = train.Config.freeze
+    """So many layers from below stay as they are."""
     max_len: Count = train.Config.max_len
     """Tokens of a window."""
     most_val: Natural = train.Config.most_val
@@ -83,7 +85,7 @@ def flags_of(cfg: Config, examples: int) -> trials.Flags:
     """What a training follows from."""
     flags = train.Config(
         data=cfg.data, task=cfg.task, model=cfg.model, examples=examples, max_len=cfg.max_len, most_val=cfg.most_val,
-        stride=max(1, cfg.max_len // 2), freeze=0, max_steps=cfg.steps,
+        stride=max(1, cfg.max_len // 2), freeze=cfg.freeze, max_steps=cfg.steps,
     )  # fmt: skip
     left_out = ("out", "resume", "preset", "device", "threads", "seed")
     return {name: value for name, value in asdict(flags).items() if name not in left_out}
