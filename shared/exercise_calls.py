@@ -359,6 +359,7 @@ def noted(item: pytest.Item, folder: Path) -> Generator[None, Any, Any]:
         tell(
             shapes=shapes_of(call, folder) if call else [],
             numbers=numbers_of(call, folder) if call else [],
+            region=call.piece.title if call else "",
             source=[f"{item.name}:", *source[:30], *["…"] * (len(source) > 30)],
         )
         raise

@@ -100,7 +100,7 @@ def text_of(level: int, todo: list[Piece], folder: Path, week: Path, seen: dict,
         texts = [f"{piece.title}: " * several + piece.hint for piece in todo if piece.hint]
         return "\n\n".join(textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in texts).splitlines()
     if level == 4:
-        return first_difference(todo, folder, week)
+        return first_difference(todo, folder, week, seen.get("region", ""))
     lines = seen.get("shapes" if level == 1 else "numbers") or []
     said = [] if level == 2 or not why else [*why, ""]
     if lines:
@@ -110,10 +110,15 @@ def text_of(level: int, todo: list[Piece], folder: Path, week: Path, seen: dict,
     return seen.get("source", [])
 
 
-def first_difference(todo: list[Piece], folder: Path, week: Path) -> list[str]:
-    """The first line of the reference that the learner's file has not got, region by region, beside the learner's.
-    How one's own names are called makes no difference."""
-    for piece in todo:
+def first_difference(todo: list[Piece], folder: Path, week: Path, region: str = "") -> list[str]:
+    """The first line of the reference that the learner's file has not got, beside the learner's. How one's own names
+    are called makes no difference.
+
+    The region whose call has failed comes first. Where none is known, a line that is missing tells more than one that
+    stands there in other words.
+    """
+    found: list[tuple[bool, list[str]]] = []  # in other words?, the lines of the hint
+    for piece in sorted(todo, key=lambda piece: piece.title != region):
         path = folder / piece.file
         theirs, ours = (
             normal_lines(region_lines(read(p)).get(key(piece), []), read(p)) for p in (path, week / path.name)
@@ -125,11 +130,15 @@ def first_difference(todo: list[Piece], folder: Path, week: Path) -> list[str]:
                 # Names for the sizes of an array come first in many pieces, and tell nobody what to do.
                 telling = [one for one in ours[start:end] if not one[1].rstrip().endswith((".shape", ".shape[1:]"))]
                 line, code, _ = (telling or ours[start:end])[0]
-                found = [f"{shown(week / piece.file)}:{line}", f"    {code}"]
+                lines = [f"{shown(week / piece.file)}:{line}", f"    {code}"]
                 if last > first:
                     line, code, _ = theirs[first]
-                    found += [f"{shown(path)}:{line}, which may do the same", f"    {code}"]
-                return found
+                    lines += [f"{shown(path)}:{line}, which may do the same", f"    {code}"]
+                if piece.title == region:
+                    return lines
+                found.append((what == "replace", lines))
+    if found:
+        return min(found, key=lambda one: one[0])[1]
     return ["Every line of the reference is in your file; you have one more, or another order: look at --diff."]
 
 

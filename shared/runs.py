@@ -399,12 +399,16 @@ class Run:
             print(f"\n{place}")
         if terminal.mine():
             self.compare_with_reference()
-        own = self.folder.parent.resolve() == (RUNS / f"week{self.week:02d}").resolve()  # there it is the newest
-        where = "" if own else f" --run {shlex.quote(str(self.folder))}"
+        where = "" if self.is_newest() else f" --run {shlex.quote(str(self.folder))}"
         print(f"\nrun folder: {self.folder}\non the test set: ./course eval {self.week}{terminal.mine()}{where}")
         for hint in hints:
             print(hint.format(run=where))
         return result | {"run": str(self.folder)}
+
+    def is_newest(self) -> bool:
+        """Whether other programs take this run when they are given none: no later one was begun beside it."""
+        own = self.folder.parent.resolve() == (RUNS / f"week{self.week:02d}").resolve()
+        return own and newest(self.week).resolve() == self.folder.resolve()
 
     def compare_with_reference(self) -> None:
         """Says aloud when a learner's own code has come to the reference's result, to the last digit."""

@@ -13,7 +13,7 @@ from beartype import beartype
 from jaxtyping import Float, TypeCheckError, jaxtyped
 from made_up_week import MODEL, MODEL_WITHOUT_HINTS, build, lines_of, mine, progress, put, run
 
-from shared import exercise, exercise_check, type_words
+from shared import exercise, exercise_check, exercise_hint, type_words
 from shared.exercise_check import Outcome
 
 
@@ -332,6 +332,24 @@ That was the last. All of the reference: ./course exercise 1 --diff
     assert json.loads((house / "exercises/week01/hints.json").read_text(encoding="utf-8")) == {
         "1": {"level": 4, "failure": "1 + 2 is 3"}
     }
+
+
+def test_the_last_hint_is_about_the_function_that_fails(house):
+    right_in_other_words = MODEL.replace("total = add(total, value)", "total = total + value")
+    put(house, right_in_other_words.replace("return 2 * self.mean(values)", "return 3 * self.mean(values)"))
+    *_, last = hints(house, 2, 4)
+    assert "    return 2 * self.mean(values)\n" in last and "add(total, value)" not in last
+
+
+def test_where_no_call_is_wrong_the_last_hint_is_a_line_that_is_missing(house):
+    folder = house / "exercises" / "week01"
+    other = MODEL.replace("total = add(total, value)", "total += value").replace(
+        "        return 2 * self.mean(values)\n", ""
+    )
+    put(house, other)
+    todo = [piece for piece in exercise.pieces(house / "week01_numpy_mlp") if piece.number == 2]
+    found = exercise_hint.first_difference(todo, folder, house / "week01_numpy_mlp")
+    assert found[1:] == ["    return 2 * self.mean(values)"]
 
 
 def test_another_failure_begins_with_the_first_hint(house):

@@ -678,6 +678,17 @@ and so on
     )
 
 
+def test_where_a_later_run_was_begun_beside_it_the_commands_name_the_run(capsys, mine):
+    run, later = (runs.begin(1, Config()) for _ in range(2))
+    (later.folder / runs.MODEL).touch()
+    os.utime(later.folder / "config.json", (2**32, 2**32))
+    finish(run=run, hints=["./course run 1 predict a.png{run}"])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"on the test set: ./course eval 1 --run {run.folder}",
+        f"./course run 1 predict a.png --run {run.folder}",
+    ]
+
+
 def test_where_a_folder_was_asked_for_the_commands_name_it(capsys, tmp_path, mine):
     mine(True)
     out = tmp_path / "my run"

@@ -11,30 +11,48 @@ from shared.plots import BLUE, GREEN, GREY, HEADING, INK, ORANGE, VERMILLION, fi
 Rows = Sequence[Mapping[str, Any]]
 
 
-def watched(path: Path, trainings: Mapping[str, Rows]) -> None:
-    """Rewards of both answers, their log-probabilities and the KL over the steps; a row of panels for each training."""
+def watched(path: Path, trainings: Mapping[str, tuple[float, Rows]]) -> None:
+    """Log-odds against the reference of both answers, their log-probabilities and the KL over the steps; a row of
+    panels for each training, on the same scales.
+
+    Rewards are shown in nats, which is without beta: only so can trainings with different ones be compared.
+    """
     with figure(path, rows=len(trainings), columns=3, size=(9.6, 2.9 * len(trainings))) as (drawing, axes):
-        for line, (name, rows) in zip(np.atleast_2d(axes), trainings.items(), strict=True):
+        lines = np.atleast_2d(axes)
+        for line, (name, (beta, rows)) in zip(lines, trainings.items(), strict=True):
+            rows = [at_the_start(rows[0], beta), *rows]
             steps = [row["step"] for row in rows]
             for what, colour in (("chosen", BLUE), ("rejected", VERMILLION)):
-                line[0].plot(steps, [row[f"val_{what}_reward"] for row in rows], "o-", ms=3, color=colour, label=what)
+                moved = [row[f"val_{what}_reward"] / beta for row in rows]
+                line[0].plot(steps, moved, "o-", ms=3, color=colour, label=what)
                 line[1].plot(steps, [row[f"val_{what}_log_prob"] for row in rows], "o-", ms=3, color=colour)
-            line[0].plot(steps, [row["val_margin"] for row in rows], "--", color=GREY, label="margin")
+            line[0].plot(steps, [row["val_margin"] / beta for row in rows], "--", color=GREY, label="margin")
             line[0].axhline(0, color=INK, linewidth=0.7)
             line[2].plot(steps, [row["val_kl"] for row in rows], "o-", ms=3, color=ORANGE)
-            line[0].set_title(f"{name}: rewards")
-            line[1].set_title("log p of the answers")
+            line[0].set_title(f"{name}: rewards / β, nats")
+            line[1].set_title("log p of the answers, nats")
             line[2].set_title("KL, nats a token")
             line[0].legend(fontsize=8)
             for axis in line:
                 axis.set_xlabel("step of DPO")
+        for column in lines.T:
+            low, high = (pick(edge(axis.get_ylim()) for axis in column) for pick, edge in ((min, min), (max, max)))
+            for axis in column:
+                axis.set_ylim(low, high)
         drawing.suptitle("What is watched, on pairs of val", **HEADING)
+
+
+def at_the_start(row: Mapping[str, Any], beta: float) -> dict[str, Any]:
+    """What a row before the first step would say: the policy is the reference, so nothing has moved."""
+    before = {f"val_{what}_log_prob": row[f"val_{what}_log_prob"] - row[f"val_{what}_reward"] / beta
+              for what in ("chosen", "rejected")}  # fmt: skip
+    return {"step": 0, "val_chosen_reward": 0.0, "val_rejected_reward": 0.0, "val_margin": 0.0, "val_kl": 0.0} | before
 
 
 def answers(path: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
     """Bars for each stage: polite answers, exact questions, repetition; those that were measured."""
     looks = [("polite", "polite answers", GREEN), ("exact", "exact questions right", BLUE),
-             ("repeats", "tokens in loops", GREY)]  # fmt: skip
+             ("repeats", "runs of four tokens said again", GREY)]  # fmt: skip
     looks = [look for look in looks if any(look[0] in row for row in found.values())]
     if not looks:
         return

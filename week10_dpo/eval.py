@@ -78,6 +78,7 @@ def main(cfg: Config) -> dict[str, Any]:
     runs.print_table(result, "test_accuracy")
     print(f"{scores['test_accuracy']:.1%} of the pairs, {low:.1%} to {high:.1%} in 95 of 100 draws of the prompts; "
           f"always the shorter answer: {judge.shorter(part):.1%}")  # fmt: skip
+    print(f"by the likelier answer, the rule of the baseline, it is right of {scores['test_likelier_accuracy']:.1%}")
     if families := measures.by_family(part, ahead):
         print(f"by family: {families}")
     if found:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from shared import cli
 from shared.errors import CourseError
+from shared.files import read_json
 from shared.progress import read_metrics
 from week10_dpo import drawing
 
@@ -46,7 +47,8 @@ def main(cfg: Config) -> None:
         if folder := getattr(cfg, name):
             if not (Path(folder) / "metrics.jsonl").is_file():
                 raise CourseError(f"--{name} {folder}: no run in it.")
-            logs[name] = read_metrics(Path(folder) / "metrics.jsonl")
+            beta = float(read_json(Path(folder) / "config.json")["beta"])
+            logs[name] = beta, read_metrics(Path(folder) / "metrics.jsonl")
     drawing.watched(out / "rewards.png", logs)
     for folder, picture in ((cfg.healthy, "answers.png"), (cfg.sweep, "trade_off.png")):
         if folder and (Path(folder) / picture).is_file():

@@ -38,7 +38,13 @@ Logits = Float[Tensor, "batch time vocab"]
 
 def token_log_probs(logits: Logits, ids: Ids) -> Float[Tensor, "batch next"]:
     """log p of each token but the first, given those before it: (batch, time - 1)."""
-    return logits[:, :-1].log_softmax(dim=-1).gather(2, ids[:, 1:, None]).squeeze(2)
+    # exercise 1: sequence log-probabilities, each token
+    # logits (batch, time, vocab), ids (batch, time) -> (batch, time - 1), the natural logarithm of how likely each
+    # token but the first is, given those before it. The logits at place t are about the token at place t + 1.
+    # hint: logits[:, :-1].log_softmax(-1), of which gather takes that of ids[:, 1:].
+    log_probs = logits[:, :-1].log_softmax(dim=-1)  # (batch, time - 1, vocab)
+    return log_probs.gather(2, ids[:, 1:, None]).squeeze(2)
+    # end of exercise 1
 
 
 def sequence_log_probs(logits: Logits, ids: Ids, answer: Answer) -> PerRow:
@@ -49,14 +55,13 @@ def sequence_log_probs(logits: Logits, ids: Ids, answer: Answer) -> PerRow:
         ids: prompt, answer and padding.
         answer: which of them are the answer.
     """
-    # exercise 1: sequence log-probabilities
+    # exercise 1: sequence log-probabilities, the answer
     # logits (batch, time, vocab), ids (batch, time), answer (batch, time), True at the tokens of the answer ->
-    # (batch,), the natural logarithm of how likely each row's answer is, given what stands before it. The logits at
-    # place t are about the token at place t + 1. What stands in the prompt or in the padding changes nothing.
-    # hint: logits[:, :-1].log_softmax(-1), of which gather takes that of ids[:, 1:]; that is token_log_probs. Then
-    # times answer[:, 1:], and the sum of each row: a sum, since probabilities of tokens are multiplied.
-    log_probs = logits[:, :-1].log_softmax(dim=-1)  # (batch, time - 1, vocab)
-    taken = log_probs.gather(2, ids[:, 1:, None]).squeeze(2)  # (batch, time - 1)
+    # (batch,), the natural logarithm of how likely each row's answer is, given what stands before it. What stands in
+    # the prompt or in the padding changes nothing.
+    # hint: token_log_probs says it of each token but the first. Times answer[:, 1:], and the sum of each row: a sum,
+    # since probabilities of tokens are multiplied.
+    taken = token_log_probs(logits, ids)  # (batch, time - 1)
     return (taken * answer[:, 1:]).sum(dim=1)
     # end of exercise 1
 

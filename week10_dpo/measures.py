@@ -65,6 +65,7 @@ def preference(
     ahead = margins(chosen, rejected)
     scores = {"test_accuracy": accuracy(chosen, rejected), "test_margin": ahead.mean().item()}
     scores |= {"test_chosen_reward": chosen.mean().item(), "test_rejected_reward": rejected.mean().item()}
+    scores["test_likelier_accuracy"] = float((policy.chosen > policy.rejected).float().mean())
     likelier = {judge.LIKELIER: float((before[0] > before[1]).float().mean())}
     return scores, likelier, ahead.numpy(), part.take(np.array(encoded.kept))
 

@@ -316,7 +316,8 @@ def once(cfg: Config, seed: int, pairs: Splits, polite: Callable[[list[str]], np
         found.append(row)
         measured = f"reward {row['reward']:+6.2f}   KL {row['kl']:5.2f}   {row['tokens']:4.1f} tokens"
         print(
-            f"  {name:10s} polite {row['polite']:6.1%}   {measured}   {seconds:5.1f} s   {texts[0]!r:.60}", flush=True
+            f"  {name:10s} polite {row['polite']:6.1%}   {measured}   {seconds:5.1f} s\n{'':13s}{texts[0]!r:.100}",
+            flush=True,
         )
 
     add("reference", copy.deepcopy(reference), between - began)

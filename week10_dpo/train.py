@@ -26,7 +26,7 @@ from shared.loop import Loop
 from shared.seed import seed_everything
 from shared.splits import Splits
 from shared.terminal import mine
-from week10_dpo import chats, data, judge
+from week10_dpo import chats, data, drawing, judge
 from week10_dpo.chats import Encoded
 from week10_dpo.losses import LogProbs, Loss, accuracy, margins, preference_loss, rewards
 from week10_dpo.model import frozen, log_probs, reference, with_adapters
@@ -400,6 +400,7 @@ def main(cfg: Config) -> dict[str, Any]:
         best, last = run.follow(fit(cfg, train, val, model, known, device, copy_of, run), keep)
     advice = "Try another --lr, more --epochs, or --examples 0."
     hint = f"talk to it: ./course run 10 chat{mine()}{{run}} --compare base sft dpo"
+    drawing.watched(run.folder / "rewards.png", {"this run": (cfg.beta, run.rows)})
     return run.finish(best, last, device, params, theirs["rows"], advice, [hint], loss=cfg.loss, beta=cfg.beta)
 
 
