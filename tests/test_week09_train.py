@@ -257,7 +257,9 @@ def test_forget_measures_before_and_after(place, tmp_path, capsys, monkeypatch):
     ],
 )
 def test_what_is_refused(place, tmp_path, given, says):
-    assert refused(train.main, config(train, *flags(place, *given), "--out", tmp_path / "run")).startswith(says)
+    out = tmp_path / "run"
+    assert refused(train.main, config(train, *flags(place, *given), "--out", out)).startswith(says)
+    assert not out.exists(), "and nothing is left behind"
 
 
 def test_a_gated_a_missing_and_an_unreachable_model(monkeypatch):

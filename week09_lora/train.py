@@ -118,12 +118,14 @@ def build(cfg: Config, device: Device) -> tuple[Any, Any]:
     with --rank 0, every weight learns.
 
     Raises:
-        CourseError: as chat_models.load and model.inject; weights in 4 or 8 bits cannot learn themselves.
+        CourseError: as chat_models.load and model.inject; flags that do not go together, or not with the device.
     """
     if not cfg.rank and cfg.quantize != "none":
         raise CourseError(f"--rank 0 with --quantize {cfg.quantize}: rounded weights cannot learn. Give a --rank.")
     if cfg.trainer == "trl" and (cfg.impl != "peft" or cfg.pack):
         raise CourseError("--trainer trl takes --impl peft, and --no-pack.")
+    if cfg.optimizer == "paged_adamw8bit" and device.name != "cuda":
+        raise CourseError(f"--optimizer paged_adamw8bit: there is no GPU whose memory it could leave ({device.name}).")
     half = device.dtype if cfg.rank else "float32"  # what learns stays in 32 bits
     tokenizer, model = chat_models.load(cfg.model, cfg.quantize, device.name, half)
     seed_everything(cfg.seed)
@@ -157,8 +159,6 @@ def make_optimizer(cfg: Config, model: nn.Module, device: Device) -> torch.optim
         kind = "paged_adamw8bit" if device.name == "cuda" and cfg.quantize != "none" else "adamw"
     if kind == "adamw":
         return torch.optim.AdamW(learns, cfg.lr, weight_decay=cfg.weight_decay, fused=True)
-    if device.name != "cuda":
-        raise CourseError(f"--optimizer paged_adamw8bit: there is no GPU whose memory it could leave ({device.name}).")
     from bitsandbytes.optim import PagedAdamW8bit
 
     return PagedAdamW8bit(learns, cfg.lr, weight_decay=cfg.weight_decay)
@@ -291,7 +291,7 @@ def guesses(train: Encoded, val: Encoded, vocab: int) -> float:
 UNTUNED, CONSTANT = "the untuned model", "the commonest tokens, always"
 
 
-def score_baselines(model: nn.Module, train: Encoded, val: Encoded, device: Device) -> dict[str, Any]:
+def score_baselines(model: nn.Module, train: Encoded, val: Encoded, params: int, device: Device) -> dict[str, Any]:
     """The published model as it is (its adapters still add nothing), and the frequencies of the response tokens."""
     import time
 
@@ -300,7 +300,7 @@ def score_baselines(model: nn.Module, train: Encoded, val: Encoded, device: Devi
     seconds = round(time.perf_counter() - began, 2)
     vocab = model.get_input_embeddings().weight.shape[0]
     return {"rows": [
-        {"name": UNTUNED, "params": count_parameters(model)[1], "seconds": seconds, METRIC: untuned},
+        {"name": UNTUNED, "params": params, "seconds": seconds, METRIC: untuned},
         {"name": CONSTANT, "params": 0, "seconds": 0.0, METRIC: guesses(train, val, vocab)},
     ]}  # fmt: skip
 
@@ -353,9 +353,10 @@ def train(cfg: Config, device: Device) -> dict[str, Any]:
     runs.describe(sets, "instructions")
     runs.tell(train.report.lines(cfg.max_len, cfg.long))
     params, total = count_parameters(model)
+    published = total - params if cfg.rank else total
     print(f"model: {cfg.model}, {total:,} parameters, {params:,} of them learn ({params / total:.2%})"
           f"{'' if cfg.quantize == 'none' else f'; frozen ones as {cfg.quantize}'}. Device: {device}")  # fmt: skip
-    baselines = run.once("baselines", lambda: score_baselines(model, train, val, device))
+    baselines = run.once("baselines", lambda: score_baselines(model, train, val, published, device))
     asked = Part(data.each(sets.val, 1 + cfg.show // 10).items[: cfg.show])
     before = run.once("before", lambda: ask(cfg, model, tokenizer, asked, device)) if cfg.show else {}
     if cfg.trainer == "trl":
