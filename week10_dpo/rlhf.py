@@ -359,19 +359,21 @@ def main(cfg: Config) -> dict[str, Any]:
     ways: dict[str, list[Row]] = {}
     for seed in range(cfg.seed, cfg.seed + cfg.seeds):
         found, gone = once(cfg, seed, pairs, somebody.polite)
+        for row in found:  # scores of another reward model have another zero
+            row["gain"] = row["reward"] - found[0]["reward"]
         rows, ways = [*rows, *found], ways or gone
     lines = []
     for name in ("reference", *cfg.methods):
         mine = [row for row in rows if row["method"] == name]
-        cell = {key: [row[key] for row in mine] for key in ("polite", "reward", "kl", "tokens", "prefers", "seconds")}
+        cell = {key: [row[key] for row in mine] for key in ("polite", "gain", "kl", "tokens", "prefers", "seconds")}
 
         def shown(key: str, form: str, scale: float = 1.0, cell: Row = cell) -> str:
             mean = f"{scale * np.mean(cell[key]):{form}}"
             return f"{mean} ± {scale * np.std(cell[key], ddof=1):{form.lstrip('+')}}" if len(cell[key]) > 1 else mean
 
-        lines.append([name, shown("polite", ".0f", 100), shown("prefers", ".0f", 100), shown("reward", "+.2f"),
+        lines.append([name, shown("polite", ".0f", 100), shown("prefers", ".0f", 100), shown("gain", "+.2f"),
                       shown("kl", ".1f"), shown("tokens", ".1f"), shown("seconds", ".0f")])  # fmt: skip
-    columns = ["", "polite, %", "prefers the chosen, %", "reward", "KL, nats", "tokens", "processor s"]
+    columns = ["", "polite, %", "prefers the chosen, %", "reward gained", "KL, nats", "tokens", "processor s"]
     about = (
         f"*`{typed('--publish')}`: {cfg.scored} answers to prompts held back, {cfg.seeds} seed{'s' * (cfg.seeds > 1)}; "
         f"the reward model's time is in that of ppo and grpo; {race.processor()}*"
