@@ -39,7 +39,6 @@ class Week:
         picture: the picture to look at first, relative to the week's folder.
         targets: what `course list` holds the runs made here against.
         models: the published networks (shared/models.py) that it trains on or is tested with.
-        measured: whether its band of five seeds has been taken. A week that is still being written has none.
         mine: the flags with which `./course train N --mine` computes with all of a learner's code; as a rule none.
     """
 
@@ -51,7 +50,6 @@ class Week:
     picture: str
     targets: tuple[Target, ...]
     models: tuple[str, ...] = ()
-    measured: bool = True
     mine: str = ""
 
 
