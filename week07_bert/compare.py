@@ -22,7 +22,7 @@ from shared.device import choose
 from shared.errors import Diverged
 from shared.files import write_json
 from shared.runs import RUNS, Row
-from shared.terminal import command
+from shared.terminal import typed
 from week07_bert import baselines, data, drawing, encoders, qa, tagging, train
 
 METRICS = ("val_f1", "val_loss", "seconds")
@@ -38,7 +38,7 @@ class Config(trials.StudyConfig):
     """The encoder to begin with."""
     sizes: tuple[Count, ...] = (250, 1000, 4000)
     """How many examples to train on, each so many times as many as the one before it."""
-    steps: Count = 240
+    steps: Count = 160
     """Steps of every training; more, where one pass over its examples takes more. With too few the F1 of all sizes is
     that of a network that has hardly begun."""
     freeze: Natural = train.Config.freeze
@@ -115,11 +115,11 @@ def main(cfg: Config) -> dict[str, Any]:
     texts = data.load(cfg.task, cfg.data).first(0, 0, cfg.most_val)
     simple = next(iter(baselines.scored(cfg.task, texts.train, texts.val).values()))
     seeds = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}"
+    how = f"{cfg.steps} steps of {train.Config.batch_size} windows or one pass"
     about = (
-        f"*`{command()}`: {Path(cfg.data).name}, {cfg.model}, {cfg.steps} steps of {train.Config.batch_size} windows "
-        f"or one pass, "
+        f"*`{typed('--publish')}`: {Path(cfg.data).name}, {cfg.model}, {how}, mean ± standard deviation over {seeds}; "
     )
-    about += f"mean ± standard deviation over {seeds}; {race.processor()}*"
+    about += f"{race.processor()}*"
     lines = []
     for name, row in found.items():
         f1 = f"{100 * row['val_f1'][0]:.1f} ± {100 * row['val_f1'][1]:.1f}" if "val_f1" in row else "diverged"
