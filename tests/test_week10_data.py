@@ -181,9 +181,19 @@ def test_a_prompt_may_be_a_dialogue(written):
     assert data.read(written(own(prompt=turns)))[0][0].turns == (("system", "Be kind."), ("user", "Hi"))
 
 
+def test_answers_may_be_messages_as_trl_has_them(written):
+    row = own(chosen=[{"role": "assistant", "content": "Yes."}], rejected=[{"role": "assistant", "content": "No!"}])
+    (pair,) = data.read(written(row))[0]
+    assert (pair.chosen, pair.rejected) == ("Yes.", "No!")
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
+        (
+            own(chosen=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]),
+            ":2: 'chosen' has to be a text, or a list of one message, the assistant's; prompts go to 'prompt'.",
+        ),
         (own(chosen="No. "), ":2: chosen and rejected are the same, so nothing is preferred."),
         (own(rejected=" \n"), ":2: an empty rejected answer."),
         (own(chosen=""), ":2: an empty chosen answer."),

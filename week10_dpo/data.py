@@ -190,8 +190,9 @@ def texts(row: Any, *names: str) -> Iterator[str]:
 
 
 def own_pair(row: Any, place: str) -> Pair:
-    """A row {"prompt", "chosen", "rejected"}; the prompt is a text, or a list of {"role", "content"}."""
-    chosen, rejected = texts(row, "chosen", "rejected")
+    """A row {"prompt", "chosen", "rejected"}; the prompt is a text, or a list of {"role", "content"}, and an answer may
+    be a list of one of these, as trl has it."""
+    chosen, rejected = (answer_of(row, name) for name in ("chosen", "rejected"))
     if isinstance(row.get("prompt"), list):
         turns = []
         for message in row["prompt"]:
@@ -205,6 +206,16 @@ def own_pair(row: Any, place: str) -> Pair:
     if split not in ("", *PARTS):
         raise Malformed(f"split {split!r} is none of train, val, test")
     return Pair(tuple(turns), chosen, rejected, str(row.get("family") or ""), split, place)
+
+
+def answer_of(row: Any, name: str) -> str:
+    """An answer: a text, or the one message of the assistant in a list."""
+    if not isinstance(row, dict) or not isinstance(row.get(name), list):
+        return next(texts(row, name))
+    said = [tuple(texts(message, "role", "content")) for message in row[name]]
+    if [role for role, _ in said] != ["assistant"]:
+        raise Malformed(f"{name!r} has to be a text, or a list of one message, the assistant's; prompts go to 'prompt'")
+    return said[0][1]
 
 
 def hh_pair(row: Any, place: str = "") -> Pair:
