@@ -82,11 +82,10 @@ def test_this_machines_own_device_computes(device):
     assert product.dtype == getattr(torch, chosen.dtype)
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="only glibc's malloc can be told")
 def test_freed_memory_is_used_again_without_a_page_fault():
-    import resource
-
-    torch = pytest.importorskip("torch")
+    torch, resource = pytest.importorskip("torch"), pytest.importorskip("resource")
+    if not keep_freed_memory():
+        pytest.skip("only glibc's malloc can be told")
 
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

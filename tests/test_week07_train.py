@@ -1,6 +1,7 @@
 """Week 7: the training, its pieces, and the programs that use what it has made, on an encoder of two small layers."""
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -240,6 +241,14 @@ def test_pictures_of_runs(answers, tags, tmp_path, capsys):
     for name in ("attention", "start_and_end", "embeddings"):
         assert_picture(tmp_path / f"{name}.png")
     assert "left out curve.png" in capsys.readouterr().out
+
+
+def test_compare_refuses_more_examples_than_there_are(place, tmp_path):
+    flags = ("--preset", "smoke", "--data", place / "questions.json", "--model", place / "bert", "--sizes", "8", "4000",
+             "--out", tmp_path / "compare")  # fmt: skip
+    line = refused(compare.main, config(compare, *flags))
+    assert re.fullmatch(r"--sizes 4000: there are \d+ examples to train on\.", line)
+    assert not (tmp_path / "compare").exists()
 
 
 def test_compare_trains_more_and_more_and_nothing_twice(place, tmp_path, capsys):

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from shared import cli, race, results, trials
 from shared.config import Count, Natural
 from shared.device import choose
-from shared.errors import Diverged
+from shared.errors import CourseError, Diverged
 from shared.files import write_json
 from shared.runs import RUNS, Row
 from shared.terminal import typed
@@ -36,7 +36,7 @@ class Config(trials.StudyConfig):
     """What is learned."""
     model: str = "minilm"
     """The encoder to begin with."""
-    sizes: tuple[Count, ...] = (250, 1000, 4000)
+    sizes: tuple[Count, ...] = (125, 500, 2000)
     """How many examples to train on, each so many times as many as the one before it."""
     steps: Count = 160
     """Steps of every training; more, where one pass over its examples takes more. With too few the F1 of all sizes is
@@ -105,14 +105,19 @@ def main(cfg: Config) -> dict[str, Any]:
     """Trains on more and more examples, from several seeds; prints a table and draws the curve.
 
     Returns {number of examples: summary}.
+
+    Raises:
+        CourseError: there are not so many examples.
     """
+    texts = data.load(cfg.task, cfg.data).first(0, 0, cfg.most_val)
+    if max(cfg.sizes) > len(texts.train):
+        raise CourseError(f"--sizes {max(cfg.sizes)}: there are {len(texts.train):,} examples to train on.")
     out = Path(cfg.out) if cfg.out else RUNS / "week07" / "compare"
     device = choose(cfg.device).name
     todo = trials.over_seeds({str(size): flags_of(cfg, size) for size in cfg.sizes}, trials.seeds(cfg))
     work, jobs = partial(train_once, cfg.device), trials.side_by_side(cfg.jobs, device)
     rows = trials.run_all(todo, work, out, jobs, cfg.threads)
     found = trials.summaries(rows, METRICS)
-    texts = data.load(cfg.task, cfg.data).first(0, 0, cfg.most_val)
     simple = next(iter(baselines.scored(cfg.task, texts.train, texts.val).values()))
     seeds = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}"
     how = f"{cfg.steps} steps of {train.Config.batch_size} windows or one pass"

@@ -12,8 +12,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def watched(path: Path, trainings: Mapping[str, tuple[float, Rows]]) -> None:
-    """Log-odds against the reference of both answers, their log-probabilities and the KL over the steps; a row of
-    panels for each training, on the same scales.
+    """How much likelier both answers are than under the reference, their log-probabilities and the KL over the steps;
+    a row of panels for each training, on the same scales.
 
     Rewards are shown in nats, which is without beta: only so can trainings with different ones be compared.
     """
