@@ -200,6 +200,14 @@ def test_the_reference_is_the_policy_without_its_adapters():
 
 
 @pytest.mark.exercise(3)
+def test_an_error_meanwhile_leaves_the_policy_as_it_was():
+    policy = Noisy().train()
+    with pytest.raises(MemoryError), nets.reference(policy):
+        raise MemoryError  # as when the reference's batch does not fit
+    assert policy.training, "after an error inside `with`, the mode is not restored: try … finally"
+
+
+@pytest.mark.exercise(3)
 def test_the_reference_may_be_a_copy():
     policy, copy_of = Noisy(), Noisy().train()
     with torch.no_grad():

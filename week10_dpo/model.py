@@ -79,8 +79,8 @@ def reference(model: Any, copy_of: Any = None) -> Iterator[Any]:
     # exercise 3: rewards and margins, the reference
     # The policy, in training or not, and perhaps a frozen copy of it -> yields the model to ask: the copy where there
     # is one, else the policy without its adapters (`with model.disable_adapter():`). While it is asked, no gradients
-    # are kept and nothing drops out: the reference gives the same answer each time. Afterwards the policy is in the
-    # mode that it was in.
+    # are kept and nothing drops out: the reference gives the same answer each time. Afterwards,
+    # also after an error, the policy is in the mode that it was in.
     # hint: training = model.training; model.eval(); try: with torch.no_grad(), model.disable_adapter(): yield model;
     # finally: model.train(training).
     asked = model if copy_of is None else copy_of
