@@ -9,6 +9,7 @@ Any causal language model that transformers knows will do, if its tokenizer has 
 import contextlib
 import io
 import logging as logs
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ HUB = {
 }
 """Short names for what the lessons tune on a GPU; --model takes every other name of the hub as well."""
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model"]
+NOT = ["original/*", "consolidated*"]
+"""The same weights once more, in their makers' own layout."""
 Quantize = Literal["none", "int8", "nf4"]
 
 
@@ -65,8 +68,9 @@ def folder_of(name: str) -> Path:
         raise CourseError(f"--model {name}: no such folder, nor one of {known}, nor OWNER/NAME of the hub.")
     from huggingface_hub import errors, snapshot_download
 
+    ask_the_hub(repository)
     try:
-        return Path(snapshot_download(repository, allow_patterns=PATTERNS, ignore_patterns=["original/*"]))
+        return Path(snapshot_download(repository, allow_patterns=PATTERNS, ignore_patterns=NOT))
     except errors.GatedRepoError:
         raise CourseError(
             f"--model {name}: accept its licence at {models.HUB}/{repository}, then `hf auth login` with a token of "
@@ -81,6 +85,12 @@ def folder_of(name: str) -> Path:
             f"--model {name}: the hub does not answer ({type(error).__name__}). Fetch {', '.join(PATTERNS)} of "
             f"{repository} by hand, and give their folder as --model FOLDER."
         ) from None
+
+
+def ask_the_hub(repository: str) -> None:
+    """Says what is asked for: where no network is, the hub's library tries for half a minute. It does so in silence."""
+    logs.getLogger("huggingface_hub").setLevel(logs.ERROR)
+    print(f"asking the hub for {repository} ...", file=sys.stderr)
 
 
 def load_tokenizer(name: str) -> Any:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from shared import cli
+from shared import chat_models, cli
 from shared.config import Count, Natural
 from shared.errors import CourseError
 from shared.results import markdown
@@ -89,6 +89,8 @@ def shape_of(model: str) -> Shape:
     path = Path(model).expanduser() / "config.json"
     if not path.is_file():
         from huggingface_hub import hf_hub_download
+
+        chat_models.ask_the_hub(model)
 
         try:
             path = Path(hf_hub_download(model, "config.json"))
