@@ -48,7 +48,11 @@ class Config(trials.StudyConfig):
 
 
 def one(flags: trials.Flags, threads: int) -> runs.Row:
-    """A training with these flags, and how its model answers prompts of val."""
+    """A training with these flags, and how its model answers prompts of val.
+
+    What is compared are the weights of the last step. The best on val would be those of the first look with every beta,
+    where a leash has not been felt yet: so short a way any of them allows.
+    """
     import tempfile
 
     import torch
@@ -62,7 +66,8 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
     prompts, questions, preset = (flags.pop(name) for name in ("prompts", "questions", "preset"))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         cfg = replace(train.Config(preset=preset, **train.PRESETS[preset]), threads=threads, **flags)
-        cfg = replace(cfg, out=str(Path(folder) / "run"))
+        steps = cfg.epochs * cfg.steps_per_epoch
+        cfg = replace(cfg, out=str(Path(folder) / "run"), epochs=1, steps_per_epoch=steps)
         try:
             result = train.main(cfg)
         except Diverged:
