@@ -75,7 +75,8 @@ def trade_off(path: Path, rows: Rows) -> None:
             order = sorted(rows, key=lambda row: row["kl"])
             axis.plot([row["kl"] for row in order], [100 * row[name] for row in order], "o-", color=BLUE)
             for row in order:
-                axis.annotate(f"β {row['beta']:g}", (row["kl"], 100 * row[name]), xytext=(4, 5),
+                axis.annotate(f"β {row['beta']:g}", (row["kl"], 100 * row[name]), xytext=(0, -14), ha="center",
                               textcoords="offset points", fontsize=8)  # fmt: skip
+            axis.margins(x=0.1)
             axis.set(xlabel="KL from the reference, nats a token", ylabel=label, ylim=(-4, 109))
         drawing.suptitle("The trade-off: how far it moves, and what that buys", **HEADING)

@@ -15,7 +15,7 @@ import io
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared import cli, results, runs, trials
+from shared import cli, results, runs, terminal, trials
 from shared.config import Count, Natural, Positive
 from shared.errors import Diverged
 from shared.files import ROOT
@@ -109,7 +109,8 @@ def main(cfg: Config) -> dict[str, Any]:
         drawing.trade_off(out / "trade_off.png", ended)
         print(f"\npicture: {out / 'trade_off.png'}")
     if cfg.publish:
-        results.publish(10, "sweep of beta", table)
+        about = f"*`{terminal.typed('--publish')}`: {cfg.prompts} prompts of val, {cfg.questions} exact questions*"
+        results.publish(10, "sweep of beta", f"{about}\n\n{table}")
     return {"rows": list(rows.values())}
 
 
