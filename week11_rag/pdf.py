@@ -43,7 +43,9 @@ class Document:
     notes: tuple[str, ...] = ()
 
 
-def read(path: str | Path, ocr: Literal["auto", "never"] = "auto", name: str = "", most_pages: int = MOST_PAGES) -> Document:
+def read(
+    path: str | Path, ocr: Literal["auto", "never"] = "auto", name: str = "", most_pages: int = MOST_PAGES
+) -> Document:
     """Reads a PDF.
 
     Args:

@@ -37,7 +37,9 @@ def member(package: Path, name: str) -> bytes:
         try:
             return archive.extractfile(name).read()
         except KeyError:
-            raise CourseError(f"{package} has no {name}: give the two packages in this order, as named above.") from None
+            raise CourseError(
+                f"{package} has no {name}: give the two packages in this order, as named above."
+            ) from None
 
 
 def cut(reference: Path, base: Path) -> dict[str, bytes]:
