@@ -1,11 +1,11 @@
-"""Week 11: talk to your data: a chatbot that answers from a PDF, and shows the page and the words that it has it from."""
+"""Week 11: talk to your data: a chatbot answers from a PDF and shows the page and the words that it has it from."""
 
 from shared.plan import Target, Week
 
 WEEK = Week(
     number=11,
     title="Talk to Your Data",
-    lesson="Retrieval-augmented generation: a PDF is read, split, embedded and searched; answers come with their sources",
+    lesson="Retrieval: a PDF is read, split, embedded and searched; a chatbot answers from it, with its sources",
     time="1 min",
     result="",
     picture="figures/page.png",
