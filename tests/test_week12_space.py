@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -21,9 +22,8 @@ class Hub(BaseHTTPRequestHandler):
     """A hub: it makes Spaces, says which files it wants as large ones, takes those, and makes commits."""
 
     protocol_version = "HTTP/1.1"
-    spaces: dict = {}
-    asked: list = []
-    lfs: dict = {}
+    spaces: ClassVar[dict] = {}
+    lfs: ClassVar[dict] = {}
     status = 0  # answers every commit with this, where it is not 0
     large = 10_000_000
 
@@ -38,7 +38,7 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def handle_one(self, method):
+    def handle_one(self):
         path = unquote(urlsplit(self.path).path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -46,7 +46,6 @@ class Hub(BaseHTTPRequestHandler):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-        self.asked.append((method, path))
         if path.startswith("/lfs/"):  # a signed address: no token goes there
             assert "Authorization" not in self.headers
             self.lfs[path.removeprefix("/lfs/")] = body
@@ -102,23 +101,23 @@ class Hub(BaseHTTPRequestHandler):
         self.answer({"commitUrl": f"{self.address}/spaces/{name}/commit/1", "commitOid": "1" * 40})
 
     def do_GET(self):
-        self.handle_one("GET")
+        self.handle_one()
 
     def do_POST(self):
         if self.path == "/api/validate-yaml":
             self.rfile.read(int(self.headers["Content-Length"]))
             return self.answer({"warnings": [], "errors": []})
-        self.handle_one("POST")
+        self.handle_one()
 
     def do_PUT(self):
-        self.handle_one("PUT")
+        self.handle_one()
 
 
 @pytest.fixture
 def the_hub(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Hub.address = f"http://127.0.0.1:{server.server_port}"
-    Hub.spaces, Hub.asked, Hub.lfs, Hub.status = {}, [], {}, 0
+    Hub.spaces, Hub.lfs, Hub.status = {}, {}, 0
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", Hub.address)
@@ -172,12 +171,12 @@ def test_a_space_that_is_there_is_left_alone_until_it_is_meant(the_hub, folder):
 @pytest.mark.parametrize(
     ("name", "token", "line"),
     [
-        ("ada/bot", "hf_wrong", "{} does not take this token (401): it is mistyped, has expired or was withdrawn. Make a "
-         "new one under Settings, Access Tokens."),
+        ("ada/bot", "hf_wrong", "{} does not take this token (401): it is mistyped, has expired or was withdrawn. Make "
+         "a new one under Settings, Access Tokens."),
         ("bob/bot", TOKEN, "this token may not write to bob's Spaces (403): make one with the right to write under "
          "Settings, Access Tokens."),
-        ("poor/bot", TOKEN, "{} wants to be paid for a Space of this kind (402, it says: Upgrade to PRO): choose another "
-         "account."),
+        ("poor/bot", TOKEN, "{} wants to be paid for a Space of this kind (402, it says: Upgrade to PRO): choose "
+         "another account."),
     ],
 )  # fmt: skip
 def test_what_the_hub_refuses_is_one_line(the_hub, folder, monkeypatch, name, token, line):
@@ -211,8 +210,8 @@ def test_no_token(folder, monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     assert refused(hub.push, folder, "ada/bot", "docker") == (
-        "the hub needs a token with the right to write: make one on https://huggingface.co under Settings, Access Tokens, "
-        "then `hf auth login`, or put it into the environment as HF_TOKEN."
+        "the hub needs a token with the right to write: make one on https://huggingface.co under Settings, Access Tokens"
+        ", then `hf auth login`, or put it into the environment as HF_TOKEN."
     )
 
 

@@ -1,8 +1,8 @@
-"""A command in a box, held as a container is held: a root that cannot be written to, a user without rights, processes of
-its own, and no network but its own loopback. Linux alone, and root alone may build one.
+"""A command in a box, as a container is one: a root that cannot be written to, a user without rights, processes of its
+own, and no network but its own loopback. Linux alone, and root alone may build one.
 
-It is what `docker run --read-only --user 1000 --cap-drop ALL --security-opt no-new-privileges --network none` gives, made
-of what every Linux has (util-linux: unshare, mount, setpriv), for machines without a Docker daemon.
+It is what `docker run --read-only --user 1000 --cap-drop ALL --security-opt no-new-privileges --network none` gives,
+made of what every Linux has (util-linux: unshare, mount, setpriv), for machines without a Docker daemon.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ mkdir -p "$root/proc" "$root/dev"
 while [ "$1" != -- ]; do  # KIND SOURCE TARGET: what is to be seen inside, and where
     case $1 in
         tmpfs) mkdir -p "$root$3"; mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$root$3" ;;
-        *) if [ -d "$2" ]; then mkdir -p "$root$3"; else mkdir -p "$(dirname "$root$3")"; [ -e "$root$3" ] || : >"$root$3"; fi
+        *) if [ -d "$2" ]; then mkdir -p "$root$3"; else mkdir -p "$(dirname "$root$3")"; : >>"$root$3"; fi
            mount --bind "$2" "$root$3"
            [ "$1" = rw ] || mount -o remount,bind,ro "$root$3" ;;
     esac
@@ -140,8 +140,8 @@ class Box:
 
     def _loopback(self) -> None:
         """Switches the loopback of the box on: a new network has it, switched off."""
-        own = os.stat("/proc/self/ns/net").st_ino
-        while self.process.poll() is None and os.stat(f"/proc/{self.process.pid}/ns/net").st_ino == own:
+        ours, theirs = Path("/proc/self/ns/net"), Path(f"/proc/{self.process.pid}/ns/net")
+        while self.process.poll() is None and ours.stat().st_ino == theirs.stat().st_ino:
             time.sleep(0.01)  # until unshare has left our network
         if self.process.poll() is None:
             with self.socket() as inside:
@@ -157,7 +157,7 @@ class Box:
         libc, made = ctypes.CDLL(None, use_errno=True), []
 
         def make() -> None:
-            with open(f"/proc/{self.process.pid}/ns/net", "rb") as network:
+            with Path(f"/proc/{self.process.pid}/ns/net").open("rb") as network:
                 if libc.setns(network.fileno(), CLONE_NEWNET) == 0:
                     made.append(socket.socket())
 

@@ -34,7 +34,7 @@ def push(folder: Path, name: str, sdk: Sdk, private: bool = False, update: bool 
         name: user/name.
         sdk: gradio or docker, as its front matter says.
         private: whether only its owner sees it.
-        update: takes a Space of this name that is there; files that `folder` has not got leave it. Its history keeps them.
+        update: takes a Space of this name that is there; files that `folder` lacks leave it, and stay in its history.
 
     Returns:
         The address of the Space.
