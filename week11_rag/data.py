@@ -1,7 +1,25 @@
-"""Week 11's data: PDFs, bundled or one's own, and questions about them with their answers and where these stand."""
+"""Week 11's data: PDFs, bundled or one's own, and questions about them with their answers and where these stand.
 
+Questions of one's own lie beside the PDF, a line of JSON each, in manual.questions.jsonl for manual.pdf:
+
+    {"id": "q1", "text": "Who …?", "answers": ["…"], "evidence": [[12, "words of page 12"]], "kind": "plain",
+     "part": "val"}
+
+`answers` is empty where the document does not answer it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from shared.errors import CourseError
+from shared.files import ROOT, is_hidden
+
+HANDBOOK = ROOT / "shared" / "samples" / "handbook.pdf"
+QUESTIONS = ROOT / "shared" / "samples" / "handbook_questions.jsonl"
+PARTS = ("val", "test")
 
 
 @dataclass(frozen=True)
@@ -45,13 +63,75 @@ def load(data: str = "sample") -> list[Source]:
     Raises:
         CourseError: there is no such file or folder, or no PDF in it.
     """
-    raise NotImplementedError
+    if data == "sample":
+        return [Source(HANDBOOK, HANDBOOK.name)]
+    path = Path(data).expanduser()
+    if path.is_file():
+        return [Source(path, path.name)]
+    if not path.is_dir():
+        raise CourseError(f"--data {data}: no such file or folder; `sample` is the bundled handbook.")
+    found = sorted(
+        (one.relative_to(path).as_posix(), one)
+        for one in path.rglob("*")
+        if one.suffix.lower() == ".pdf" and one.is_file()
+    )
+    found = [(name, one) for name, one in found if not is_hidden(name)]
+    if not found:
+        raise CourseError(f"--data {data}: no PDF in this folder, nor below it.")
+    return [Source(one, name) for name, one in found]
 
 
 def questions(data: str = "sample") -> list[Question]:
-    """The questions that belong to the data: the bundled ones for `sample`; those of FILE.questions.jsonl beside each PDF.
+    """The questions that belong to the data: the bundled ones, or those that lie beside the PDFs; none where none do.
 
     Raises:
         CourseError: a line is no question.
     """
-    raise NotImplementedError
+    found = []
+    for source in load(data):
+        bundled = source.path == HANDBOOK
+        path = QUESTIONS if bundled else source.path.with_suffix(".questions.jsonl")
+        if path.is_file():
+            found += read(path, source.name)
+    return found
+
+
+def read(path: Path, name: str = "") -> Iterator[Question]:
+    """The questions of a file.
+
+    Raises:
+        CourseError: a line is no question, or two have the same id; with its number.
+    """
+    seen = set()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CourseError(f"{path} is not UTF-8 text ({error}).") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            question = question_of(json.loads(line), name)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            missing = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise CourseError(f"{path}:{number}: no question ({missing}); the README says how one looks.") from None
+        if question.id in seen:
+            raise CourseError(f"{path}:{number}: the id {question.id!r} is there twice.")
+        seen.add(question.id)
+        yield question
+
+
+def question_of(row: Mapping[str, Any], name: str) -> Question:
+    """A question of a line; ValueError and its like where it is none."""
+    answers, evidence = tuple(row["answers"]), tuple((page, quote) for page, quote in row["evidence"])
+    question = Question(row["id"], row["text"], answers, evidence, row["kind"], row["part"], name)
+    if question.part not in PARTS:
+        raise ValueError(f"part {question.part!r} is none of {', '.join(PARTS)}")
+    texts = (question.id, question.text, question.kind, *answers, *(quote for _, quote in evidence))
+    if isinstance(row["answers"], str) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError("a text is empty, or is none")
+    if not all(isinstance(page, int) and page > 0 for page, _ in evidence):
+        raise ValueError("a page is no number from 1")
+    if question.answerable and not evidence:
+        raise ValueError("it has an answer, and no evidence")
+    return question

@@ -16,7 +16,7 @@ from week11_rag.lines import Line, Raw
 from week11_rag.pages import Block, Kind, around
 
 BULLET = re.compile(r"(?:[•◦▪‣●○■□–—∙·*o-]|\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)])\s+\S")
-NUMBERED = re.compile(r"(?:chapter|part|appendix)?\s*((?:\d+|[A-Z])(?:\.\d+)*)\.?\s+(?=\S)", re.IGNORECASE)
+NUMBERED = re.compile(r"^(?i:chapter|part|appendix)?\s*((?:\d+|[A-Z])(?:\.\d+)*)\.?\s+(?=\S)")
 CONTENTS = re.compile(r"(?:\.\s?){4,}\s*\w{0,6}$|…+\s*\w{0,6}$")
 CONTINUES = re.compile(r"\((?:continue[sd]|continuation).{0,20}page\)", re.IGNORECASE)
 ARROWS = ("˓→", "↪", "↳")  # what shows that a line of code was too long
@@ -53,7 +53,7 @@ def blocks_of(raws: Sequence[Raw], outline: Sequence[Entry]) -> tuple[list[list[
         raws: its pages.
         outline: its bookmarks, where it has some.
     """
-    running = running_lines(raws)
+    running = running_lines(raws, outline)
     kept = [[line for line in raw.lines if id(line) not in running] for raw in raws]
     contents = {number for number, lines in enumerate(kept) if is_contents(lines)}
     kept = [[] if number in contents else lines for number, lines in enumerate(kept)]
@@ -83,49 +83,55 @@ def page_list(numbers: Sequence[int]) -> str:
 # ---------------------------------------------------------------- what runs along the pages
 
 
-def running_lines(raws: Sequence[Raw]) -> set[int]:
+def running_lines(raws: Sequence[Raw], outline: Sequence[Entry] = ()) -> set[int]:
     """The ids of lines that are headers, footers and page numbers.
 
-    They stand at the same height of many pages, close to the edge; and say the same (whatever the number in them), or
-    have a number in them that grows with the pages.
+    They stand at the same height of many pages, close to the edge, and say the same; or have a number in them that
+    grows with the pages; or are on most pages, well apart from the text. Headings of the outline are never among them.
     """
-    places: dict[tuple[str, int, float], list[tuple[int, list[Line]]]] = defaultdict(list)
-    for number, raw in enumerate(raws):
-        for edge, row in edge_rows(raw):
-            places[edge, round(row[0].base / 4), row[0].size].append((number, row))
+    titles = {(entry.page, key(entry.title)) for entry in outline}
+    places: dict[tuple[str, int, float], list[tuple[int, list[Line], bool]]] = defaultdict(list)
+    for number, raw in enumerate(raws, 1):
+        for edge, row, apart in edge_rows(raw):
+            if (number, key(text_of(row))) not in titles:
+                places[edge, round(row[0].base / 4), row[0].size].append((number, row, apart))
     found: set[int] = set()
+    many = max(3, 0.02 * len(raws)) if len(raws) > 3 else 2
     for (edge, place, size), rows in places.items():
         near = rows + [row for step in (-1, 1) for row in places.get((edge, place + step, size), [])]
-        shapes = Counter(shape(row) for _, row in near)
-        offsets = Counter(offset for number, row in near for offset in offsets_of(row, number))
-        many = max(3, 0.05 * len(raws)) if len(raws) > 3 else 2
+        texts = Counter(text_of(row) for _, row, _ in near)
+        offsets = Counter(offset for number, row, _ in near for offset in offsets_of(row, number))
         grows = {offset for offset, count in offsets.items() if count >= max(many, 0.3 * len(near))}
-        for number, row in rows:
-            if shapes[shape(row)] >= many or grows & set(offsets_of(row, number)):
+        usual = len(near) > 2 and len(near) >= 0.6 * len(raws) and sum(a for _, _, a in near) >= 0.9 * len(near)
+        for number, row, _ in rows:
+            if usual or texts[text_of(row)] >= many or grows & set(offsets_of(row, number)):
                 found |= {id(line) for line in row}
     if len(raws) == 1:
         alone = re.compile(r"\W*(page )?\d+([-–.]\d+)?( (of|/) \d+)?\W*", re.IGNORECASE)
-        found |= {id(line) for _, row in edge_rows(raws[0]) for line in row if alone.fullmatch(text_of(row))}
+        found |= {id(line) for _, row, _ in edge_rows(raws[0]) for line in row if alone.fullmatch(text_of(row))}
     return found
 
 
-def edge_rows(raw: Raw) -> list[tuple[str, list[Line]]]:
-    """The two uppermost and the two lowest rows of a page, where they stand at its edge."""
+def edge_rows(raw: Raw) -> list[tuple[str, list[Line], bool]]:
+    """The two uppermost and the two lowest rows of a page, where they stand at its edge; and whether each is the
+    outermost one and well apart from the next."""
     rows: dict[float, list[Line]] = {}
     for line in sorted(raw.lines, key=lambda line: -line.base):
         near = next((base for base in rows if abs(base - line.base) < 0.3 * line.size), line.base)
         rows.setdefault(near, []).append(line)
     ordered = [sorted(row, key=lambda line: line.left) for row in rows.values()]
-    top = [("top", row) for row in ordered[:2] if row[0].base > (1 - EDGE) * raw.height]
-    return top + [("bottom", row) for row in ordered[-2:] if row[0].base < EDGE * raw.height]
+    found = []
+    for edge, outer in (("top", ordered[:3]), ("bottom", ordered[:-4:-1])):
+        for place, row in enumerate(outer[:2]):
+            base, size = row[0].base, row[0].size
+            apart = place == 0 and len(outer) > 1 and abs(base - outer[1][0].base) > 2.2 * size
+            if min(base, raw.height - base) < EDGE * raw.height and (edge == "top") == (base > raw.height / 2):
+                found.append((edge, row, apart))
+    return found
 
 
 def text_of(row: Sequence[Line]) -> str:
     return " ".join(line.text for line in row)
-
-
-def shape(row: Sequence[Line]) -> str:
-    return re.sub(r"\d+|\b[ivxlc]+\b", "#", text_of(row).lower())
 
 
 def offsets_of(row: Sequence[Line], number: int) -> list[int]:
@@ -260,7 +266,7 @@ def heading_at(column: Sequence[Item], at: int, page: int, style: Style) -> tupl
     if not isinstance(first, Line):
         return 0, 0
     run = [first]
-    for line in column[at + 1 : at + 4]:
+    for line in column[at + 1 : at + 8]:
         if not isinstance(line, Line) or abs(line.size - first.size) > 0.5 or run[-1].base - line.base > 2 * first.size:
             break
         run.append(line)
