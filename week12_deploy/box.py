@@ -75,7 +75,7 @@ def why_not() -> str:
     """Why this machine cannot build a box; "" where it can."""
     if sys.platform != "linux":
         return "boxes are made of what Linux alone has"
-    missing = [tool for tool in ("unshare", "mount", "setpriv", "chroot") if not shutil.which(tool)]
+    missing = [tool for tool in ("unshare", "mount", "nsenter", "setpriv", "chroot") if not shutil.which(tool)]
     if missing:
         return f"{', '.join(missing)} of util-linux is not installed"
     if os.geteuid():
@@ -226,6 +226,19 @@ class Box:
         ours = psutil.Process(self.process.pid)
         found = [c for p in (ours, *ours.children(recursive=True)) for c in p.net_connections("tcp")]
         return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
+
+    def inside(self, command: Sequence[str], timeout: float = 60) -> tuple[int, str]:
+        """Runs another command in the box, as `docker exec` does; its exit code, and what it printed."""
+        if self.boxed:
+            own = ["--target", str(self._first()[0]), "--mount", "--net", "--ipc", "--uts", "--root", "--wd=/"]
+            who = ["--setgid", str(USER), "--setuid", str(USER), "--"]
+            command = [str(shutil.which("nsenter")), *own, *who, *command]
+        where = None if self.boxed else self.directory
+        done = subprocess.run(
+            command, env=dict(self.environment), cwd=where, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=timeout, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+        return done.returncode, done.stdout
 
     def memory(self) -> int:
         """The most bytes that its processes have held in memory, added up."""
