@@ -5,6 +5,7 @@ is 4 GB. A service that embeds with onnxruntime and answers by extraction needs 
 """
 
 import re
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Literal
 
@@ -43,14 +44,28 @@ def direct(target: Target) -> list[str]:
     return sorted(names - left_out)
 
 
+@cache
+def needs(name: str, extra: str = "") -> frozenset[tuple[str, str]] | None:
+    """(package, its extra) of what a package of this environment needs on Linux, with any Python of PYTHONS; None where
+    it is not installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(line) for line in requires(name) or []]
+    except PackageNotFoundError:
+        return None
+    linux = {"extra": extra, "sys_platform": "linux", "platform_system": "Linux"}
+    places = [linux | {"python_version": python, "python_full_version": f"{python}.0"} for python in PYTHONS]
+    found = [w for w in wanted if w.marker is None or any(w.marker.evaluate(place) for place in places)]
+    return frozenset((name_of(w.name), which) for w in found for which in ("", *w.extras))
+
+
 def closure(names: list[str]) -> set[str]:
-    """These packages, and what they need in turn, on Linux with any Python of PYTHONS.
+    """These packages, and what they need in turn.
 
     Raises:
         CourseError: one of them is not installed here, so that nobody can tell what it needs.
     """
-    from packaging.requirements import Requirement
-
     seen: set[tuple[str, str]] = set()
     waiting = [(name, "") for name in names]
     while waiting:
@@ -58,17 +73,10 @@ def closure(names: list[str]) -> set[str]:
         if at in seen or at[0] in NEVER_IMPORTED:
             continue
         seen.add(at)
-        try:
-            lines = requires(at[0]) or []
-        except PackageNotFoundError:
-            if at[0] in names:
-                raise CourseError(f"{at[0]} is not installed here: `./course setup 12` installs it.") from None
-            continue  # what another Python would need
-        for line in lines:
-            needed, extra = Requirement(line), {"extra": at[1], "sys_platform": "linux", "platform_system": "Linux"}
-            versions = [{"python_version": python, "python_full_version": f"{python}.0"} for python in PYTHONS]
-            if needed.marker is None or any(needed.marker.evaluate(extra | version) for version in versions):
-                waiting += [(name_of(needed.name), which) for which in ("", *needed.extras)]
+        found = needs(*at)
+        if found is None and at[0] in names:
+            raise CourseError(f"{at[0]} is not installed here: `./course setup 12` installs it.")
+        waiting += found or ()  # what is not installed is what another Python needs
     return {name for name, _ in seen}
 
 

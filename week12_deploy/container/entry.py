@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
 def open_to_all(arguments: list[str]) -> bool:
     """Whether the last word on --ui is `open`."""
     said = ""
-    for word, behind in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, behind in zip(arguments, [*arguments, ""][1:], strict=True):
         if word == "--ui" or word.startswith("--ui="):
             said = word.partition("=")[2] or behind
     return said == "open"
