@@ -1,4 +1,5 @@
-"""Week 12's Space: what is pushed, to a hub of our own on this machine that speaks as the real one does."""
+"""Week 12's Space: what its folder holds, how it runs here, and how it is pushed: to a hub of our own on this machine,
+which speaks as the real one does."""
 
 import base64
 import hashlib
@@ -7,13 +8,15 @@ import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from programs import refused
+from programs import config, refused
 
-from week12_deploy import hub
+from shared.files import write_json
+from week12_deploy import dry_run, hub, space
 
 TOKEN = "hf_" + "x" * 34
 
@@ -210,8 +213,8 @@ def test_no_token(folder, monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     assert refused(hub.push, folder, "ada/bot", "docker") == (
-        "the hub needs a token with the right to write: make one on https://huggingface.co under Settings, Access Tokens"
-        ", then `hf auth login`, or put it into the environment as HF_TOKEN."
+        "the hub needs a token with the right to write: make one on https://huggingface.co under Settings, Access "
+        "Tokens, then `hf auth login`, or put it into the environment as HF_TOKEN."
     )
 
 
@@ -219,4 +222,196 @@ def test_no_token(folder, monkeypatch, tmp_path):
 def test_a_name_that_is_none(folder, name):
     assert refused(hub.push, folder, name, "docker") == (
         f"--push {name}: must be user/name, of letters, digits, dots, dashes and underscores."
+    )
+
+
+# ---------------------------------------------------------------- what a Space's folder holds
+
+
+@pytest.fixture(scope="module")
+def runs_of(tmp_path_factory):
+    """Flags for space with small runs of weeks 11 and 12, and a sentence encoder that is a stub."""
+    place = tmp_path_factory.mktemp("runs")
+    ours, exported, encoder = place / "week11", place / "week12", place / "minilm"
+    for folder in (ours, exported, encoder):
+        folder.mkdir()
+    write_json(ours / "config.json", {"data": "sample", "out": "", "resume": False})
+    card = {"name": "minilm", "dimension": 4, "longest": 16, "chosen": "int8", "files": {"int8": "int8.onnx"}}
+    write_json(exported / "embedder.json", card)
+    for path in (exported / "int8.onnx", exported / "tokenizer.json", encoder / "model.safetensors"):
+        path.write_bytes(b"weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space.bundle.models, "fetch", lambda name: encoder)
+        yield lambda *flags: config(space, "--run", ours, "--model", exported, *flags)
+
+
+def test_space_of_the_service_is_its_container(runs_of, tmp_path, capsys):
+    space.main(runs_of("--out", tmp_path / "space", "--title", 'My "PDF"'))
+    assert "sdk docker; no secret in it\nnext: --dry-run" in capsys.readouterr().out
+    head = dry_run.front_matter(tmp_path / "space")
+    assert head["sdk"] == "docker" and head["app_port"] == 8000 and head["title"] == 'My "PDF"'
+    assert head["base_path"] == "/ui/" and head["license"] == "mit"
+    last = dry_run.instructions((tmp_path / "space" / "Dockerfile").read_text(encoding="utf-8"))
+    assert [text for word, text in last if word == "FROM"][-1] == "service AS space"
+    assert last[-1] == ("CMD", '["--lm", "extractive", "--ui", "open"]')
+    files = {path.name for path in (tmp_path / "space").iterdir()}
+    assert "compose.yaml" not in files and "app.py" not in files and "COURSE_API_KEY" in readme_of(tmp_path / "space")
+
+
+def readme_of(folder):
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_space_of_week_11_is_its_program(runs_of, tmp_path):
+    space.main(runs_of("--out", tmp_path / "space", "--week", "11", "--lm", "smollm2"))
+    head = dry_run.front_matter(tmp_path / "space")
+    assert head["sdk"] == "gradio" and head["app_file"] == "app.py" and head["python_version"] == "3.11"
+    lines = (tmp_path / "space" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert f"gradio=={head['sdk_version']}" in lines, "the hub installs this Gradio before the requirements"
+    assert any(line.startswith("torch==") for line in lines) and not [line for line in lines if "nvidia" in line]
+    app = (tmp_path / "space" / "app.py").read_text(encoding="utf-8")
+    compile(app, "app.py", "exec")
+    assert '"--lm", "smollm2"' in app
+    for name in ("minilm", "smollm2"):
+        assert (tmp_path / "space" / "models" / name / "model.safetensors").is_file()
+    assert not (tmp_path / "space" / "week12_deploy").exists() and not (tmp_path / "space" / "Dockerfile").exists()
+
+
+def test_front_matter_keeps_to_what_the_hub_knows(runs_of):
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    for week in ("11", "12"):
+        head = space.front_matter(runs_of("--week", week))
+        assert {head["colorFrom"], head["colorTo"]} <= colours and len(head["short_description"]) <= 60
+        assert head["suggested_hardware"] == "cpu-basic" and len(head["emoji"]) == 1
+
+
+def test_space_with_a_secret_in_it_is_refused(runs_of, tmp_path, monkeypatch):
+    cfg = runs_of("--out", tmp_path / "space")
+    note = Path(cfg.run) / "note.txt"
+    note.write_text(f"push with {TOKEN}\n", encoding="utf-8")
+    try:
+        line = refused(space.main, cfg)
+    finally:
+        note.unlink()
+    assert line == (
+        f"{tmp_path / 'space' / 'baked' / 'week11' / 'note.txt'}, line 1: a token of the hub. Take it out; a secret "
+        "belongs into the environment, or the settings of the Space."
+    )
+
+
+def test_space_that_is_too_large_is_refused(runs_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(space, "MOST", 1000)
+    assert re.search(
+        r" has 0\.00 GB, and a Space holds 1e-06 GB: ", refused(space.main, runs_of("--out", tmp_path / "s"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ("--lm smollm2", "--lm smollm2: week 12's Space goes without torch. Take --week 11, or an address."),
+        ("--lm a'b", "--lm a'b: must be extractive, smollm2, a name of the hub, or an address."),
+        ("--push bot", "--push bot: must be user/name, of letters, digits, dots, dashes and underscores."),
+    ],
+)
+def test_flags_that_do_not_fit(runs_of, tmp_path, flags, line):
+    assert refused(space.main, runs_of("--out", tmp_path / "space", *flags.split())) == line
+    assert not (tmp_path / "space").exists()
+
+
+def test_push_goes_by_the_flag(runs_of, the_hub, tmp_path):
+    found = space.main(runs_of("--out", tmp_path / "space", "--push", "ada/bot", "--private"))
+    files = the_hub.spaces["ada/bot"]["files"]
+    assert found["address"].endswith("/spaces/ada/bot") and {"README.md", "Dockerfile", "baked/week12/int8.onnx"} < set(
+        files
+    )
+    assert not [path for path in files if TOKEN.encode() in files[path]]
+
+
+# ---------------------------------------------------------------- a Space that is run here
+
+STUB = """
+import http.server, json, os, pathlib, signal, sys, threading
+def kept(path):
+    try:
+        return bool(pathlib.Path(path).write_text("x", encoding="utf-8"))
+    except OSError:
+        return False
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path in ("/health", "/ready", "/ui/") else 404)
+        self.end_headers()
+    def do_POST(self):
+        ours = self.headers["Authorization"] == "Bearer " + os.environ["COURSE_API_KEY"]
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["question"]
+        baked = pathlib.Path("baked/x.txt").read_text(encoding="utf-8")
+        said = [os.getuid() in (0, 1000), os.environ["HERE"], kept(DATA + "/x"), baked]
+        cited = [{"number": 1, "name": "a.pdf", "page": 7, "quote": "so it is"}]
+        body = json.dumps({"text": f"{asked} {said} [1]", "citations": cited}).encode()
+        self.send_response(200 if ours else 401)
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+DATA = sys.argv[1]
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+for port in map(int, sys.argv[2:]):
+    threading.Thread(target=http.server.ThreadingHTTPServer(("0.0.0.0", port), Handler).serve_forever).start()
+"""
+
+
+def stub_space(folder, ports):
+    """A docker Space of a stub that answers as the service does; returns its folder."""
+    (folder / "baked").mkdir(parents=True)
+    (folder / "baked" / "x.txt").write_text("baked in", encoding="utf-8")
+    (folder / "stub.py").write_text(STUB, encoding="utf-8")
+    (folder / "README.md").write_text(f"---\nsdk: docker\napp_port: {ports[0]}\n---\n# A stub\n", encoding="utf-8")
+    words = ["/opt/venv/bin/python", "-I", "/app/stub.py", "/data", *map(str, ports)]
+    dockerfile = f"FROM x\nWORKDIR /app\nENV HERE=/app/baked\nVOLUME /data\nENTRYPOINT {json.dumps(words)}\nCMD []\n"
+    (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_dry_run_starts_asks_and_ends_it(tmp_path, monkeypatch, capsys, boxed):
+    if boxed and (why := dry_run.why_not()):
+        pytest.skip(why)
+    if not boxed:
+        monkeypatch.setattr(dry_run, "why_not", lambda: "only root may build one")
+    ports = free_ports(1)
+    folder = stub_space(tmp_path / "space", ports)
+    tmp_path.chmod(0o755)
+    found = dry_run.of(folder, config(space, "--question", "Is it so?", "--healthy", "30"))
+    where = "/app/baked" if boxed else str(folder / "baked")
+    assert found["answer"] == f"Is it so? {[True, where, True, 'baked in']} [1]\n[1] a.pdf, page 7: so it is"
+    said = capsys.readouterr().out
+    assert f"listens on {ports[0]} alone" in said and ("not in a box" in said) is not boxed
+    assert not (folder / "x").exists()
+
+
+def test_dry_run_refuses_a_second_port(tmp_path, monkeypatch):
+    monkeypatch.setattr(dry_run, "why_not", lambda: "it is a test")
+    first, second = free_ports(2)
+    folder = stub_space(tmp_path / "space", [first, second])
+    line = refused(dry_run.of, folder, config(space, "--healthy", "30"))
+    assert line == f"it listens on {min(first, second)}, {max(first, second)}: a Space shows {first} alone."
+
+
+def test_dry_run_of_a_space_that_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(dry_run, "why_not", lambda: "it is a test")
+    folder = stub_space(tmp_path / "space", free_ports(1))
+    (folder / "stub.py").write_text("raise SystemExit('no index')", encoding="utf-8")
+    assert refused(dry_run.of, folder, config(space)) == "it ended by itself (code 1): no index"
+    (folder / "README.md").write_text("# no front matter\n", encoding="utf-8")
+    assert refused(dry_run.of, folder, config(space)) == (
+        f"{folder / 'README.md'} has no front matter: the hub would not know how to run it."
     )

@@ -5,7 +5,8 @@
 
 The second is for machines without a Docker daemon, on Linux, as root (apt-get install buildah debootstrap). The base
 comes from debootstrap: Debian with its own Python, where no registry of images is reached. The built image is started
-in a box (box.py): its own configuration, user 1000, a read-only root, /data and /tmp to write to, no network but loopback.
+in a box (box.py): its own configuration, user 1000, a read-only root, /data and /tmp to write to, no network but its
+own loopback.
 """
 
 import sys

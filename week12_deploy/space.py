@@ -32,8 +32,8 @@ SDKS: dict[int, hub.Sdk] = {11: "gradio", 12: "docker"}
 PYTHON = "3.11"
 AS_A_SPACE = """
 
-# ---- As a Space runs it, which builds the last stage: the pages are open to everybody, the API to those who have the key
-# in the Space's secret COURSE_API_KEY; without one, to nobody.
+# ---- As a Space runs it, which builds the last stage: the pages are open to everybody, the API to those who have the
+# key in the Space's secret COURSE_API_KEY; without one, to nobody.
 FROM service AS space
 CMD ["--lm", "{lm}", "--ui", "open"]
 """
@@ -87,8 +87,8 @@ class Config:
     model: str = ""
     """Week 12's run with the exported embedder (default: the newest); of week 12's Space."""
     lm: str = "extractive"
-    """Who answers: extractive (quotes, offline), or of week 11's Space smollm2, which takes 0.7 GB along; or the address
-    of an OpenAI-compatible service, whose key is to be a secret of the Space, COURSE_LM_KEY."""
+    """Who answers: extractive (quotes, offline), in week 11's Space also smollm2 (0.7 GB come along); or the address of
+    an OpenAI-compatible service, whose key is to be a secret of the Space, COURSE_LM_KEY."""
     title: str = "Talk to your data"
     """What the Space is called."""
     dry_run: bool = False
@@ -145,13 +145,9 @@ def write(folder: Path, cfg: Config) -> dict[str, Any]:
         CourseError: a run is missing, the folder is somebody else's, a secret lies in a file, or it is too large.
     """
     if cfg.week == 12 and cfg.lm == "smollm2":
-        raise CourseError(
-            "--lm smollm2: the service of week 12 goes without torch. Take --week 11, or a service's address."
-        )
+        raise CourseError("--lm smollm2: week 12's Space goes without torch. Take --week 11, or an address.")
     if re.search(r"[\s\"'\\{}]", cfg.lm):
-        raise CourseError(
-            f"--lm {cfg.lm}: a Space's language model is extractive, smollm2, a name of the hub or an address."
-        )
+        raise CourseError(f"--lm {cfg.lm}: must be extractive, smollm2, a name of the hub, or an address.")
     found: dict[str, Any] = {}
     if cfg.week == 12:
         found = bundle.service(folder, cfg.run, cfg.model)
