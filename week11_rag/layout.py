@@ -87,8 +87,11 @@ def running_lines(raws: Sequence[Raw], outline: Sequence[Entry] = ()) -> set[int
     """The ids of lines that are headers, footers and page numbers.
 
     They stand at the same height of many pages, close to the edge, and say the same; or have a number in them that
-    grows with the pages; or are on most pages, well apart from the text. Headings of the outline are never among them.
+    grows with the pages; or are on most pages, well apart from the text. Headings of the outline are never among them,
+    nor are larger ones that say something else on each page: titles of slides.
     """
+    sizes = Counter(line.size for raw in raws for line in raw.lines for _ in line.letters)
+    title = 1.2 * sizes.most_common(1)[0][0] if sizes else 0.0
     titles = {(entry.page, key(entry.title)) for entry in outline}
     places: dict[tuple[str, int, float], list[tuple[int, list[Line], bool]]] = defaultdict(list)
     for number, raw in enumerate(raws, 1):
@@ -104,7 +107,8 @@ def running_lines(raws: Sequence[Raw], outline: Sequence[Entry] = ()) -> set[int
         grows = {offset for offset, count in offsets.items() if count >= max(many, 0.3 * len(near))}
         usual = len(near) > 2 and len(near) >= 0.6 * len(raws) and sum(a for _, _, a in near) >= 0.9 * len(near)
         for number, row, _ in rows:
-            if usual or texts[text_of(row)] >= many or grows & set(offsets_of(row, number)):
+            counted = size < title and (usual or grows & set(offsets_of(row, number)))
+            if counted or texts[text_of(row)] >= many:
                 found |= {id(line) for line in row}
     if len(raws) == 1:
         alone = re.compile(r"\W*(page )?\d+([-–.]\d+)?( (of|/) \d+)?\W*", re.IGNORECASE)
