@@ -3,6 +3,7 @@ is built, started and answers."""
 
 import ast
 import http.server
+import inspect
 import json
 import os
 import re
@@ -92,7 +93,7 @@ def test_image_starts_the_service_with_flags_that_it_has(stage):
     cfg = config(serve, *flags)
     assert (cfg.host, cfg.store, cfg.run, cfg.model) == ("0.0.0.0", "/data", "/app/baked/week11", "/app/baked/week12")
     assert cfg.lm == {"service": "extractive", "smollm2": "smollm2"}[stage]
-    assert last["EXPOSE"] == str(cfg.port) == str(health.main.__defaults__[0])
+    assert last["EXPOSE"] == str(cfg.port) == str(inspect.signature(health.main).parameters["port"].default)
 
 
 def test_image_holds_no_secret_and_nothing_from_an_address():
@@ -381,7 +382,7 @@ def test_box_holds_its_user_its_folders_and_its_network(tmp_path, monkeypatch):
     sees = [box.See("/tmp"), *(box.See(p, p) for p in libraries), box.See("/data", str(tmp_path), writable=True)]
     python = str(Path(sys.base_prefix) / "bin" / "python3")
     with box.Box([python, "-uIc", SERVER], {"PATH": "/usr/bin:/bin"}, "/data", sees=sees) as running:
-        running.wait_until_healthy(8000, "/", 20)
+        running.wait_until_healthy(8000, "/", 20.0)
         assert running.ask(8000, "/") == (200, repr([1000, True, True, False, False, None]))
         assert running.listening() == {8000} and running.memory() > 1_000_000
         assert running.inside([python, "-c", "import os; print(os.getuid())"]) == (0, "1000\n")
@@ -393,7 +394,7 @@ def test_box_holds_its_user_its_folders_and_its_network(tmp_path, monkeypatch):
 def test_program_that_ends_or_never_answers_is_told_of():
     command = [sys.executable, "-c", "print('no library'); raise SystemExit(3)"]
     with box.Box(command, dict(os.environ), ".", boxed=False) as running:
-        assert refused(running.wait_until_healthy, 1, "/", 20) == "it ended by itself (code 3): no library"
+        assert refused(running.wait_until_healthy, 1, "/", 20.0) == "it ended by itself (code 3): no library"
     with box.Box([sys.executable, "-c", "input()"], dict(os.environ), ".", boxed=False) as running:
         line = refused(running.wait_until_healthy, 1, "/", 0.2)
         assert line.startswith(("port 1 was not healthy after 0.2 s", "it ended by itself (code 1)"))

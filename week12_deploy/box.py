@@ -169,7 +169,7 @@ class Box:
         return made[0]
 
     def ask(
-        self, port: int, path: str, body: Any = None, timeout: float = 60, headers: Mapping[str, str] | None = None
+        self, port: int, path: str, body: Any = None, timeout: float = 60.0, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
         """The status and text of an answer over HTTP; a `body` is sent as JSON.
 
@@ -202,7 +202,7 @@ class Box:
             if self.process.poll() is not None:
                 raise CourseError(f"it ended by itself (code {self.process.returncode}): {self.last_line()}")
             try:
-                status, _ = self.ask(port, path, timeout=5)
+                status, _ = self.ask(port, path, timeout=5.0)
                 if status == 200:
                     return time.monotonic() - self.started
                 found = f"the answer was {status}"
@@ -227,7 +227,7 @@ class Box:
         found = [c for p in (ours, *ours.children(recursive=True)) for c in p.net_connections("tcp")]
         return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
 
-    def inside(self, command: Sequence[str], timeout: float = 60) -> tuple[int, str]:
+    def inside(self, command: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         """Runs another command in the box, as `docker exec` does; its exit code, and what it printed."""
         if self.boxed:
             own = ["--target", str(self._first()[0]), "--mount", "--net", "--ipc", "--uts", "--root", "--wd=/"]
@@ -261,7 +261,7 @@ class Box:
         lines = [line for line in self.output().splitlines() if line.strip()]
         return printable(lines[-1])[:300] if lines else "it printed nothing"
 
-    def stop(self, seconds: float = 15) -> float:
+    def stop(self, seconds: float = 15.0) -> float:
         """Asks it to end, as `docker stop` does (SIGTERM), and kills it after so many seconds.
 
         Returns the seconds that it took.
