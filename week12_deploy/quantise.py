@@ -15,6 +15,9 @@ from jaxtyping import Float, Float32, Integer
 
 Reals = Float[np.ndarray, "*any"]
 Wholes = Integer[np.ndarray, "*any"]
+Each = Float32[np.ndarray, "*n"] | np.float32
+"""A number for the whole array (shape ()), or one for each channel."""
+EachWhole = Integer[np.ndarray, "*n"] | np.integer
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ SYMMETRIC = Grid(-127, 127, "int8")  # weights: as far down as up, so that their
 REDUCED = Grid(-64, 64, "int8")  # weights with a bit less: two products then fit into 16 bits (cpu.py)
 
 
-def range_of(x: Reals, axis: int | None = None) -> tuple[Float32[np.ndarray, "*n"], Float32[np.ndarray, "*n"]]:
+def range_of(x: Reals, axis: int | None = None) -> tuple[Each, Each]:
     """The smallest and the largest number of an array, or of each channel along an axis; 0 always lies between them."""
     # exercise 1: affine int8, the range
     # x (any shape); axis None: the whole array, else the axis whose channels have a range each -> (low, high), float32:
@@ -49,8 +52,8 @@ def range_of(x: Reals, axis: int | None = None) -> tuple[Float32[np.ndarray, "*n
 
 
 def scale_and_zero_point(
-    low: Float32[np.ndarray, "*n"], high: Float32[np.ndarray, "*n"], grid: Grid = UINT8, symmetric: bool = False
-) -> tuple[Float32[np.ndarray, "*n"], Integer[np.ndarray, "*n"]]:  # fmt: skip
+    low: Each, high: Each, grid: Grid = UINT8, symmetric: bool = False
+) -> tuple[Each, EachWhole]:  # fmt: skip
     """How far two neighbours on the grid are apart, and which whole number stands for 0.
 
     Args:
@@ -74,13 +77,14 @@ def scale_and_zero_point(
     # end of exercise 1
 
 
-def along(values: np.ndarray, ndim: int, axis: int | None) -> np.ndarray:
+def along(values: Each | EachWhole, ndim: int, axis: int | None) -> np.ndarray:
     """A number, or one a channel, in a shape that meets an array of `ndim` axes: (channels,) as (1, channels, 1)."""
-    return values if axis is None else values.reshape([-1 if place == axis % ndim else 1 for place in range(ndim)])
+    shape = [] if axis is None else [-1 if place == axis % ndim else 1 for place in range(ndim)]
+    return np.asarray(values).reshape(shape)
 
 
 def quantise(
-    x: Reals, scale: Float32[np.ndarray, "*n"], zero_point: Integer[np.ndarray, "*n"], grid: Grid = UINT8,
+    x: Reals, scale: Each, zero_point: EachWhole, grid: Grid = UINT8,
     axis: int | None = None,
 ) -> Wholes:  # fmt: skip
     """The whole numbers for real ones: divided by the scale, rounded (a half to the even neighbour), moved by the zero
@@ -94,9 +98,7 @@ def quantise(
     # end of exercise 1
 
 
-def dequantise(
-    q: Wholes, scale: Float32[np.ndarray, "*n"], zero_point: Integer[np.ndarray, "*n"], axis: int | None = None
-) -> Float32[np.ndarray, "*any"]:
+def dequantise(q: Wholes, scale: Each, zero_point: EachWhole, axis: int | None = None) -> Float32[np.ndarray, "*any"]:
     """The real numbers that whole ones stand for."""
     # exercise 1: affine int8, dequantise
     # q (any shape), scale and zero_point as above -> float32, the shape of q: scale (q - zero_point), exactly.
