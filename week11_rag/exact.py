@@ -160,4 +160,7 @@ class ExactIndex(Index):
 
     def vectors(self, ids: Sequence[str]) -> Float[np.ndarray, "ids dim"]:
         _, matrix, rows = self.rows()
-        return matrix[[rows[id] for id in ids]]
+        if all(id in rows for id in ids):
+            return matrix[[rows[id] for id in ids]]
+        every = {id: vector for held in self.parts.values() for id, (_, vector) in held.items()}
+        return np.stack([every[id] for id in ids])

@@ -25,7 +25,7 @@ from week11_rag.layout import Entry, blocks_of, page_list
 from week11_rag.lines import Letter, Raw, read_page
 from week11_rag.pages import Block, Box, Document, Kind, Page
 
-__all__ = ["Block", "Box", "Document", "Kind", "Page", "read", "render", "text_boxes"]
+__all__ = ["Block", "Box", "Document", "Kind", "Page", "about", "read", "render", "text_boxes"]
 
 MOST_PAGES = 5_000
 MOST_SIDE = 4_000  # pixels of a picture of a page
@@ -81,8 +81,24 @@ def read(
         Page(number, raw.width, raw.height, tuple(found), raw.scanned)
         for number, (raw, found) in enumerate(zip(raws, blocks, strict=True), 1)
     ]
-    identity = hashlib.sha256(content).hexdigest()[:16]
-    return Document(identity, name or path.name, tuple(pages), (*notes, *more))
+    return Document(identity(content), name or path.name, tuple(pages), (*notes, *more))
+
+
+def identity(content: bytes) -> str:
+    """The id of a document: it is another one when a byte is."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def about(path: str | Path) -> tuple[str, int]:
+    """The id and the number of pages of a PDF, without reading these.
+
+    Raises:
+        CourseError: as read, as far as it shows.
+    """
+    path = Path(path)
+    content = whole_pdf(path)
+    with opened(path, content) as pdf:
+        return identity(content), len(pdf)
 
 
 def nothing_in(path: Path, pages: int, pictures: list[int], damaged: list[int], ocr: str) -> CourseError:
@@ -199,8 +215,8 @@ def text_boxes(path: str | Path, page: int, quote: str) -> list[Box]:
         quote: the text, as it stands in a block or chunk. Only its letters and digits count.
     """
     path = Path(path)
-    about = path.stat() if path.is_file() else None
-    text, letters = letters_in_order(str(path), page, (about.st_mtime_ns, about.st_size) if about else (0, 0))
+    state = path.stat() if path.is_file() else None
+    text, letters = letters_in_order(str(path), page, (state.st_mtime_ns, state.st_size) if state else (0, 0))
     wanted = "".join(char for char, _ in significant(quote))
     start, length = found_in(text, wanted)
     boxes: list[Box] = []
