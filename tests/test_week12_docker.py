@@ -34,8 +34,10 @@ def made(tmp_path_factory):
     ours, exported = place / "runs" / "week11", place / "runs" / "week12"
     (ours / "index").mkdir(parents=True)
     exported.mkdir()
-    write_json(ours / "config.json", {"data": "sample", "out": "/home/ada/secret plans", "resume": True})
-    write_json(ours / "result.json", {"metrics": {}})
+    write_json(ours / "config.json", {"data": "/home/ada/secret plans.pdf", "out": "/home/ada/runs", "resume": True})
+    write_json(ours / "result.json", {"metrics": {}, "command": "./course train 11 --data 'secret plans.pdf'"})
+    (place / "secret plans.pdf").write_bytes(b"%PDF-1.7 of Ada's")
+    write_json(ours / "sources.json", {"0123456789abcdef": str(place / "secret plans.pdf")})
     (ours / "index" / "chunks.jsonl").write_text("{}\n", encoding="utf-8")
     (ours / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
     (ours / "curves.png").write_bytes(b"\x89PNG")
@@ -135,6 +137,7 @@ def test_folder_holds_programs_and_what_is_baked_in(made):
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {path for path in files if path.startswith("baked/")} == {
         "baked/week11/config.json", "baked/week11/result.json", "baked/week11/index/chunks.jsonl",
+        "baked/week11/sources.json", "baked/week11/documents/0123456789abcdef.pdf",
         "baked/week12/embedder.json", "baked/week12/int8.onnx", "baked/week12/tokenizer.json",
     }  # fmt: skip
     assert {path.partition("/")[0] for path in files if path.endswith(".py")} == set(bundle.CODE)
@@ -142,7 +145,10 @@ def test_folder_holds_programs_and_what_is_baked_in(made):
     assert {"Dockerfile", "compose.yaml", ".dockerignore", "requirements.txt", "LICENSE"} < files
     assert found == {"files": len(files), "bytes": sum((folder / p).stat().st_size for p in files), "embedder": "int8"}
     assert read_json(folder / "baked/week12/embedder.json")["files"] == {"int8": "int8.onnx"}
-    assert read_json(folder / "baked/week11/config.json") == {"data": "sample", "out": "", "resume": False}
+    assert read_json(folder / "baked/week11/config.json") == {"data": "documents", "out": "", "resume": False}
+    assert read_json(folder / "baked/week11/sources.json") == {"0123456789abcdef": "documents/0123456789abcdef.pdf"}
+    told = [path for path in files if b"secret plans" in (folder / path).read_bytes()]
+    assert not told, "where the documents lay on this machine is not told"
 
 
 def test_folder_that_is_ours_is_written_anew_and_no_other(made, tmp_path):
@@ -159,7 +165,7 @@ def test_folder_that_is_ours_is_written_anew_and_no_other(made, tmp_path):
 
 def test_folder_without_runs(tmp_path):
     assert refused(bundle.service, tmp_path / "x", str(tmp_path), "") == (
-        f"{tmp_path} has no config.json: `./course train 11` makes it."
+        f"{tmp_path} has no sources.json: `./course train 11` makes it."
     )
     assert not (tmp_path / "x").exists()
 

@@ -236,6 +236,8 @@ def runs_of(tmp_path_factory):
     for folder in (ours, exported, encoder):
         folder.mkdir()
     write_json(ours / "config.json", {"data": "sample", "out": "", "resume": False})
+    for name in ("sources.json", "result.json"):
+        write_json(ours / name, {})
     card = {"name": "minilm", "dimension": 4, "longest": 16, "chosen": "int8", "files": {"int8": "int8.onnx"}}
     write_json(exported / "embedder.json", card)
     for path in (exported / "int8.onnx", exported / "tokenizer.json", encoder / "model.safetensors"):

@@ -25,6 +25,8 @@ AS_THEY_ARE = {"Dockerfile": "week12_deploy/Dockerfile", "compose.yaml": "week12
 IGNORE = "# The folder holds what the image needs and nothing else.\n**/__pycache__\n**/*.pyc\n.git\n.gitattributes\n"
 LEFT = {"metrics.jsonl", "checkpoint.safetensors", "examples.safetensors", "baselines.safetensors"}
 """What a run keeps for resuming and for the lesson."""
+SOURCES = "sources.json"
+"""{document: its PDF} of a run of week 11; a path in it that is not absolute begins in the run's folder."""
 NOTE = ".packed-by-the-course"
 """Marks a folder that we have written: only such a one is written again."""
 
@@ -87,12 +89,27 @@ def run_of(week: int, given: str, file: str) -> Path:
 
 
 def week11_run(source: Path, folder: Path) -> None:
-    """Copies what a bot is opened with; the folder from which its documents came is nobody's business."""
+    """Copies what a bot is opened with, and its documents. Where these lay, and what was typed, is nobody's business.
+
+    Raises:
+        CourseError: a document is not there any more.
+    """
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
         if path.is_file() and path.name not in LEFT and path.suffix != ".png" and not path.name.startswith("."):
             copy(path, folder / inside)
-    write_json(folder / "config.json", read_json(folder / "config.json") | {"out": "", "resume": False})
+    sources = read_json(source / SOURCES)
+    for identity, path in sources.items():
+        if not (source / path).is_file():
+            raise CourseError(f"{path} is not there any more, and a document of {source}: `./course train 11` anew.")
+        copy(source / path, folder / "documents" / f"{identity}.pdf")
+    write_json(folder / SOURCES, {identity: f"documents/{identity}.pdf" for identity in sources})
+    config, private = read_json(folder / "config.json"), {"out": "", "resume": False}
+    write_json(folder / "config.json", config | private | ({} if config["data"] == "sample" else {"data": "documents"}))
+    result = read_json(folder / "result.json")
+    write_json(
+        folder / "result.json", {name: value for name, value in result.items() if name not in ("command", "data")}
+    )
 
 
 def week12_run(source: Path, folder: Path) -> str:
@@ -128,7 +145,7 @@ def service(folder: Path, run: str = "", model: str = "", target: Target = "serv
     Raises:
         CourseError: a run is missing, the folder is somebody else's, or a secret lies in a file.
     """
-    ours, exported = run_of(11, run, "config.json"), run_of(12, model, CARD)
+    ours, exported = run_of(11, run, SOURCES), run_of(12, model, CARD)
     new(folder)
     code(folder)
     for name, source in AS_THEY_ARE.items():

@@ -155,7 +155,7 @@ def write(folder: Path, cfg: Config) -> dict[str, Any]:
         bundle.write(folder / "Dockerfile", dockerfile + AS_A_SPACE.format(lm=cfg.lm))
         (folder / "compose.yaml").unlink()
     else:
-        run = bundle.run_of(11, cfg.run, "config.json")
+        run = bundle.run_of(11, cfg.run, bundle.SOURCES)
         bundle.new(folder)
         bundle.code(folder, ("shared", "week11_rag"))
         bundle.requirements(folder, "week11")
