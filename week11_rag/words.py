@@ -12,18 +12,21 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from week11_rag.wording import STOP, stem
+
 WORD = re.compile(r"\w+(?:[-./@+:_'’]\w+)*")
 PARTS = re.compile(r"[^\W_]+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as BM25 counts them: in lower case, `debian/rules` as itself and as its two parts."""
+    """The words of a text as BM25 counts them: their stems, in lower case, without those that every text has;
+    `debian/rules` as itself and as its two parts."""
     found = []
     for word in WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
         word = re.sub(r"['’]s$", "", word)
         parts = PARTS.findall(word)
         found += [word, *parts] if len(parts) > 1 else [word]
-    return found
+    return [stem(word) for word in found if word not in STOP]
 
 
 class Words:
