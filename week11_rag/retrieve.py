@@ -19,6 +19,7 @@ from shared.errors import CourseError
 from week11_rag.chunks import Chunk
 from week11_rag.embed import Embedder
 from week11_rag.fuse import mmr, reciprocal_rank_fusion
+from week11_rag.sentences import Sentences
 from week11_rag.store import Index
 from week11_rag.words import Words
 
@@ -37,7 +38,7 @@ class Passage:
         chunk: it.
         score: what it was ranked by; comparable within one search only.
         rank: from 1.
-        why: its ranks by `dense`, `bm25`, `fused` and `rescored`, None where it is not among those candidates; `cosine`
+        why: its ranks by `dense`, `sentence`, `bm25`, `fused` and `rescored`, None where it is not among those candidates; `cosine`
             of it and the question, `bm25_score` and `rescored_score`.
     """
 
@@ -53,18 +54,21 @@ class Retriever:
     Args:
         index: where to look.
         embedder: the one that the index was made with.
-        how: dense (nearest vectors), bm25 (words in common, rare ones most) or hybrid (both, their ranks fused).
+        how: dense (nearest vectors), bm25 (words in common, rare ones most) or hybrid (both, and sentences where there
+            are some, their ranks fused).
         rescore: none; late (each token of the question looks for its nearest one in the passage); cross:MODEL (a
             cross-encoder from a folder or the hub reads both together).
         mmr: 0: none; else, up to below 1, how much passages are to differ from each other.
+        sentences: the vectors of all chunks' sentences; None: hybrid does without.
 
     Raises:
         CourseError: the embedder is another one than the index was made with, or `rescore` is not known.
     """
 
     def __init__(
-        self, index: Index, embedder: Embedder, how: How = "hybrid", rescore: str = "none", mmr: float = 0.0
-    ) -> None:
+        self, index: Index, embedder: Embedder, how: How = "hybrid", rescore: str = "none", mmr: float = 0.0,
+        sentences: Sentences | None = None,
+    ) -> None:  # fmt: skip
         made = index.settings
         if (made.embedder, made.dimension) != (embedder.name, embedder.dimension):
             raise CourseError(
@@ -74,6 +78,7 @@ class Retriever:
         if rescore not in ("none", "late") and not rescore.startswith("cross:"):
             raise CourseError(f"--rescore {rescore}: must be none, late or cross:MODEL.")
         self.index, self.embedder, self.how, self.rescore, self.mmr = index, embedder, how, rescore, mmr
+        self.sentences = sentences
         self._lock, self._seen, self._words = RLock(), None, (Words([]), [])
         self._tokens: dict[str, Any] = {}
 
@@ -95,6 +100,9 @@ class Retriever:
             rankings.append(found("dense", "cosine", self.index.search(vector, pool)))
         if self.how != "dense":
             rankings.append(found("bm25", "bm25_score", self.by_words(question, pool)))
+        if self.how == "hybrid" and self.sentences:
+            nearest = self.sentences.search(vector, self.words()[1], pool)
+            rankings.append(found("sentence", "sentence_cosine", nearest))
         order = reciprocal_rank_fusion(rankings, FUSED)
         for rank, (id, _) in enumerate(order, 1):
             whys[id]["fused"] = rank
@@ -114,7 +122,8 @@ class Retriever:
         if missing:
             for id, row in zip(missing, self.index.vectors(missing), strict=True):
                 whys[id]["cosine"] = float(row @ vector)
-        names = ("dense", "bm25", "fused", "rescored", "cosine", "bm25_score", "rescored_score")
+        names = ("dense", "sentence", "bm25", "fused", "rescored", "cosine", "sentence_cosine", "bm25_score",
+                 "rescored_score")  # fmt: skip
         return [
             Passage(chunks[id], float(score), rank, {name: whys[id].get(name) for name in names})
             for rank, (id, score) in enumerate(order, 1)
