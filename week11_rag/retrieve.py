@@ -38,8 +38,8 @@ class Passage:
         chunk: it.
         score: what it was ranked by; comparable within one search only.
         rank: from 1.
-        why: its ranks by `dense`, `sentence`, `bm25`, `fused` and `rescored`, None where it is not among those candidates; `cosine`
-            of it and the question, `bm25_score` and `rescored_score`.
+        why: its ranks by `dense`, `sentence`, `bm25`, `fused` and `rescored`, None where it is not among those
+            candidates; `cosine` of it and the question, `sentence_cosine`, `bm25_score` and `rescored_score`.
     """
 
     chunk: Chunk

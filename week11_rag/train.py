@@ -29,9 +29,10 @@ from week11_rag.exact import ExactIndex
 from week11_rag.index import Index, Settings, open_index
 from week11_rag.measures import hit_at_k, mean_reciprocal_rank, relevant
 from week11_rag.retrieve import How, Retriever
+from week11_rag.sentences import Sentences
 
 WEEK_NUMBER = 11
-INDEX, SUPPORT, SOURCES = "index", "support.json", "sources.json"
+INDEX, SENTENCES, SUPPORT, SOURCES = "index", "sentences", "support.json", "sources.json"
 STEPS = 8  # rows of the log: after each eighth of the pages
 DEEP = 10  # how far down the first right passage is looked for
 
@@ -104,7 +105,8 @@ def fill(cfg: Config, run: runs.Run, index: Index, embedder: Embedder, todo: ing
     for stored in index.documents():
         kept = [chunk for chunk in index.chunks() if chunk.document == stored.id]
         watch.add(blank(stored.id, stored.name, stored.pages), kept, index.vectors([chunk.id for chunk in kept]))
-    retriever = Retriever(watch, embedder, cfg.how, cfg.rescore, cfg.mmr)
+    sentences = Sentences(embedder, run.folder / SENTENCES)
+    retriever = Retriever(watch, embedder, cfg.how, cfg.rescore, cfg.mmr, sentences)
     with StopRequest() as stop, run.log() as log:
         rows = len(run.rows)
         offset = rows if finished else 0
@@ -158,8 +160,11 @@ def finish(
     cfg: Config, run: runs.Run, index: Index, embedder: Embedder, val: list[Question], note: str
 ) -> dict[str, Any]:
     """Scores val, fits the support, writes what the other programs read, and shows the result."""
-    device, retriever = embedder.device, Retriever(index, embedder, cfg.how, cfg.rescore, cfg.mmr)
+    sentences = Sentences(embedder, run.folder / SENTENCES)
+    device, retriever = embedder.device, Retriever(index, embedder, cfg.how, cfg.rescore, cfg.mmr, sentences)
     began = time.perf_counter()
+    if cfg.how == "hybrid":
+        sentences.keep_only(index.chunks())
     metrics = scores(retriever, val)
     judge, said = fit_support(cfg, retriever, val)
     if not said:
