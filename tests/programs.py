@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,14 @@ def preferences(path: Path, count: int) -> Path:
         lines.append(json.dumps(row) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     return path
+
+
+@cache
+def handbook():
+    """Week 11's bundled handbook, read once (some seconds) by each process that tests with it."""
+    from week11_rag import data, pdf
+
+    return pdf.read(data.HANDBOOK)
 
 
 def write_pdf(path, pages):

@@ -146,16 +146,16 @@ def as_markdown(rows: Sequence[Sequence[object]]) -> str:
 
 def why(retriever: Retriever, question: str, k: int = 10) -> str:
     """For each passage its rank by each search, fused and re-scored; `-` where it is not among those candidates."""
-    rows = [["", "dense", "bm25", "fused", "rescored", "cosine", "page", "passage"]]
+    rows = [["", "dense", "sentence", "bm25", "fused", "rescored", "cosine", "page", "passage"]]
     for passage in retriever.search(question, k):
-        ranks = [passage.why.get(name) for name in ("dense", "bm25", "fused", "rescored")]
+        ranks = [passage.why.get(name) for name in ("dense", "sentence", "bm25", "fused", "rescored")]
         cosine, chunk = passage.why.get("cosine"), passage.chunk
         begins = " ".join(printable(f"{' > '.join(chunk.headings[-1:])}: {chunk.text}").split())
         rows.append([f"{passage.rank}", *("-" if rank is None else f"{rank}" for rank in ranks),
                      "" if cosine is None else f"{cosine:.2f}", f"{chunk.pages[0]}", begins[:60]])  # fmt: skip
-    width = [max(len(row[column]) for row in rows) for column in range(7)]
+    width = [max(len(row[column]) for row in rows) for column in range(8)]
     return "\n".join(
-        "  ".join([*(cell.rjust(w) for cell, w in zip(row[:7], width, strict=True)), row[7]]) for row in rows
+        "  ".join([*(cell.rjust(w) for cell, w in zip(row[:8], width, strict=True)), row[8]]) for row in rows
     )
 
 
