@@ -60,7 +60,15 @@ def with_plain_tables(column: list[Item]) -> list[Item]:
 
 
 def from_top(items: Sequence[Item]) -> list[Item]:
-    return sorted(items, key=lambda item: (-item.top, item.left))
+    """The items from top to bottom; those on nearly the same height from left to right."""
+    rows: list[list[Item]] = []
+    for item in sorted(items, key=lambda item: (-item.top, item.left)):
+        level = rows and isinstance(item, Line) and isinstance(rows[-1][0], Line)
+        if level and abs(rows[-1][0].base - item.base) < 0.3 * item.size:
+            rows[-1].append(item)
+        else:
+            rows.append([item])
+    return [item for row in rows for item in sorted(row, key=lambda item: item.left)]
 
 
 # ---------------------------------------------------------------- columns
