@@ -257,7 +257,7 @@ def without_labels(column: Sequence[Item], page: int, style: Style) -> list[Item
     for at, item in enumerate(items[:1]):
         if not (isinstance(item, Line) and LABEL.fullmatch(item.text.strip())):
             break
-        for count in (1, 2):
+        for count in (2, 1):
             short = all(isinstance(one, Line) and len(one.text) < 12 for one in items[at : at + count])
             if short and len(items) > count and heading_at(items, at + count, page, style)[1] == 1:
                 return items[at + count :]

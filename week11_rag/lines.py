@@ -200,7 +200,7 @@ def letters_of(page: Any, place: Any) -> Iterable[Letter]:
             continue
         owner = ctypes.cast(pdfium.FPDFText_GetTextObject(raw, number), ctypes.c_void_p).value or 0
         if owner not in known:
-            angle = pdfium.FPDFText_GetCharAngle(raw, number) - turned
+            angle = pdfium.FPDFText_GetCharAngle(raw, number) + turned
             known[owner] = font_of(raw, number) if math.cos(angle) > 0.9 else None
         font = known[owner]
         if font is None or not pdfium.FPDFText_GetLooseCharBox(raw, number, box):

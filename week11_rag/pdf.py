@@ -127,10 +127,10 @@ def opened(path: Path, content: bytes) -> Iterator[Any]:
         try:
             pdf = pypdfium2.PdfDocument(content)
         except pypdfium2.PdfiumError as error:
-            code = getattr(error, "err_code", None)
-            if code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
+            locked = getattr(error, "err_code", None) in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
+            if locked and b"/Encrypt" in content:  # the code may be that of the error before
                 raise CourseError(f"{path} is encrypted: save a copy without a password, and give that.") from None
-            raise CourseError(f"{path} is damaged ({error}). Copy or download it again.") from None
+            raise CourseError(f"{path} is damaged: it does not open. Copy or download it again.") from None
     try:
         if not len(pdf):
             raise CourseError(f"{path} has no pages.")
