@@ -1,15 +1,20 @@
 """Claims and where they stand: what an answer says is tied to words of a passage, checked letter by letter.
 
-A claim is a sentence of the answer. It is supported where a few sentences in a row of one passage have its words: all of
-its numbers and names, most of the others, and a "not" where it has one. What a model writes as its source, [2], says
-where to look first, and no more. This is a check of words, not of logic: a claim that turns round who does what to whom
-has the right words, too. What is shown is therefore always the claim and the words that it rests on, side by side.
+A claim is a sentence of the answer. It is supported where a few sentences in a row of one passage, or of two, have
+its words: all of its numbers and names, most of the others, and a "not" where it has one. What a model writes as its
+source, [2], says where to look first, and no more. This is a check of words, not of logic: a claim that turns round who
+does what to whom has the right words, too. What is shown is therefore always the claim beside the words it rests on.
+
+References
+    N. F. Liu, T. Zhang, P. Liang, arXiv:2304.09848: answers of search engines, and whether what they cite supports them
+    T. Gao et al., arXiv:2305.14627 (ALCE): citation recall and precision
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from week11_rag import wording
 from week11_rag.chunks import Chunk
@@ -17,8 +22,10 @@ from week11_rag.retrieve import Passage
 
 COVERED = 0.6  # the least share of a claim's words that its sources have
 WINDOW = 4  # sentences in a row that may support a claim together
+CANDIDATES = 16  # spans that are looked at closely
 LONGEST = 700  # characters of a quote
 MARKER = re.compile(r"\s*[\[【](\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)[\]】]")
+BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.)])\s+")
 SIGNS = str.maketrans("“”„’‘`´", "\"\"\"''''")
 
 
@@ -63,7 +70,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Grounded:
-    """What is left of an answer: its claims that have support, and the citations; `dropped` are those that have none."""
+    """What is left of an answer: its claims that have support, and the citations; `dropped` are the others."""
 
     claims: tuple[Claim, ...]
     citations: tuple[Citation, ...]
@@ -99,6 +106,12 @@ def folded(text: str) -> tuple[str, list[int]]:
     return "".join(kept), places
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two texts have the same words, but for a list's mark in front and the full stop."""
+    first, second = (folded(BULLET.sub("", text))[0].casefold().rstrip(".;:,") for text in (one, other))
+    return first == second
+
+
 def find(quote: str, text: str) -> tuple[int, int] | None:
     """Where a quote stands in a text, as (start, end); None where it does not, word for word. Whole words only."""
     needle, (hay, places) = folded(quote)[0], folded(text)
@@ -118,7 +131,9 @@ def _inside(text: str, place: int) -> bool:
 
 def pieces(chunk: Chunk, start: int, end: int) -> tuple[tuple[int, str], ...]:
     """(page, words) of chunk.text[start:end], page by page."""
-    found = [(page, chunk.text[max(start, a) : min(end, b)].strip()) for page, a, b in chunk.spans if a < end and start < b]
+    found = [
+        (page, chunk.text[max(start, a) : min(end, b)].strip()) for page, a, b in chunk.spans if a < end and start < b
+    ]
     return tuple((page, words) for page, words in found if words)
 
 
@@ -137,7 +152,7 @@ def parse(text: str) -> list[tuple[str, tuple[int, ...]]]:
         if ahead and found:  # left over from the sentence before
             found[-1] = (found[-1][0], (*found[-1][1], *numbers(ahead[0])))
             sentence = sentence[ahead.end() :]
-        claim = re.sub(r"^(?:[-*•]|\d{1,2}[.)])\s+", "", MARKER.sub("", sentence).strip())
+        claim = BULLET.sub("", MARKER.sub("", sentence).strip())
         if any(char.isalnum() for char in claim):
             found.append((claim, numbers(sentence)))
     return found
@@ -176,11 +191,13 @@ class Grounder:
         self.claims: list[Claim] = []
         self.citations: list[Citation] = []
         self.dropped: list[str] = []
+        self.repeated = False
         self._known: dict[tuple[str, int, str], int] = {}
 
     def add(self, claim: str, markers: Sequence[int] = ()) -> Claim | None:
-        """Checks a sentence. Returns it with its sources; None where it has none, or was said before."""
-        if any(folded(claim)[0].lower() == folded(old.text)[0].lower() for old in self.claims):
+        """Checks a sentence. Returns it with its sources; None where it has none, or was said before (`repeated`)."""
+        self.repeated = any(same(claim, old.text) for old in self.claims) or claim in self.dropped
+        if self.repeated:
             return None
         spans = self.support(claim, [number - 1 for number in markers if 1 <= number <= len(self.passages)])
         if not spans:
@@ -195,48 +212,55 @@ class Grounder:
         return Grounded(tuple(self.claims), tuple(self.citations), tuple(self.dropped))
 
     def support(self, claim: str, first: Sequence[int] = ()) -> list[Span]:
-        """The sentences that support a claim, one span or two; [] where there are none.
+        """The sentences that support a claim: one span, else two; [] where there are none.
 
-        A quotation in the claim has to stand in the span word for word. Of spans with as many words, one of the passages
-        `first` wins, then the shorter one, then the passage that was found earlier.
+        A quotation in the claim has to stand in the span word for word. Of spans that do equally well, one of the
+        passages `first` wins, then one of fewer sentences, then one of a passage that was found earlier.
         """
-        said = [s for s in wording.content(claim) if s not in wording.GLUE and s not in wording.NEGATIONS]
+        said = [stem for stem in wording.content(claim) if stem not in wording.GLUE | wording.NEGATIONS]
         if not said:
             return []
-        must = wording.exact(claim)
-        quoted = [quote for quote in re.findall(r"[\"“]([^\"“”]{12,})[\"”]", claim) if len(quote.split()) > 2]
         ranked = []
         for place, sentences in enumerate(self.sentences):
             for row in range(len(sentences)):
                 for last in range(row, min(row + WINDOW, len(sentences))):
                     span = Span(place, sentences[row][0], sentences[last][1])
-                    if span.end - span.start > LONGEST and last > row:
+                    if last > row and span.end - span.start > LONGEST:
                         break
-                    have = self._words(span)
-                    if (share := len(have.intersection(said)) / len(said)) >= COVERED / 2:
-                        ranked.append((share, place in first, span.start - span.end, -place, span, have))
-        ranked.sort(key=lambda row: row[:4], reverse=True)
-        new = [s for s in said if s not in self.asked]
-        for pair in ([row] for row in ranked[:20]):
-            if self._holds(claim, said, new, must, quoted, pair):
-                return [row[4] for row in pair]
-        for one in ranked[:6]:  # what one place does not say, two may
-            for other in ranked[:20]:
-                apart = one[4].place != other[4].place or not (one[4].start < other[4].end and other[4].start < one[4].end)
-                if apart and self._holds(claim, said, new, must, quoted, [one, other]):
-                    return [one[4], other[4]]
-        return []
+                    share = len(self._words(span).intersection(said)) / len(said)
+                    if share >= COVERED / 2 and self._belongs(place, row, last):
+                        whole = same(claim, self.text(span))
+                        ranked.append((whole, share + 0.1 * (place in first) - 0.05 * (last - row), -place, -row, span))
+        ranked.sort(reverse=True, key=lambda found: found[:4])
+        spans = [found[-1] for found in ranked[:CANDIDATES]]
+        if ranked and ranked[0][0]:
+            return spans[:1]  # the very words
+        one = next(([span] for span in spans if self._holds(claim, said, [span])), [])
+        pairs = (
+            [a, b] for a, b in combinations(spans, 2) if a.place != b.place or a.end <= b.start or b.end <= a.start
+        )
+        return one or next((pair for pair in pairs if self._holds(claim, said, pair)), [])
 
-    def _holds(self, claim: str, said: list[str], new: list[str], must: set[str], quoted: list[str], rows: list) -> bool:
-        have = set().union(*(row[5] for row in rows))
-        texts = [self.text(row[4]) for row in rows]
-        if len(have.intersection(said)) < COVERED * len(said) or len(have.intersection(new)) < COVERED * len(new):
+    def _belongs(self, place: int, row: int, last: int) -> bool:
+        """Whether these sentences, or those beside them, or the heading above have a word of the question."""
+        sentences, chunk = self.sentences[place], self.passages[place].chunk
+        start, end = sentences[max(0, row - 1)][0], sentences[min(last + 1, len(sentences) - 1)][1]
+        words = wording.content(" ".join([*chunk.headings[-1:], chunk.text[start:end]]))
+        return not self.asked or not self.asked.isdisjoint(words)
+
+    def _holds(self, claim: str, said: Sequence[str], spans: Sequence[Span]) -> bool:
+        """Whether spans have the words of a claim between them, the new ones, too; its numbers, names and quotations;
+        and deny what it denies."""
+        have, texts = set().union(*map(self._words, spans)), [self.text(span) for span in spans]
+        for words in (set(said), set(said) - self.asked):
+            if len(have & words) < COVERED * len(words):
+                return False
+        if not wording.exact(claim) <= {word for text in texts for word in wording.words(text)}:
             return False
-        if not must <= set().union(*map(wording.exact, texts)) | {w for text in texts for w in wording.words(text)}:
+        quotes = re.findall(r"[\"“]([^\"“”]{8,})[\"”]", claim)
+        if any(all(find(quote, text) is None for text in texts) for quote in quotes):
             return False
-        if any(all(find(quote, text) is None for text in texts) for quote in quoted):
-            return False
-        return wording.negated(claim) == any(_denied(text, said) for text in texts)
+        return wording.negated(claim) == any(_denies(text, said) for text in texts)
 
     def text(self, span: Span) -> str:
         """The words of a span."""
@@ -251,8 +275,6 @@ class Grounder:
         """The number of a span's citation: a new one, unless the same words of that page have one already."""
         chunk = self.passages[span.place].chunk
         start, end = span.start, span.end
-        where = find(self.text(span), chunk.text) and (start, end)
-        assert where, "a span is a slice of its chunk"
         key = chunk.document, chunk.page_at(start), folded(chunk.text[start:end])[0]
         if key not in self._known:
             self._known[key] = len(self.citations) + 1
@@ -264,7 +286,7 @@ class Grounder:
         return self._known[key]
 
 
-def _denied(text: str, said: Sequence[str]) -> bool:
+def _denies(text: str, said: Sequence[str]) -> bool:
     """Whether those clauses of a text deny something that have most of these words."""
     clauses = [part for part in re.split(r"[,;:()\n]|(?<=[.!?])\s| but | unless ", text) if part.strip()]
     have = [len(set(wording.content(clause)).intersection(said)) for clause in clauses]

@@ -4,39 +4,47 @@ import re
 import unicodedata
 from functools import lru_cache
 
-STOP = frozenset(
+
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+STOP = _words_of(
     """a about above after again all also although am an and any anyone are as at be because been before being below
     between both but by can could did do does doing done during each either else ever every for from further had has
     have having he her here hers him his how however i if in instead into is it its itself just let like may me might
     more most much must my myself need of off on once one only or other others our ours out over own per please quite
     rather same shall she should since so some somebody someone something such than that the their theirs them then
-    there therefore these they this those though through thus to too towards under until up upon us use used using very
-    was we well were what whatever when where whether which while who whom whose why will with within without would yes
-    yet you your yours tell say says give gives get gets happen happens mean means called know""".split()
+    there therefore these they this those though through thus to too towards under until up upon us use used using
+    very was we well were what whatever when where whether which while who whom whose why will with within without
+    would yes yet you your yours tell say says give gives get gets happen happens mean means called know"""
 )
-"""Words that a question or a sentence can do without. The negations are not among them."""
-NEGATIONS = frozenset("no not never none nobody nothing neither nor cannot without except unless".split())
-GLUE = frozenset("according passage passages document text above answer based mentioned mentions states stated".split())
+"""Words that a question or a sentence can do without."""
+NEGATIONS = _words_of("no not never none nobody nothing neither nor cannot without except unless")
+GLUE = _words_of("according passage passages document text above answer based mentioned mentions states stated")
 """With these an answer speaks of the passages themselves."""
-ABBREVIATIONS = frozenset("e.g i.e etc cf vs mr mrs ms dr st no nos fig figs sec ch p pp vol ed eds approx al resp".split())
+ABBREVIATIONS = _words_of("e.g i.e etc cf vs mr mrs ms dr st no nos fig figs sec ch p pp vol ed eds approx al resp")
 WORD = re.compile(r"[^\W_](?:[\w+./:@'-]*[\w+])?")
+ENDINGS = (
+    ("ies", "y"), ("sses", "ss"), ("ation", "at"), ("ating", "at"), ("ated", "at"), ("ates", "at"), ("ate", "at"),
+    ("ing", ""), ("ied", "y"), ("ers", ""), ("er", ""), ("ed", ""), ("es", ""), ("ly", ""), ("ment", ""), ("ors", ""),
+    ("or", ""), ("s", ""),
+)  # fmt: skip
 END = re.compile(r"[.!?](?=[\"')\]]*(?:\s|$))[\"')\]]*(?:\s*\[\d[\d, ]*\])*|\n+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in lower case; what is joined by dots, dashes or slashes (`apt-get`, `debian/rules`) is one."""
+    """The words of a text, in lower case; what dots, dashes or slashes join (`apt-get`, `debian/rules`) is one."""
     text = unicodedata.normalize("NFKC", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").replace("\xad", "")
     return [re.sub(r"'s?$", "", word.lower()) for word in WORD.findall(text)]
 
 
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
-    """A word without its commonest endings: uploads, uploaded, uploading → upload. Rough, but the same for both sides."""
+    """A word without its commonest endings: uploads, uploaded, uploading → upload. Rough, but the same everywhere."""
     if len(word) < 4 or not word.isalpha():
         return word
-    for ending, instead in (("ies", "y"), ("sses", "ss"), ("ation", "at"), ("ating", "at"), ("ated", "at"), ("ates", "at"),
-                            ("ate", "at"), ("ing", ""), ("ied", "y"), ("ers", ""), ("er", ""), ("ed", ""), ("es", ""),
-                            ("ly", ""), ("ment", ""), ("ors", ""), ("or", ""), ("s", "")):  # fmt: skip
+    for ending, instead in ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) + len(instead) >= 3 and not word.endswith("ss"):
             word = word[: len(word) - len(ending)] + instead
             break
@@ -51,7 +59,7 @@ def content(text: str) -> list[str]:
 
 
 def exact(text: str) -> set[str]:
-    """Words that cannot be paraphrased: with a digit in them, or made like a name of a file, an option or an address."""
+    """Words that nobody can paraphrase: with a digit in them, or made like a file's name, an option or an address."""
     return {word for word in words(text) if any(c.isdigit() for c in word) or re.search(r"\w[./:@_+]\w", word)}
 
 
