@@ -9,7 +9,7 @@ Questions of one's own lie beside the PDF, a line of JSON each, in manual.questi
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,17 +121,21 @@ def read(path: Path, name: str = "") -> Iterator[Question]:
         yield question
 
 
-def question_of(row: Mapping[str, Any], name: str) -> Question:
-    """A question of a line; ValueError and its like where it is none."""
-    answers, evidence = tuple(row["answers"]), tuple((page, quote) for page, quote in row["evidence"])
-    question = Question(row["id"], row["text"], answers, evidence, row["kind"], row["part"], name)
-    if question.part not in PARTS:
-        raise ValueError(f"part {question.part!r} is none of {', '.join(PARTS)}")
-    texts = (question.id, question.text, question.kind, *answers, *(quote for _, quote in evidence))
-    if isinstance(row["answers"], str) or not all(isinstance(text, str) and text.strip() for text in texts):
+def question_of(row: Any, name: str) -> Question:
+    """A question of a line; ValueError or KeyError where it is none."""
+    if not isinstance(row, dict):
+        raise ValueError("no JSON object")
+    answers, evidence = row["answers"], row["evidence"]
+    if not isinstance(answers, list) or not all(isinstance(one, list) and len(one) == 2 for one in evidence):
+        raise ValueError("answers and evidence are lists, the latter of [page, quote]")
+    texts = (row["id"], row["text"], row["kind"], *answers, *(quote for _, quote in evidence))
+    if not all(isinstance(text, str) and text.strip() for text in texts):
         raise ValueError("a text is empty, or is none")
-    if not all(isinstance(page, int) and page > 0 for page, _ in evidence):
+    if not all(type(page) is int and page > 0 for page, _ in evidence):
         raise ValueError("a page is no number from 1")
-    if question.answerable and not evidence:
+    if answers and not evidence:
         raise ValueError("it has an answer, and no evidence")
-    return question
+    if row["part"] not in PARTS:
+        raise ValueError(f"part {row['part']!r} is none of {', '.join(PARTS)}")
+    places = tuple((page, quote) for page, quote in evidence)
+    return Question(row["id"], row["text"], tuple(answers), places, row["kind"], row["part"], name)
