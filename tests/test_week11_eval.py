@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from programs import assert_picture, config, handbook, refused, write_pdf
 
 from shared.samples import write_handbook_questions
@@ -156,8 +157,17 @@ def test_the_pictures(tmp_path):
     drawing.kinds(tmp_path / "kinds.png", {"hybrid": one.by_kind("hit_at_5"), "BM25": one.by_kind("hit_at_1")})
     drawing.support(tmp_path / "support.png", [answer("a"), answer("b", True, probability=0.2)], [BOTH, NONE], 0.5)
     drawing.sizes(tmp_path / "sizes.png", {"hybrid": [(64, 0.5, 0.4), (128, 0.8, 0.6)], "BM25": [(64, 0.4, 0.4)]})
+    found = [passage(rank, one, sentence=3 - rank) for rank, one in enumerate(CHUNKS, 1)]
+    drawing.fusion(tmp_path / "fusion.png", "When?", found, {"c1"})
+    white = Image.new("RGB", (300, 420), "white")
+    said = [("When?", "At nine. [1]", "[1] town.pdf, page 1"), ("Who rows?", "This is not in the document.", "")]
+    drawing.page(tmp_path / "page.png", white, [(40.0, 300.0, 120.0, 312.0)], 1.0, said)
+    assert len(list(tmp_path.iterdir())) == 5
     for path in tmp_path.glob("*.png"):
         assert_picture(path)
+    with Image.open(tmp_path / "page.png") as picture:
+        colours = picture.convert("RGB").getcolors(1_000_000)
+    assert any(red > 240 and 200 < green < 240 and blue < 120 for _, (red, green, blue) in colours), "nothing is marked"
 
 
 # ---------------------------------------------------------------- sentences

@@ -1,13 +1,16 @@
 """This week's pictures: who finds what, how sure the bot is of what it refuses, what chunk sizes come to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from shared.plots import BLUE, GREEN, GREY, HEADING, INK, ORANGE, PURPLE, SKY, VERMILLION, figure
+from shared.plots import BLUE, GREEN, GREY, HEADING, INK, ORANGE, PURPLE, SKY, VERMILLION, figure, short
 from week11_rag.answer import Answer
 from week11_rag.data import Question
+from week11_rag.pages import Box
+from week11_rag.retrieve import Passage
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
 
@@ -57,3 +60,65 @@ def sizes(path: Path, found: Mapping[str, Sequence[tuple[int, float, float]]]) -
             axis.set(title=title, xlabel="tokens of a chunk")
         axes[0].legend(fontsize=8)
         drawing.suptitle("Small chunks or large ones? (val)", **HEADING)
+
+
+def fusion(
+    path: Path, question: str, passages: Sequence[Passage], right: Collection[str], shown: int = 8, deep: int = 12
+) -> None:  # fmt: skip
+    """Where the best passages stand in each ranking, and where in the fused one; those with the answer in colour."""
+    names = {"dense": "chunks", "sentence": "sentences", "bm25": "words (BM25)", "fused": "fused"}
+    with figure(path, size=(7.2, 3.7)) as (drawing, axis):
+        for passage in reversed(passages[:shown]):
+            good = passage.chunk.id in right
+            style = {"color": GREEN, "linewidth": 2.8, "zorder": 3} if good else {"color": "#A9ADB3", "linewidth": 1.2}
+            ranks = [passage.why.get(name) for name in names]
+            at = [min(float(rank or deep + 1), deep + 1) for rank in ranks]
+            axis.plot(range(4), at, "o-", ms=7 if good else 4, **style)
+            words = short(passage.chunk.headings[-1] if passage.chunk.headings else passage.chunk.text)
+            look = {"color": GREEN, "fontweight": "bold"} if good else {"color": GREY}
+            axis.annotate(f"  {words}", (3, at[3]), va="center", fontsize=8, **look)
+        axis.set_xticks(range(4), names.values())
+        axis.set(xlim=(-0.2, 4.9), ylim=(deep + 1.5, 0.4), ylabel="rank")
+        axis.set_yticks([1, *range(2, deep + 1, 2), deep + 1], [1, *range(2, deep + 1, 2), f"> {deep}"])
+        axis.grid(axis="x", visible=False)
+        drawing.suptitle(question, **HEADING)
+
+
+def page(
+    path: Path, image: Any, boxes: Sequence[Box], scale: float, said: Sequence[tuple[str, str, str]]
+) -> None:  # fmt: skip
+    """A part of a page with what was quoted marked on it, and beside it questions, answers and their sources.
+
+    Args:
+        path: where the PNG goes.
+        image: of the page, as a PIL image.
+        boxes: what is marked, in points from the lower left corner.
+        scale: pixels a point.
+        said: (question, answer, source) from the top down.
+    """
+    from textwrap import fill
+
+    pixels = np.asarray(image.convert("RGB")).astype(float)
+    marked = [(int(scale * x0), int(len(pixels) - scale * y1), int(scale * x1), int(len(pixels) - scale * y0))
+              for x0, y0, x1, y1 in boxes]  # fmt: skip
+    for x0, y0, x1, y1 in marked:
+        pixels[y0:y1, x0 - 2 : x1 + 2] *= np.array([1.0, 0.88, 0.35])  # a marker: white becomes yellow, black stays
+    middle = (min(box[1] for box in marked) + max(box[3] for box in marked)) // 2 if marked else 0
+    side = int(0.09 * pixels.shape[1])
+    high = int(0.52 * pixels.shape[1])
+    top = max(0, min(middle - high // 2, len(pixels) - high))
+    with figure(path, columns=2, size=(10.0, 3.6)) as (_, (left, right)):
+        left.imshow(pixels[top : top + high, side:-side].astype(np.uint8), interpolation="antialiased")
+        left.set(xticks=(), yticks=())
+        left.grid(False)
+        for edge in left.spines.values():
+            edge.set(visible=True, color=GREY)
+        right.set_axis_off()
+        for place, (question, answer, source) in enumerate(said):
+            at = 1 - place / len(said)
+            lines = fill(question, 46)
+            right.text(0, at, lines, va="top", fontweight="bold", fontsize=10.5)
+            at -= 0.085 * (lines.count("\n") + 1.3)
+            lines = fill(answer, 50)
+            right.text(0, at, lines, va="top", fontsize=10.5)
+            right.text(0, at - 0.085 * (lines.count("\n") + 1.3), source, va="top", fontsize=8.5, color=GREY)
