@@ -15,6 +15,7 @@ import pytest
 import yaml
 from programs import config, refused
 
+from shared import checkpoint
 from shared.files import ROOT, read_json, write_json
 from shared.venv import requirements
 from week12_deploy import box, bundle, dry_run, image, leaks, pins, serve
@@ -36,6 +37,7 @@ def made(tmp_path_factory):
     exported.mkdir()
     write_json(ours / "config.json", {"data": "/home/ada/secret plans.pdf", "out": "/home/ada/runs", "resume": True})
     write_json(ours / "result.json", {"metrics": {}, "command": "./course train 11 --data 'secret plans.pdf'"})
+    checkpoint.save(ours / "model.safetensors", {"week": 11, "config": {"data": "/home/ada/secret plans.pdf"}})
     (place / "secret plans.pdf").write_bytes(b"%PDF-1.7 of Ada's")
     write_json(ours / "sources.json", {"0123456789abcdef": str(place / "secret plans.pdf")})
     (ours / "index" / "chunks.jsonl").write_text("{}\n", encoding="utf-8")
@@ -137,7 +139,7 @@ def test_folder_holds_programs_and_what_is_baked_in(made):
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {path for path in files if path.startswith("baked/")} == {
         "baked/week11/config.json", "baked/week11/result.json", "baked/week11/index/chunks.jsonl",
-        "baked/week11/sources.json", "baked/week11/documents/0123456789abcdef.pdf",
+        "baked/week11/model.safetensors", "baked/week11/sources.json", "baked/week11/documents/0123456789abcdef.pdf",
         "baked/week12/embedder.json", "baked/week12/int8.onnx", "baked/week12/tokenizer.json",
     }  # fmt: skip
     assert {path.partition("/")[0] for path in files if path.endswith(".py")} == set(bundle.CODE)

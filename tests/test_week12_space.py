@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from programs import config, refused
 
+from shared import checkpoint
 from shared.files import write_json
 from week12_deploy import dry_run, hub, space
 
@@ -236,6 +237,7 @@ def runs_of(tmp_path_factory):
     for folder in (ours, exported, encoder):
         folder.mkdir()
     write_json(ours / "config.json", {"data": "sample", "out": "", "resume": False})
+    checkpoint.save(ours / "model.safetensors", {"week": 11, "config": {"data": "sample"}})
     for name in ("sources.json", "result.json"):
         write_json(ours / name, {})
     card = {"name": "minilm", "dimension": 4, "longest": 16, "chosen": "int8", "files": {"int8": "int8.onnx"}}

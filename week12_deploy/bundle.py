@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from shared import models, runs
+from shared import checkpoint, models, runs
 from shared.errors import CourseError
 from shared.files import ROOT, read_json, write_json, written_whole
 from week12_deploy import leaks, pins
@@ -104,12 +104,15 @@ def week11_run(source: Path, folder: Path) -> None:
             raise CourseError(f"{path} is not there any more, and a document of {source}: `./course train 11` anew.")
         copy(source / path, folder / "documents" / f"{identity}.pdf")
     write_json(folder / SOURCES, {identity: f"documents/{identity}.pdf" for identity in sources})
-    config, private = read_json(folder / "config.json"), {"out": "", "resume": False}
-    write_json(folder / "config.json", config | private | ({} if config["data"] == "sample" else {"data": "documents"}))
-    result = read_json(folder / "result.json")
-    write_json(
-        folder / "result.json", {name: value for name, value in result.items() if name not in ("command", "data")}
-    )
+    shown = {"out": "", "resume": False}
+    if read_json(source / "config.json")["data"] != "sample":
+        shown["data"] = "documents"
+    saved, result = checkpoint.load(source / runs.MODEL), read_json(source / "result.json")
+    write_json(folder / "config.json", read_json(source / "config.json") | shown)
+    write_json(folder / "result.json", {name: result[name] for name in result.keys() - {"command", "data"}})
+    checkpoint.save(folder / runs.MODEL, saved | {"config": saved["config"] | shown})
+    for path in (folder / name for name in ("config.json", "result.json", runs.MODEL, SOURCES)):
+        path.chmod(0o644)
 
 
 def week12_run(source: Path, folder: Path) -> str:
