@@ -4,6 +4,8 @@ import importlib
 import os
 import subprocess
 import sys
+import textwrap
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -232,4 +234,47 @@ def preferences(path: Path, count: int) -> Path:
         row = {"prompt": f"Say {colour} {number}", "chosen": f"{colour} please", "rejected": f"no {colour}"}
         lines.append(json.dumps(row) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@cache
+def handbook():
+    """Week 11's bundled handbook, read once (some seconds) by each process that tests with it."""
+    from week11_rag import data, pdf
+
+    return pdf.read(data.HANDBOOK)
+
+
+def write_pdf(path, pages):
+    """A PDF of Helvetica: a page for each list of (size in points, text), from the top down, a text a line.
+
+    Long texts are broken into lines of some 90 characters; a line of its own begins lower than a broken one.
+    """
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    kids = []
+    for lines in pages:
+        said, top = ["BT"], 760.0
+        for size, text in lines:
+            for part in textwrap.wrap(text, max(10, int(900 / size))):
+                escaped = part.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
+                said.append(f"/F1 {size} Tf 1 0 0 1 72 {top:.1f} Tm ({escaped}) Tj")
+                top -= 1.2 * size
+            top -= size
+        stream = "\n".join([*said, "ET"])
+        kids.append(f"{len(objects) + 1} 0 R")
+        objects.append(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /Font << /F1 3 0 R >> >> "
+            f"/Contents {len(objects) + 2} 0 R >>"
+        )
+        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
+    objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
+    body, places = b"%PDF-1.4\n", []
+    for number, one in enumerate(objects, 1):
+        places.append(len(body))
+        body += f"{number} 0 obj\n{one}\nendobj\n".encode("latin-1")
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    end = (
+        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\n"
+    )
+    path.write_bytes(body + f"{end}startxref\n{len(body)}\n%%EOF\n".encode())
     return path

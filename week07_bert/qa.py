@@ -10,7 +10,6 @@ that what one of them cuts in two stands whole in the next.
 """
 
 import re
-import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from shared.answer_scores import exact, f1
 from shared.errors import CourseError
 from shared.sentence_pairs import batch_rows
 from shared.splits import Part
@@ -176,29 +176,6 @@ def softmax(scores: Sequence[float]) -> list[float]:
 
 
 # ---------------------------------------------------------------- scores
-
-
-def normalised(answer: str) -> str:
-    """What of an answer counts: no capitals, punctuation, articles, or extra spaces (the official script's rule)."""
-    bare = "".join(char for char in answer.lower() if char not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
-
-
-def exact(answer: str, truths: Sequence[str]) -> float:
-    """1 where it is one of the right answers."""
-    return float(any(normalised(answer) == normalised(truth) for truth in truths))
-
-
-def f1(answer: str, truths: Sequence[str]) -> float:
-    """The harmonic mean of precision and recall over words, with the right answer that fits best."""
-    return max(_overlap(normalised(answer).split(), normalised(truth).split()) for truth in truths)
-
-
-def _overlap(ours: list[str], theirs: list[str]) -> float:
-    if not ours or not theirs:  # no answer is right only where there is none
-        return float(ours == theirs)
-    common = sum((Counter(ours) & Counter(theirs)).values())
-    return 2 * common / (len(ours) + len(theirs)) if common else 0.0
 
 
 def scores_of(answers: Sequence[str], part: Part) -> dict[str, float]:

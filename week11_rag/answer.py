@@ -1,0 +1,230 @@
+"""The bot: question → rewritten with the history → passages → support → prompt → language model → checked citations.
+
+Each arrow is a `|` between runnables of langchain_core: `Bot.find` ends with the support, `Bot.chain` with the answer.
+Nothing that a model writes is shown before it is checked: what streams is whole sentences, with their sources.
+
+References
+    P. Lewis et al., arXiv:2005.11401: retrieval-augmented generation
+    A. Asai et al., arXiv:2310.11511: an answer is kept where passages support it
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.errors import CourseError
+from week11_rag import cite, follow, guard, prompt, wording
+from week11_rag.cite import Citation, Grounder
+from week11_rag.extractive import best, reader_of
+from week11_rag.follow import Turn
+from week11_rag.language import CUT, Language
+from week11_rag.prompt import REFUSAL
+from week11_rag.retrieve import Passage, Retriever
+from week11_rag.support import Support, Verdict
+
+LONGEST = 2_000
+"""Characters of a question; longer ones are refused."""
+MOST = 200
+"""Tokens of an answer."""
+CLAIMS = 4
+"""Sentences of an answer; small models do not always find an end."""
+State = dict[str, Any]
+"""What runs through the chain: question, history, began; then asked (rewritten), passages, verdict."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the bot says.
+
+    Attributes:
+        text: claims with their markers [1], or REFUSAL.
+        citations: by number; each quote stands in the document, word for word.
+        refused: whether the document does not answer the question.
+        passages: what was found.
+        question: what was searched for: the question, rewritten to stand alone.
+        seconds: it took.
+        support: how the support was judged.
+        complete: False where the language model broke off; `note` then says why, in one line.
+        note: why it was refused, or broke off, or what was left out.
+        dropped: what the model said and nothing supports; not shown.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    refused: bool
+    passages: tuple[Passage, ...]
+    question: str
+    seconds: float
+    support: Verdict | None = None
+    complete: bool = True
+    note: str = ""
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """What `stream` yields: once the passages; then text as it is checked, a sentence at a time (`token`); at the end
+    the answer."""
+
+    kind: Literal["passages", "token", "answer"]
+    text: str = ""
+    passages: tuple[Passage, ...] = ()
+    answer: Answer | None = None
+
+
+class Bot:
+    """Answers from documents. One bot may be asked by several threads at once.
+
+    Args:
+        retriever: finds passages.
+        support: says whether they answer the question.
+        language: writes the answer; None: the best sentences are quoted.
+        k: how many passages.
+        folder: of the run; where the PDFs that were added are kept.
+    """
+
+    def __init__(
+        self, retriever: Retriever, support: Support, language: Language | None = None, k: int = 5,
+        folder: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.retriever, self.support, self.language, self.k, self.folder = retriever, support, language, k, folder
+        self.reader, self._writing = reader_of(retriever), threading.Lock()
+
+    # ------------------------------------------------------------ the chain
+
+    @cached_property
+    def find(self) -> Any:
+        """{question, history, began} → the same with `asked`, `passages` and `verdict`: a runnable."""
+        from langchain_core.runnables import RunnablePassthrough
+
+        return (
+            RunnablePassthrough.assign(asked=self.alone)
+            | RunnablePassthrough.assign(passages=lambda state: tuple(self.retriever.search(state["asked"], self.k)))
+            | RunnablePassthrough.assign(verdict=self.judged)
+        )
+
+    @cached_property
+    def chain(self) -> Any:
+        """The same → events, the last of which has the answer: a runnable."""
+        from langchain_core.runnables import RunnableLambda
+
+        return self.find | RunnableLambda(self.answered)
+
+    def alone(self, state: State) -> str:
+        """The question so that it can be understood without the history."""
+        question, history = state["question"], state["history"][-follow.TURNS :]
+        if self.language is None or self.language.small:
+            return follow.carried(question, history)
+        return follow.rewritten(question, history, lambda said, most: "".join(self.language.write(said, most)))
+
+    def judged(self, state: State) -> Verdict:
+        """Whether the passages have an answer."""
+        return self.support.judge(state["asked"], state["passages"], self.retriever)
+
+    def answered(self, state: State) -> Iterator[Event]:
+        """The passages, the claims as they are written and checked, the answer."""
+        asked, passages, verdict = state["asked"], state["passages"], state["verdict"]
+        yield Event("passages", passages=passages)
+        barred = [(place, *span) for place, p in enumerate(passages) for span in guard.orders(p.chunk.text)]
+        pages = sorted({passages[place].chunk.page_at(start) for place, start, _ in barred})
+        notes = [f"Orders to language models on page {', '.join(map(str, pages))} were left out."] if pages else []
+        grounder, complete, said_no = Grounder(passages, asked, barred), True, False
+        if not passages:
+            notes.append("Nothing was found.")
+        elif not verdict.supported:
+            notes.append(f"Support {verdict.probability:.2f}, at least {self.support.threshold:.2f} is needed.")
+        else:
+            try:
+                for claim, markers in self.written(asked, passages, barred):
+                    if said_no := prompt.declines(claim):
+                        break
+                    if found := grounder.add(claim, markers):
+                        yield Event("token", f"{' ' * (len(grounder.claims) > 1)}{found}")
+                    if grounder.repeated or len(grounder.claims) >= CLAIMS:
+                        break
+            except CourseError as error:
+                if not grounder.claims:
+                    raise
+                complete = False
+                notes.append(str(error))
+        found = grounder.result()
+        refused = not found.claims
+        if refused and verdict.supported and passages:
+            notes.append("The model found no answer." if said_no else "Nothing that it said stands in the passages.")
+        if refused:
+            yield Event("token", REFUSAL)
+        yield Event("answer", answer=Answer(
+            REFUSAL if refused else found.text, found.citations, refused, passages, asked,
+            time.perf_counter() - state["began"], verdict, complete, " ".join(notes), found.dropped,
+        ))  # fmt: skip
+
+    def written(
+        self, asked: str, passages: Sequence[Passage], barred: Sequence[tuple[int, int, int]]
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """(claim, its markers) of each sentence, as it is written."""
+        if self.language is None:
+            allowed = [s for s in self.reader.rank(asked, passages) if (s.place, s.start, s.end) not in barred]
+            yield from ((one.text, (one.place + 1,)) for one in best(allowed))
+            return
+        from langchain_core.runnables import RunnableGenerator, RunnableLambda
+
+        ranked = self.reader.rank(asked, passages)
+        fill = RunnableLambda(lambda _: prompt.messages(asked, passages, ranked, barred, self.language))
+        speak = RunnableLambda(lambda said: self.language.write(said, MOST))
+        yield from (fill | speak | RunnableGenerator(sentences)).stream({})
+
+    # ------------------------------------------------------------ asking
+
+    def retrieve(self, question: str, k: int = 5) -> list[Passage]:
+        """The best passages for a question."""
+        return self.retriever.search(checked(question), k)
+
+    def stream(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Event]:
+        """The answer as it comes.
+
+        Raises:
+            CourseError: as ask.
+        """
+        state = {"question": checked(question), "history": list(history), "began": time.perf_counter()}
+        return self.chain.stream(state)
+
+    def ask(self, question: str, history: Sequence[Turn] = ()) -> Answer:
+        """The answer.
+
+        Raises:
+            CourseError: the question is empty or too long; or the language model cannot be reached.
+        """
+        *_, last = self.stream(question, history)
+        return last.answer
+
+
+def checked(question: str) -> str:
+    """A question without space around it.
+
+    Raises:
+        CourseError: nothing is left, or too much.
+    """
+    question = question.strip()
+    if len(question) > LONGEST:
+        raise CourseError(f"a question of {len(question):,} characters: it may have {LONGEST:,}. Ask for less at once.")
+    if not any(char.isalnum() for char in question):
+        raise CourseError("there is no word in that question: ask something that the document may answer.")
+    return question
+
+
+def sentences(pieces: Iterator[str]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(sentence without markers, its markers) of a text that comes in pieces, each as soon as the next one begins.
+    The last is left out where it was cut off, unless it is the only one."""
+    text, some = "", False
+    for piece in pieces:
+        text += piece
+        spans = wording.sentences(text)
+        if len(spans) > 1 and text[spans[-1][0]] not in "[【":  # markers behind a full stop belong before it
+            yield from cite.parse(text[: spans[-2][1]])
+            text, some = text[spans[-1][0] :], True
+    if not (some and text.endswith(CUT)):
+        yield from cite.parse(text)

@@ -1,0 +1,112 @@
+"""The sentences of passages, by how near they are to a question; and a reader that answers with the best of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Float32
+
+from week11_rag import wording
+from week11_rag.chunks import Chunk
+from week11_rag.retrieve import Passage, Retriever
+
+KEPT = 20_000  # chunks whose sentences are kept
+WORDS = 0.5  # how much the words that a sentence shares with the question count, beside the cosine
+SECOND = 0.92  # a second sentence is quoted where it is as good as this share of the first
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a passage: passages[place].chunk.text[start:end].
+
+    Attributes:
+        cosine: how near its meaning is to the question's, -1 to 1.
+        share: how many of the question's words it (or the heading above it) has, by their weight, 0 to 1.
+        score: what it is ranked by.
+    """
+
+    place: int
+    start: int
+    end: int
+    text: str
+    cosine: float
+    share: float
+    score: float
+
+
+class Reader:
+    """Ranks the sentences of what a retriever finds. The vectors of those that it has seen are kept."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self.embedder, self.index = retriever.embedder, retriever.index
+        self._vectors: dict[str, Float32[np.ndarray, "sentences dim"]] = {}
+        self._counts: Counter[str] = Counter()
+        self._chunks, self._version = 0, object()
+
+    def weight(self, stem: str) -> float:
+        """How much a word tells: the logarithm of one over the share of the chunks that have it (idf)."""
+        if self._version != self.index.version:
+            chunks, version = self.index.chunks(), self.index.version
+            self._counts = Counter(word for chunk in chunks for word in wording.content(chunk.embedded))
+            self._chunks, self._version = len(chunks), version
+        return log((self._chunks + 1) / (self._counts[stem] + 0.5))
+
+    def prepare(self, chunks: Sequence[Chunk]) -> None:
+        """Embeds the sentences of those chunks that are new, all in one go."""
+        wanted = {chunk.id: chunk for chunk in chunks}
+        if len(self._vectors) + len(wanted) > KEPT:
+            self._vectors = {name: rows for name, rows in self._vectors.items() if name in wanted}
+        new = [(chunk, wording.sentences(chunk.text)) for chunk in wanted.values() if chunk.id not in self._vectors]
+        texts = [" ".join([*chunk.headings[-1:], chunk.text[a:b]]) for chunk, spans in new for a, b in spans]
+        vectors = self.embedder.encode(texts) if texts else np.zeros((0, self.embedder.dimension), np.float32)
+        place = 0
+        for chunk, spans in new:
+            self._vectors[chunk.id] = vectors[place : place + len(spans)]
+            place += len(spans)
+
+    def rank(self, question: str, passages: Sequence[Passage]) -> list[Sentence]:
+        """The sentences of the passages, best first."""
+        self.prepare([passage.chunk for passage in passages])
+        vector = self.embedder.encode([question])[0]
+        asked = {stem: self.weight(stem) for stem in wording.content(question)}
+        total, found = sum(asked.values()) or 1.0, []
+        for place, passage in enumerate(passages):
+            chunk = passage.chunk
+            heading = set(wording.content(" ".join(chunk.headings[-1:])))
+            cosines = self._vectors[chunk.id] @ vector
+            for (start, end), cosine in zip(wording.sentences(chunk.text), cosines.tolist(), strict=True):
+                text = chunk.text[start:end]
+                have = heading.union(wording.content(text))
+                share = sum(weight for stem, weight in asked.items() if stem in have) / total
+                found.append(Sentence(place, start, end, text, cosine, share, cosine + WORDS * share))
+        return sorted(found, key=lambda one: (-one.score, one.place, one.start))
+
+
+def best(ranked: Sequence[Sentence], most: int = 2) -> list[Sentence]:
+    """The sentences to answer with: the best one, and others that are about as good and say something else."""
+    taken: list[Sentence] = []
+    for one in ranked:
+        if taken and (len(taken) == most or one.score < SECOND * taken[0].score):
+            break
+        if not any(alike(one.text, other.text) for other in taken):
+            taken.append(one)
+    return taken
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether of two sentences the one says little that the other does not."""
+    first, second = set(wording.content(one)), set(wording.content(other))
+    return len(first & second) >= 0.8 * min(len(first), len(second))
+
+
+_readers: "WeakKeyDictionary[Retriever, Reader]" = WeakKeyDictionary()
+
+
+def reader_of(retriever: Retriever) -> Reader:
+    """The one reader of a retriever."""
+    if retriever not in _readers:
+        _readers[retriever] = Reader(retriever)
+    return _readers[retriever]

@@ -1,0 +1,139 @@
+"""Asks the bot, which works in threads, for the event loop, which must not wait: as many at once as it can bear, each for
+a limited time, and for nobody who has gone."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from shared.errors import CourseError
+from week12_deploy.logs import tell
+from week12_deploy.problems import Problem
+
+Result = TypeVar("Result")
+END = object()
+
+
+class Place:
+    """The right to have one answer worked on. It is given back once, when that work has ended or was never begun."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self.places, self.taken, self.begun = places, True, False
+
+    def give_back(self) -> None:
+        if self.taken:
+            self.taken = False
+            self.places.release()
+
+
+class Answering:
+    """Runs the bot's work in threads.
+
+    Args:
+        at_once: answers that are worked on at the same time.
+        queue: how many may wait for that.
+        timeout: seconds that an answer may take, waiting included.
+    """
+
+    def __init__(self, at_once: int, queue: int, timeout: float) -> None:
+        self.at_once, self.queue, self.timeout = at_once, queue, timeout
+        self.places = asyncio.Semaphore(at_once)
+        self.waiting = 0
+        self.pool = ThreadPoolExecutor(at_once, thread_name_prefix="answer")
+
+    async def place(self) -> Place:
+        """A place, as soon as one is free.
+
+        Raises:
+            Problem: too many are waiting (503), or it took too long (504).
+        """
+        if self.places.locked() and self.waiting >= self.queue:
+            raise Problem(503, "too many questions at the moment: ask again in a second.", {"Retry-After": "1"}, "busy")
+        self.waiting += 1
+        try:
+            await asyncio.wait_for(self.places.acquire(), self.timeout)
+        except TimeoutError:
+            raise self.too_slow() from None
+        finally:
+            self.waiting -= 1
+        return Place(self.places)
+
+    def too_slow(self) -> Problem:
+        return Problem(504, f"no answer within {self.timeout:g} seconds: ask again, or ask less.")
+
+    async def run(self, place: Place, work: Callable[[], Result]) -> Result:
+        """What `work` returns, done in a thread.
+
+        Raises:
+            Problem: it takes too long (504), or what it needs does not answer (503).
+        """
+        loop = asyncio.get_running_loop()
+        place.begun = True
+        future = loop.run_in_executor(self.pool, work)
+        future.add_done_callback(lambda _: place.give_back())
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self.timeout)
+        except TimeoutError:
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it any more
+            raise self.too_slow() from None
+        except CourseError as error:
+            raise unavailable(error) from None
+
+    async def events(
+        self, place: Place, bot: Any, question: str, history: Sequence[tuple[str, str]]
+    ) -> AsyncIterator[Any]:
+        """The events of bot.stream, as they come. Whoever stops listening stops the work, too, at its next event.
+
+        Raises:
+            Problem: it takes too long (504), or what it needs does not answer (503).
+        """
+        loop, found, gone = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
+        deadline = time.monotonic() + self.timeout
+
+        def put(item: Any) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(found.put_nowait, item)
+
+        def work() -> None:
+            try:
+                stream = bot.stream(question, history)
+                for event in stream:
+                    if gone.is_set():
+                        stream.close()
+                        return
+                    put(event)
+                put(END)
+            except Exception as error:
+                put(error)
+
+        place.begun = True
+        loop.run_in_executor(self.pool, work).add_done_callback(lambda _: place.give_back())
+        try:
+            while True:
+                try:
+                    item = await asyncio.wait_for(found.get(), max(0.0, deadline - time.monotonic()))
+                except TimeoutError:
+                    raise self.too_slow() from None
+                if item is END:
+                    return
+                if isinstance(item, CourseError):
+                    raise unavailable(item) from None
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            gone.set()
+
+    def close(self) -> None:
+        """No new work; what is being done is not waited for."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def unavailable(error: CourseError) -> Problem:
+    """What a bot that cannot answer says: its language model, or its index, is not there. The caller hears it, too: it
+    names addresses, and no keys."""
+    tell("unavailable", logging.WARNING, what=str(error))
+    return Problem(503, str(error), {"Retry-After": "5"})

@@ -1,0 +1,65 @@
+"""The embedder as the service's threads see it: what they ask for at the same time is one call of the network."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from week12_deploy.batching import MicroBatcher
+
+FEW = 4
+"""So many texts are put together with those of others; more are a batch of their own already."""
+
+
+class BatchedEmbedder:
+    """The face of an embedder. Questions go through a micro-batcher in the event loop; chunks of a document, many at a
+    time, straight to the network, and wait for each other.
+
+    Args:
+        embedder: whose work is shared.
+        most, wait: as MicroBatcher has them.
+        each: called with the number of texts of every call.
+    """
+
+    def __init__(self, embedder: Any, most: int, wait: float, each: Callable[[int], None] = lambda count: None) -> None:
+        self.embedder, self.most, self.each = embedder, most, each
+        self.name, self.dimension = embedder.name, embedder.dimension
+        self.batcher: MicroBatcher[str, Any] = MicroBatcher(self._work, most, wait)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        self._many = threading.Lock()
+
+    def start(self) -> None:
+        """Shares from now on, in the running loop."""
+        self.loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        """Waits for what is being computed; from then on nothing is shared."""
+        self.loop = None
+        await self.batcher.drain()
+        self.pool.shutdown(wait=False)
+
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """As the embedder has it; called from a thread that is not the loop's."""
+        loop = self.loop
+        if loop is None or self.most == 1 or not 1 <= len(texts) <= FEW:
+            if len(texts) <= FEW:
+                self.each(len(texts))
+                return self.embedder.encode(texts)
+            with self._many:
+                return self.embedder.encode(texts)
+        return asyncio.run_coroutine_threadsafe(self._all(texts), loop).result()
+
+    def count(self, text: str) -> int:
+        return self.embedder.count(text)
+
+    async def _all(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack(await asyncio.gather(*map(self.batcher.submit, texts)))
+
+    async def _work(self, texts: list[str]) -> np.ndarray:
+        self.each(len(texts))
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self.embedder.encode, texts)

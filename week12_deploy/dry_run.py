@@ -1,0 +1,194 @@
+"""Runs a Space's folder as the hub would: its user, its port, its folders, and nothing else of this machine.
+
+As root on Linux in a box (box.py), whose root is made of the Space's files and the libraries alone, all read-only. What
+the hub lets a Space write to is a copy, or empty. Elsewhere as a process like any other: then only its ports are held.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared import venv
+from shared.errors import CourseError
+from shared.terminal import printable
+from week12_deploy.box import USER, Box, See, why_not
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc")
+KEY = "COURSE_API_KEY"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the hub starts a Space.
+
+    Attributes:
+        command: with `python` for the interpreter.
+        environment: the variables that it has.
+        home: the folder that is the Space's, and where it is.
+        writable: whether that is the visitor's to write to; the folders of `empty` are in any case.
+        port: that the hub shows.
+        healthy: the path that answers 200 once it runs.
+    """
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    home: str
+    writable: bool
+    empty: tuple[str, ...]
+    port: int
+    healthy: str
+
+
+def front_matter(folder: Path) -> dict[str, Any]:
+    """What the README of a Space says to the hub.
+
+    Raises:
+        CourseError: it says nothing, or what the hub would not understand.
+    """
+    import yaml
+
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    if not text.startswith("---\n") or text.count("\n---\n") < 1:
+        raise CourseError(f"{folder / 'README.md'} has no front matter: the hub would not know how to run it.")
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    """(INSTRUCTION, its text) of a Dockerfile, in order; lines that go on are joined, comments are left out."""
+    lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    split = [line.split(None, 1) for line in joined.splitlines() if line.strip()]
+    return [(word.upper(), " ".join(rest[0].split()) if rest else "") for word, *rest in split]
+
+
+def plan(folder: Path) -> Plan:
+    """How the hub would start what lies in a folder."""
+    head = front_matter(folder)
+    if head["sdk"] == "gradio":
+        of_the_hub = {
+            "GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "7860", "GRADIO_NUM_PORTS": "1", "SYSTEM": "spaces",
+            "HOME": "/home/user", "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
+        return Plan(("python", head["app_file"]), of_the_hub, "/home/user/app", True, ("/tmp", "/home/user"), 7860, "/")
+    found = instructions((folder / "Dockerfile").read_text(encoding="utf-8"))
+    last = dict(found)  # of several, as of several stages, the last one counts
+    environment = dict(pair.split("=", 1) for word, text in found if word == "ENV" for pair in text.split())
+    start = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"])]
+    command = tuple("python" if word.endswith("/python") else word for word in start)
+    return Plan(command, environment, last["WORKDIR"], False, ("/tmp", last["VOLUME"]), head["app_port"], "/health")
+
+
+def fresh_venv(folder: Path, requirements: Path) -> str:
+    """An environment with these requirements and nothing else, for --fresh; returns its folder.
+
+    Raises:
+        CourseError: they cannot be installed.
+    """
+    place, uv = folder / "venv", shutil.which("uv") or str(venv.SCRIPTS / f"uv{venv.EXE}")
+    python, quiet = str(place / "bin" / "python"), ["--quiet"]
+    if Path(uv).exists():
+        steps = [[uv, "venv", *quiet, "--python", sys.executable, str(place)]]
+        steps += [[uv, "pip", "install", *quiet, "--python", python, "-r", str(requirements)]]
+    else:
+        steps = [[sys.executable, "-m", "venv", str(place)]]
+        steps += [[python, "-m", "pip", "install", *quiet, "-r", str(requirements)]]
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, encoding="utf-8", errors="replace")
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+            raise CourseError(f"{requirements} cannot be installed: {printable(last)[:300]}")
+    return str(place)
+
+
+def box_of(plan: Plan, folder: Path, place: Path, prefix: str, environment: dict[str, str]) -> Box:
+    """The Space in a box where one can be built, else as it is.
+
+    Args:
+        plan: how it is started.
+        folder: its files.
+        place: a folder for what it writes.
+        prefix: the environment with the libraries.
+        environment: more variables, as a Space's secrets are.
+    """
+    python = str(Path(prefix) / "bin" / "python")
+    if why := why_not():
+        print(f"not in a box ({why}): its user and its folders are not held")
+        for name in plan.empty:
+            (place / name.strip("/")).mkdir(parents=True)
+        where = {plan.home: str(folder)} | {name: str(place / name.strip("/")) for name in plan.empty}
+
+        def here(text: str) -> str:
+            inside = next((name for name in sorted(where, key=len)[::-1] if text.startswith(name)), "")
+            return where[inside] + text.removeprefix(inside) if inside else text
+
+        told = {name: here(value) for name, value in plan.environment.items() if name != "PATH"}
+        command = [python if word == "python" else here(word) for word in plan.command]
+        of_ours = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        return Box(command, of_ours | told | environment, where[plan.home], boxed=False)
+    libraries = {name: name for name in (*SYSTEM, sys.base_prefix) if Path(name).exists()} | {prefix: prefix}
+    sees = [*map(See, plan.empty), *(See(name, name) for name in libraries)]
+    if plan.writable:
+        shutil.copytree(folder, place / "app")
+        for path in (place / "app", *(place / "app").rglob("*")):
+            os.chown(path, USER, USER)
+        folder = place / "app"
+    sees.append(See(plan.home, str(folder), plan.writable))
+    command = [python if word == "python" else word for word in plan.command]
+    path = f"{prefix}/bin:/usr/local/bin:/usr/bin:/bin"
+    return Box(command, plan.environment | environment | {"PATH": path}, plan.home, sees=sees)
+
+
+def of(folder: Path, cfg: Any) -> dict[str, Any]:
+    """Runs the Space in a folder, waits until it is healthy, asks it, and ends it; returns what was measured.
+
+    Args:
+        folder: the Space's.
+        cfg: the flags fresh, question and healthy of space.py.
+
+    Raises:
+        CourseError: it does not start in time, listens on other ports, or gives no answer with a source.
+    """
+    plan_, key = plan(folder), secrets.token_hex(24)
+    with tempfile.TemporaryDirectory(prefix="course-space-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        prefix = fresh_venv(place, folder / "requirements.txt") if cfg.fresh else sys.prefix
+        with box_of(plan_, folder, place, prefix, {KEY: key}) as box:
+            seconds = box.wait_until_healthy(plan_.port, plan_.healthy, cfg.healthy)
+            if plan_.healthy == "/health":
+                seconds = box.wait_until_healthy(plan_.port, "/ready", cfg.healthy)
+                box.wait_until_healthy(plan_.port, "/ui/", cfg.healthy)
+                answer = ask_service(box, plan_.port, cfg.question, key)
+            else:
+                answer = ask_gradio(box, plan_.port, cfg.question)
+            ports, memory = box.listening(), box.memory()
+            stopped = box.stop()
+    if ports != {plan_.port}:
+        raise CourseError(f"it listens on {', '.join(map(str, sorted(ports)))}: a Space shows {plan_.port} alone.")
+    print(
+        f"healthy after {seconds:.1f} s, {memory / 1e6:.0f} MB of memory, listens on {plan_.port} alone, ended "
+        f"{stopped:.1f} s after SIGTERM\n> {cfg.question}\n{printable(answer, breaks=True)}"
+    )
+    return {"healthy_seconds": round(seconds, 2), "memory": memory, "answer": answer, "boxed": not why_not()}
+
+
+def ask_service(box: Box, port: int, question: str, key: str) -> str:
+    """The service's answer with its sources, as text."""
+    status, text = box.ask(port, "/ask", {"question": question}, headers={"Authorization": f"Bearer {key}"})
+    if status != 200:
+        raise CourseError(f"the Space answers {status}: {printable(text)[:300]}")
+    answer = json.loads(text)
+    sources = [f"[{c['number']}] {c['name']}, page {c['page']}: {c['quote']}" for c in answer["citations"]]
+    return "\n".join([answer["text"], *sources])
+
+
+def ask_gradio(box: Box, port: int, question: str) -> str:
+    """What week 11's page answers, through the queue of Gradio's own HTTP interface."""
+    raise NotImplementedError
