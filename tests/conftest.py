@@ -19,6 +19,9 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+THERE = {path.parent.name[:6] for path in ROOT.glob("week*/__init__.py")}
+# A week that is being written has no __init__.py yet: what it needs is not installed, and its tests are not run.
+collect_ignore_glob = [f"test_week{n:02}_*.py" for n in range(1, 17) if f"week{n:02}" not in THERE]
 os.environ["MPLBACKEND"] = "Agg"
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")  # the matrices here are tiny; a second thread would only wait for the first
@@ -102,9 +105,9 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves out tests over all weeks that have no part about the one that was asked for (`--week`)."""
+    """Leaves out tests over several weeks where none of these is there, or none was asked for (`--week`)."""
     empty = [item for item in items if "NOTSET" in item.name]
-    if empty and config.getoption("--week"):
+    if empty:
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if "NOTSET" not in item.name]
 
