@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,8 @@ from week12_deploy.batching import MicroBatcher
 
 FEW = 4
 """So many texts are put together with those of others; more are a batch of their own already."""
+RECENT = 1_000
+"""Questions whose vectors are kept."""
 
 
 class BatchedEmbedder:
@@ -31,7 +34,7 @@ class BatchedEmbedder:
         self.batcher: MicroBatcher[str, Any] = MicroBatcher(self._work, most, wait)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="embed")
-        self._many = threading.Lock()
+        self._many, self._recent = threading.Lock(), OrderedDict[str, Any]()
 
     def start(self) -> None:
         """Shares from now on, in the running loop."""
@@ -44,15 +47,30 @@ class BatchedEmbedder:
         self.pool.shutdown(wait=False)
 
     def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """As the embedder has it; called from a thread that is not the loop's."""
+        """As the embedder has it; called from a thread that is not the loop's.
+
+        A text that comes alone is a question. The search wants its vector, and the support, and the reader: those of
+        the last ones are kept.
+        """
+        if len(texts) != 1:
+            return self._encode(texts)
+        found = self._recent.get(texts[0])
+        if found is None:
+            found = self._encode(texts)
+            self._recent[texts[0]] = found
+            while len(self._recent) > RECENT:
+                self._recent.pop(next(iter(self._recent), ""), None)
+        return found.copy()
+
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
         loop = self.loop
-        if loop is None or self.most == 1 or not 1 <= len(texts) <= FEW:
-            if len(texts) <= FEW:
-                self.each(len(texts))
-                return self.embedder.encode(texts)
-            with self._many:
-                return self.embedder.encode(texts)
-        return asyncio.run_coroutine_threadsafe(self._all(texts), loop).result()
+        if 1 <= len(texts) <= FEW:
+            if loop is not None and self.most > 1:
+                return asyncio.run_coroutine_threadsafe(self._all(texts), loop).result()
+            self.each(len(texts))
+            return self.embedder.encode(texts)
+        with self._many:
+            return self.embedder.encode(texts)
 
     def count(self, text: str) -> int:
         return self.embedder.count(text)
