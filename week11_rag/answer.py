@@ -94,6 +94,76 @@ class Bot:
         self.retriever, self.support, self.language, self.k, self.folder = retriever, support, language, k, folder
         self.reader, self._writing = reader_of(retriever), threading.Lock()
 
+    @classmethod
+    def open(
+        cls, run: str | Path = "", lm: str = "smollm2", device: str = "auto", k: int = 5, embedder: Any = None,
+        **search: Any,
+    ) -> "Bot":  # fmt: skip
+        """The bot of a run of train.py.
+
+        Args:
+            run: its folder; default: the week's newest.
+            lm: as language.open_language has it.
+            device: where embedder and language model compute.
+            k: passages of an answer.
+            embedder: another one that makes the same vectors, as week 12's; default: the run's own.
+            search: how, rescore, mmr, where they are to differ from the run's.
+
+        Raises:
+            CourseError: there is no such run, or it has not come to its end; no such model or service.
+        """
+        from shared import runs
+        from week11_rag.embed import Embedder
+        from week11_rag.index import open_index
+        from week11_rag.language import open_language
+        from week11_rag.sentences import Sentences
+        from week11_rag.support import load
+        from week11_rag.train import INDEX, SENTENCES, SUPPORT, WEEK_NUMBER, Config
+
+        found = runs.load(WEEK_NUMBER, Config, run, finished=True)
+        cfg, folder = found.config, found.folder
+        embedder = embedder or Embedder(cfg.embedder, device, cfg.batch)
+        index = open_index(cfg.server or folder / INDEX)
+        flags = {"how": cfg.how, "rescore": cfg.rescore, "mmr": cfg.mmr} | search
+        retriever = Retriever(index, embedder, **flags, sentences=Sentences(embedder, folder / SENTENCES))
+        return cls(retriever, load(folder / SUPPORT), open_language(lm, device), k, folder)
+
+    # ------------------------------------------------------------ documents
+
+    def documents(self) -> list[Any]:
+        """What it answers from: id, name, pages, chunks of each."""
+        return self.retriever.index.documents()
+
+    def add(self, path: str | Path, name: str | None = None) -> Any:
+        """Reads a PDF into the index; one of the same name is replaced, the same one again changes nothing.
+
+        Raises:
+            CourseError: it is no PDF that can be read, or there is no text in it.
+        """
+        from week11_rag import chunks, pdf
+
+        path, index, embedder = Path(path), self.retriever.index, self.retriever.embedder
+        document = pdf.read(path, name=name or path.name)
+        settings = index.settings
+        parts = chunks.split(document, settings.size, settings.overlap, embedder.count)
+        if not parts:
+            raise CourseError(f"{document.name}: there is no text in it.")
+        with self._writing:
+            if not any(stored.id == document.id for stored in index.documents()):
+                index.add(document, parts, embedder.encode([chunk.embedded for chunk in parts]))
+            for stored in index.documents():
+                if stored.name == document.name and stored.id != document.id:
+                    index.remove(stored.id)
+        return next(stored for stored in index.documents() if stored.id == document.id)
+
+    def remove(self, document_id: str) -> bool:
+        """Takes a document out of the index; False where it was not there."""
+        with self._writing:
+            if not any(stored.id == document_id for stored in self.documents()):
+                return False
+            self.retriever.index.remove(document_id)
+        return True
+
     # ------------------------------------------------------------ the chain
 
     @cached_property
