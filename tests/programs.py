@@ -124,6 +124,30 @@ def gradients(function, *inputs, seed: int = 0):
     return output, torch.autograd.grad(first, wanted, upstream.to(first.device), allow_unused=True)
 
 
+def tiny_encoder(folder: Path, texts, layers: int = 1, width: int = 32, seed: int = 0) -> Path:
+    """A sentence encoder of one small layer with random weights that knows the words of these texts, in a folder as
+    published ones are."""
+    import re
+
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel
+
+    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())})
+    names = {token: number for number, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(names, "[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    torch.manual_seed(seed)
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 2}
+    config = BertConfig(
+        vocab_size=len(names), num_hidden_layers=layers, max_position_embeddings=128, initializer_range=0.1, **shape
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 COLOURS = ("red", "blue", "green", "white")
 FILLERS = (
     "the",

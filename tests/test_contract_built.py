@@ -11,15 +11,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from programs import assert_picture, config, refused, rows, write_pdf
+from programs import assert_picture, config, refused, rows, tiny_encoder, write_pdf
 from test_contract import BUILT, RESULT
 
 from shared import cli, plan, runs
 from shared.files import read_json
 
-SMALL: dict[int, str] = {  # flags beside --preset smoke; DATA has town.pdf, with questions beside it
+# Flags beside --preset smoke. DATA has town.pdf, with questions beside it, and an encoder that knows its words.
+SMALL: dict[int, str] = {
     11: "--data DATA/town.pdf --size 48 --overlap 8",
-    12: "",
+    12: "--data DATA/town.pdf --embedder DATA/encoder --size 48 --overlap 8",
 }
 METRIC = {11: "mrr", 12: "mrr"}
 TOWN = {
@@ -76,6 +77,8 @@ def built(request, tmp_path_factory):
     number = request.param
     folder = tmp_path_factory.mktemp(f"week{number:02}")
     town(folder)
+    if number == 12:
+        tiny_encoder(folder / "encoder", [*TOWN, *TOWN.values(), *(asked[0] for asked in ASKED)])
     train, evaluation = (importlib.import_module(f"{plan.folder(number)}.{name}") for name in ("train", "eval"))
     flags = ["--preset", "smoke", *SMALL[number].replace("DATA", str(folder)).split()]
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Week 12's affine quantisation: by hand, and letter for letter what onnxruntime's own operators make of the same numbers."""
+"""Week 12's affine quantisation: by hand, and to the last number what onnxruntime's own operators make of it."""
 
 from functools import cache
 
@@ -187,7 +187,7 @@ def test_it_is_onnxruntimes_per_channel_too(axis):
 
 @pytest.mark.exercise(1)
 def test_it_is_what_onnxruntime_does_to_activations_at_run_time():
-    """DynamicQuantizeLinear: range, scale, zero point and numbers in one, before every product of a quantised network."""
+    """DynamicQuantizeLinear: range, scale, zero point and numbers in one, before each product of a quantised net."""
     for seed in range(40):
         x = some(seed)
         scale, zero = scale_and_zero_point(*range_of(x), UINT8)

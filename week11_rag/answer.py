@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import CourseError
+from shared.files import read_json
 from week11_rag import cite, follow, guard, prompt, wording
 from week11_rag.cite import Citation, Grounder
 from week11_rag.extractive import best, reader_of
@@ -26,6 +27,7 @@ from week11_rag.prompt import REFUSAL
 from week11_rag.retrieve import Passage, Retriever
 from week11_rag.support import Support, Verdict
 
+SOURCES = "sources.json"  # of a run: {id of a document: where its PDF lies}
 LONGEST = 2_000
 """Characters of a question; longer ones are refused."""
 MOST = 200
@@ -84,7 +86,7 @@ class Bot:
         support: says whether they answer the question.
         language: writes the answer; None: the best sentences are quoted.
         k: how many passages.
-        folder: of the run; where the PDFs that were added are kept.
+        folder: of the run.
     """
 
     def __init__(
@@ -93,6 +95,108 @@ class Bot:
     ) -> None:  # fmt: skip
         self.retriever, self.support, self.language, self.k, self.folder = retriever, support, language, k, folder
         self.reader, self._writing = reader_of(retriever), threading.Lock()
+        self.files: dict[str, Path] = {}
+
+    @classmethod
+    def open(
+        cls, run: str | Path = "", lm: str = "smollm2", device: str = "auto", k: int = 5, embedder: Any = None,
+        **search: Any,
+    ) -> "Bot":  # fmt: skip
+        """The bot of a run of train.py.
+
+        Args:
+            run: its folder; default: the week's newest.
+            lm: as language.open_language has it.
+            device: where embedder and language model compute.
+            k: passages of an answer.
+            embedder: another one that makes the same vectors, as week 12's; default: the run's own.
+            search: how, rescore, mmr, where they are to differ from the run's.
+
+        Raises:
+            CourseError: there is no such run, or it has not come to its end; no such model or service.
+        """
+        from shared import runs
+        from week11_rag.embed import Embedder
+        from week11_rag.index import open_index
+        from week11_rag.language import open_language
+        from week11_rag.sentences import Sentences
+        from week11_rag.support import load
+        from week11_rag.train import INDEX, SENTENCES, SUPPORT, WEEK_NUMBER, Config
+
+        found = runs.load(WEEK_NUMBER, Config, run, finished=True)
+        cfg, folder = found.config, found.folder
+        embedder = embedder or Embedder(cfg.embedder, device, cfg.batch)
+        index = open_index(cfg.server or folder / INDEX)
+        flags = {"how": cfg.how, "rescore": cfg.rescore, "mmr": cfg.mmr} | search
+        retriever = Retriever(index, embedder, **flags, sentences=Sentences(embedder, folder / SENTENCES))
+        return cls(retriever, load(folder / SUPPORT), open_language(lm, device), k, folder)
+
+    # ------------------------------------------------------------ documents
+
+    def documents(self) -> list[Any]:
+        """What it answers from: id, name, pages, chunks of each."""
+        return self.retriever.index.documents()
+
+    def add(self, path: str | Path, name: str | None = None) -> Any:
+        """Reads a PDF into the index; one of the same name is replaced, the same one again changes nothing.
+
+        Raises:
+            CourseError: it is no PDF that can be read, or there is no text in it.
+        """
+        from week11_rag import chunks, pdf
+
+        path, index, embedder = Path(path), self.retriever.index, self.retriever.embedder
+        document = pdf.read(path, name=name or path.name)
+        settings = index.settings
+        parts = chunks.split(document, settings.size, settings.overlap, embedder.count)
+        if not parts:
+            raise CourseError(f"{document.name}: there is no text in it.")
+        with self._writing:
+            self.files[document.id] = path.absolute()
+            if not any(stored.id == document.id for stored in index.documents()):
+                index.add(document, parts, embedder.encode([chunk.embedded for chunk in parts]))
+                self.reader.sentences.add(parts)
+            for stored in index.documents():
+                if stored.name == document.name and stored.id != document.id:
+                    index.remove(stored.id)
+        return next(stored for stored in index.documents() if stored.id == document.id)
+
+    def remove(self, document_id: str) -> bool:
+        """Takes a document out of the index; False where it was not there."""
+        with self._writing:
+            if not any(stored.id == document_id for stored in self.documents()):
+                return False
+            self.retriever.index.remove(document_id)
+        return True
+
+    def beside(self, path: str | Path, name: str | None = None) -> "Bot":
+        """A bot with the same models that knows one PDF alone, in memory.
+
+        Raises:
+            CourseError: as add.
+        """
+        from week11_rag.exact import ExactIndex
+        from week11_rag.sentences import Sentences
+
+        old = self.retriever
+        index, sentences = ExactIndex(None, old.index.settings), Sentences(old.embedder)
+        bot = Bot(Retriever(index, old.embedder, old.how, old.rescore, old.mmr, sentences), self.support,
+                  self.language, self.k)  # fmt: skip
+        bot.add(path, name)
+        return bot
+
+    def file(self, document_id: str) -> Path:
+        """The PDF of a document, for pictures of its pages.
+
+        Raises:
+            CourseError: it is not where it was read.
+        """
+        path = self.files.get(document_id)
+        if path is None and self.folder and (self.folder / SOURCES).is_file():
+            path = Path(read_json(self.folder / SOURCES).get(document_id, ""))
+        if path is None or not path.is_file():
+            raise CourseError(f"the PDF of document {document_id} is not where it was read.")
+        return path
 
     # ------------------------------------------------------------ the chain
 
@@ -174,8 +278,11 @@ class Bot:
 
         ranked = self.reader.rank(asked, passages)
         fill = RunnableLambda(lambda _: prompt.messages(asked, passages, ranked, barred, self.language))
-        speak = RunnableLambda(lambda said: self.language.write(said, MOST))
-        yield from (fill | speak | RunnableGenerator(sentences)).stream({})
+
+        def speak(said: list[dict[str, str]]) -> Iterator[str]:
+            yield from self.language.write(said, MOST)
+
+        yield from (fill | RunnableLambda(speak) | RunnableGenerator(sentences)).stream({})
 
     # ------------------------------------------------------------ asking
 

@@ -58,6 +58,10 @@ class Embedder:
         """
         if len(texts) == 1 and (recent := self._recent.get(texts[0])) is not None:
             return recent.copy()
+        once = list(dict.fromkeys(texts))  # sentences that chunks overlap with are there twice
+        if len(once) < len(texts):
+            place = {text: row for row, text in enumerate(once)}
+            return self.encode(once)[[place[text] for text in texts]]
         found = np.zeros((len(texts), self.dimension), np.float32)
         for rows, hidden, mask in self.hidden(texts):
             if self.pooling == "cls":

@@ -23,6 +23,7 @@ from week11_rag import data, drawing, gold, ingest, measures
 from week11_rag.answer import Bot
 from week11_rag.exact import ExactIndex
 from week11_rag.retrieve import Retriever
+from week11_rag.sentences import Sentences
 from week11_rag.train import WEEK_NUMBER
 from week11_rag.train import Config as TrainFlags
 
@@ -59,7 +60,7 @@ def opened(cfg: Config) -> tuple[Bot, runs.Trained, str, bool]:
     index = ExactIndex(None, old.index.settings)
     plan = ingest.plan(data.load(name), index, flags.first)
     deque(ingest.store(plan, index, old.embedder, flags.ocr, flags.first), maxlen=0)
-    retriever = Retriever(index, old.embedder, old.how, old.rescore, old.mmr)
+    retriever = Retriever(index, old.embedder, old.how, old.rescore, old.mmr, Sentences(old.embedder))
     return Bot(retriever, bot.support, bot.language, cfg.k), run, name, False
 
 

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from math import log
 from weakref import WeakKeyDictionary
 
-import numpy as np
-from jaxtyping import Float32
-
 from week11_rag import wording
-from week11_rag.chunks import Chunk
 from week11_rag.retrieve import Passage, Retriever
+from week11_rag.sentences import Sentences, spans_of
 
-KEPT = 20_000  # chunks whose sentences are kept
 WORDS = 0.5  # how much the words that a sentence shares with the question count, beside the cosine
 SECOND = 0.92  # a second sentence is quoted where it is as good as this share of the first
 
@@ -38,11 +34,11 @@ class Sentence:
 
 
 class Reader:
-    """Ranks the sentences of what a retriever finds. The vectors of those that it has seen are kept."""
+    """Ranks the sentences of what a retriever finds."""
 
     def __init__(self, retriever: Retriever) -> None:
         self.embedder, self.index = retriever.embedder, retriever.index
-        self._vectors: dict[str, Float32[np.ndarray, "sentences dim"]] = {}
+        self.sentences = retriever.sentences or Sentences(retriever.embedder)
         self._counts: Counter[str] = Counter()
         self._chunks, self._version = 0, object()
 
@@ -54,30 +50,17 @@ class Reader:
             self._chunks, self._version = len(chunks), version
         return log((self._chunks + 1) / (self._counts[stem] + 0.5))
 
-    def prepare(self, chunks: Sequence[Chunk]) -> None:
-        """Embeds the sentences of those chunks that are new, all in one go."""
-        wanted = {chunk.id: chunk for chunk in chunks}
-        if len(self._vectors) + len(wanted) > KEPT:
-            self._vectors = {name: rows for name, rows in self._vectors.items() if name in wanted}
-        new = [(chunk, wording.sentences(chunk.text)) for chunk in wanted.values() if chunk.id not in self._vectors]
-        texts = [" ".join([*chunk.headings[-1:], chunk.text[a:b]]) for chunk, spans in new for a, b in spans]
-        vectors = self.embedder.encode(texts) if texts else np.zeros((0, self.embedder.dimension), np.float32)
-        place = 0
-        for chunk, spans in new:
-            self._vectors[chunk.id] = vectors[place : place + len(spans)]
-            place += len(spans)
-
     def rank(self, question: str, passages: Sequence[Passage]) -> list[Sentence]:
         """The sentences of the passages, best first."""
-        self.prepare([passage.chunk for passage in passages])
+        self.sentences.add([passage.chunk for passage in passages])
         vector = self.embedder.encode([question])[0]
         asked = {stem: self.weight(stem) for stem in wording.content(question)}
         total, found = sum(asked.values()) or 1.0, []
         for place, passage in enumerate(passages):
             chunk = passage.chunk
             heading = set(wording.content(" ".join(chunk.headings[-1:])))
-            cosines = self._vectors[chunk.id] @ vector
-            for (start, end), cosine in zip(wording.sentences(chunk.text), cosines.tolist(), strict=True):
+            cosines = self.sentences.of(chunk) @ vector
+            for (start, end), cosine in zip(spans_of(chunk), cosines.tolist(), strict=True):
                 text = chunk.text[start:end]
                 have = heading.union(wording.content(text))
                 share = sum(weight for stem, weight in asked.items() if stem in have) / total

@@ -189,25 +189,29 @@ def letters_of(page: Any, place: Any) -> Iterable[Letter]:
 
     text = page.get_textpage()
     raw, turned = text.raw, math.radians(page.get_rotation())
-    count = min(pdfium.FPDFText_CountChars(raw), MOST_LETTERS)
     box, x, y = pdfium.FS_RECTF(), ctypes.c_double(), ctypes.c_double()
-    known: dict[int, Font | None] = {}
+    code_of, owner_of, box_of, origin_of = (
+        pdfium.FPDFText_GetUnicode, pdfium.FPDFText_GetTextObject, pdfium.FPDFText_GetLooseCharBox,
+        pdfium.FPDFText_GetCharOrigin,
+    )  # fmt: skip
+    known: dict[int, Font | None] = {0: None}
     spaced = False
-    for number in range(count):
-        char = chr(pdfium.FPDFText_GetUnicode(raw, number))
-        if char.isspace() or char == "\0":
+    for number in range(min(pdfium.FPDFText_CountChars(raw), MOST_LETTERS)):
+        char = chr(code_of(raw, number))
+        if (char <= " " and char != "\x02") or char.isspace():
             spaced = True
             continue
-        owner = ctypes.cast(pdfium.FPDFText_GetTextObject(raw, number), ctypes.c_void_p).value or 0
+        pointer = owner_of(raw, number)
+        owner = ctypes.addressof(pointer.contents) if pointer else -number - 1
         if owner not in known:
             angle = pdfium.FPDFText_GetCharAngle(raw, number) + turned
             known[owner] = font_of(raw, number) if math.cos(angle) > 0.9 else None
         font = known[owner]
-        if font is None or not pdfium.FPDFText_GetLooseCharBox(raw, number, box):
+        if font is None or not box_of(raw, number, box):
             continue
-        pdfium.FPDFText_GetCharOrigin(raw, number, x, y)
-        (a, _), (b, _) = place(box.left, box.bottom), place(box.right, box.top)
-        yield Letter(char, min(a, b), max(a, b), round(place(x.value, y.value)[1], 1), font, spaced)
+        origin_of(raw, number, x, y)
+        (a, _), (b, _), (_, base) = place(box.left, box.bottom), place(box.right, box.top), place(x.value, y.value)
+        yield Letter(char, a if a < b else b, b if a < b else a, round(base, 1), font, spaced)
         spaced = False
     text.close()
 

@@ -1,5 +1,5 @@
-"""Asks the bot, which works in threads, for the event loop, which must not wait: as many at once as it can bear, each for
-a limited time, and for nobody who has gone."""
+"""Asks the bot, which works in threads, for the event loop, which must not wait: as many at once as it can bear, each
+for a limited time, and for nobody who has gone."""
 
 import asyncio
 import logging
@@ -20,13 +20,14 @@ END = object()
 class Place:
     """The right to have one answer worked on. It is given back once, when that work has ended or was never begun."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self.places, self.taken, self.begun = places, True, False
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back: Callable[[], None] | None = give_back
+        self.begun = False
 
     def give_back(self) -> None:
-        if self.taken:
-            self.taken = False
-            self.places.release()
+        if self._give_back:
+            self._give_back, call = None, self._give_back
+            call()
 
 
 class Answering:
@@ -35,13 +36,13 @@ class Answering:
     Args:
         at_once: answers that are worked on at the same time.
         queue: how many may wait for that.
-        timeout: seconds that an answer may take, waiting included.
+        timeout: seconds that an answer may take, and seconds that it may wait before.
     """
 
     def __init__(self, at_once: int, queue: int, timeout: float) -> None:
         self.at_once, self.queue, self.timeout = at_once, queue, timeout
         self.places = asyncio.Semaphore(at_once)
-        self.waiting = 0
+        self.inside = 0  # waiting and worked on; the semaphore alone does not know of those who are about to ask it
         self.pool = ThreadPoolExecutor(at_once, thread_name_prefix="answer")
 
     async def place(self) -> Place:
@@ -50,16 +51,21 @@ class Answering:
         Raises:
             Problem: too many are waiting (503), or it took too long (504).
         """
-        if self.places.locked() and self.waiting >= self.queue:
+        if self.inside >= self.at_once + self.queue:
             raise Problem(503, "too many questions at the moment: ask again in a second.", {"Retry-After": "1"}, "busy")
-        self.waiting += 1
+        self.inside += 1
         try:
             await asyncio.wait_for(self.places.acquire(), self.timeout)
-        except TimeoutError:
-            raise self.too_slow() from None
-        finally:
-            self.waiting -= 1
-        return Place(self.places)
+        except BaseException as error:
+            self.inside -= 1
+            if isinstance(error, TimeoutError):
+                raise self.too_slow() from None
+            raise
+        return Place(self._leave)
+
+    def _leave(self) -> None:
+        self.inside -= 1
+        self.places.release()
 
     def too_slow(self) -> Problem:
         return Problem(504, f"no answer within {self.timeout:g} seconds: ask again, or ask less.")

@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from shared.errors import CourseError
 from week12_deploy import models, problems, uploads
 from week12_deploy.answering import Place
-from week12_deploy.gate import Gate
+from week12_deploy.gate import Gate, broken
 from week12_deploy.library import Listed
 from week12_deploy.problems import Problem
 from week12_deploy.service import Service
 
-ABOUT = """Answers questions from PDFs, and shows the words that it has the answer from. Errors are `application/problem+json`
-(RFC 9457) with one line in `detail`; `X-Request-ID` of an answer stands in the log, too."""
+ABOUT = """Answers questions from PDFs, and shows the words that it has the answer from. Errors are
+`application/problem+json` (RFC 9457) with one line in `detail`; an answer's `X-Request-ID` stands in the log, too."""
 SAID = {
     400: "The body cannot be read.",
     401: "No key, or a wrong one.",
@@ -86,7 +86,7 @@ def documents(app: FastAPI, service: Service) -> None:
         "/documents", status_code=201, tags=["documents"], summary="Store a PDF", dependencies=KEY,
         responses={
             200: {"model": models.Document, "description": "These very bytes are stored already."},
-            202: {"model": models.Document, "description": "Stored and safe; it will be found as soon as it is indexed."},
+            202: {"model": models.Document, "description": "Stored and safe; found as soon as it is indexed."},
             **wrong(400, 408, 413, 415, 422, 503),
         },
     )  # fmt: skip
@@ -201,18 +201,21 @@ def questions(app: FastAPI, service: Service) -> None:
         try:
             async for event in answering.events(at, bot, asked.question, history(asked)):
                 if event.kind == "passages":
-                    yield ServerSentEvent(models.Found(passages=models.passages_of(event.passages)), event="passages")
+                    yield ServerSentEvent(
+                        data=models.Found(passages=models.passages_of(event.passages)), event="passages"
+                    )
                 elif event.kind == "token":
                     if first:
                         service.metrics.first_token.observe(loop.time() - began)
                         first = False
-                    yield ServerSentEvent(models.Token(text=event.text), event="token")
+                    yield ServerSentEvent(data=models.Token(text=event.text), event="token")
                 else:
-                    yield ServerSentEvent(note(event.answer), event="answer")
-        except Problem as problem:  # the status is on its way already
+                    yield ServerSentEvent(data=note(event.answer), event="answer")
+        except Exception as error:  # the status is on its way already: what went wrong is an event, too
+            problem = error if isinstance(error, Problem) else broken(error, request.scope["state"]["request_id"])
             service.metrics.refused.labels(problem.reason).inc()
             body = problem.body(request.scope["path"], request.scope["state"]["request_id"])
-            yield ServerSentEvent(body, event="error")
+            yield ServerSentEvent(data=body, event="error")
 
     @app.post(
         "/search", tags=["questions"], summary="Only the passages", dependencies=KEY,
@@ -225,9 +228,9 @@ def questions(app: FastAPI, service: Service) -> None:
         return models.Found(passages=models.passages_of(found))
 
 
-EVENTS = """Events, each with a JSON object as its `data`: once `passages` (as Found), then `token` for each piece of text that is
-checked (Token), and at the end `answer` (Answer), or `error` (ProblemDetails) where it broke off. Lines that begin with a
-colon keep the connection open."""
+EVENTS = """Events, each with a JSON object as its `data`: once `passages` (as Found), then `token` for each piece of
+text that is checked (Token), and at the end `answer` (Answer), or `error` (ProblemDetails). Lines that
+begin with a colon keep the connection open."""
 
 
 # ---------------------------------------------------------------- how it is

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from week11_rag.embed import Embedder
 from week12_deploy.batching import MicroBatcher
 
 FEW = 4
 """So many texts are put together with those of others; more are a batch of their own already."""
+RECENT = 1_000
+"""Questions whose vectors are kept."""
 
 
-class BatchedEmbedder:
-    """The face of an embedder. Questions go through a micro-batcher in the event loop; chunks of a document, many at a
+class BatchedEmbedder(Embedder):
+    """An embedder around another one. Questions go through a micro-batcher in the event loop; chunks of a document, many at a
     time, straight to the network, and wait for each other.
 
     Args:
@@ -31,7 +35,7 @@ class BatchedEmbedder:
         self.batcher: MicroBatcher[str, Any] = MicroBatcher(self._work, most, wait)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="embed")
-        self._many = threading.Lock()
+        self._many, self._recent = threading.Lock(), OrderedDict[str, Any]()
 
     def start(self) -> None:
         """Shares from now on, in the running loop."""
@@ -44,17 +48,41 @@ class BatchedEmbedder:
         self.pool.shutdown(wait=False)
 
     def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """As the embedder has it; called from a thread that is not the loop's."""
+        """As the embedder has it; called from a thread that is not the loop's.
+
+        A text that comes alone is a question. The search wants its vector, and the support, and the reader: those of
+        the last ones are kept.
+        """
+        if len(texts) != 1:
+            return self._encode(texts)
+        found = self._recent.get(texts[0])
+        if found is None:
+            found = self._encode(texts)
+            self._recent[texts[0]] = found
+            while len(self._recent) > RECENT:
+                self._recent.pop(next(iter(self._recent), ""), None)
+        return found.copy()
+
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
         loop = self.loop
-        if loop is None or self.most == 1 or not 1 <= len(texts) <= FEW:
-            if len(texts) <= FEW:
-                self.each(len(texts))
-                return self.embedder.encode(texts)
-            with self._many:
-                return self.embedder.encode(texts)
-        return asyncio.run_coroutine_threadsafe(self._all(texts), loop).result()
+        if 1 <= len(texts) <= FEW:
+            if loop is not None and self.most > 1:
+                return asyncio.run_coroutine_threadsafe(self._all(texts), loop).result()
+            self.each(len(texts))
+            return self.embedder.encode(texts)
+        with self._many:
+            return self.embedder.encode(texts)
+
+    def encode_tokens(self, texts: Sequence[str]) -> Any:
+        """As the embedder has it."""
+        return self.embedder.encode_tokens(texts)
+
+    def forget(self) -> None:
+        """Drops the vectors of the last questions."""
+        self._recent.clear()
 
     def count(self, text: str) -> int:
+        """As the embedder has it."""
         return self.embedder.count(text)
 
     async def _all(self, texts: Sequence[str]) -> np.ndarray:

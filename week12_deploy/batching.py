@@ -42,8 +42,8 @@ class MicroBatcher(Generic[Item, Result]):
         """
         # exercise 2: the micro-batcher, gathering
         # Puts (item, a new future of the running loop) into self.waiting, behind the others, and waits for the future.
-        # A batch is begun by self.flush(): at once where self.most are waiting, else self.wait seconds after the first of
-        # them came. While self.busy, neither: who is computing looks at what waits when it has ended.
+        # A batch is begun by self.flush(): at once where self.most are waiting, else self.wait seconds after the first
+        # of them came. While self.busy, neither: who is computing looks at what waits when it has ended.
         # hint: loop = asyncio.get_running_loop(); loop.create_future(). For the first one, self.timer =
         # loop.call_later(self.wait, self.flush). When len(self.waiting) reaches self.most: self.flush(). Then await.
         loop = asyncio.get_running_loop()
@@ -75,10 +75,10 @@ class MicroBatcher(Generic[Item, Result]):
         """Computes a batch, hands out what came of it, and begins the next one."""
         try:
             # exercise 2: the micro-batcher, handing out
-            # batch: [(item, future), …] -> one call of self.work with the list of the items; each future gets the result
-            # of its own item by set_result. Where self.work raises, every future gets that exception by set_exception,
-            # and none is left waiting; so, too, where it makes more or fewer results than there are items. A future that
-            # is done() by now (its caller has gone) is left alone: setting it would raise.
+            # batch: [(item, future), …] -> one call of self.work with the list of the items; each future gets the
+            # result of its own item by set_result. Where self.work raises, every future gets that exception by
+            # set_exception, and none is left waiting; so, too, where it makes more or fewer results than there are
+            # items. A future that is done() by now (its caller has gone) is left alone: setting it would raise.
             # hint: try: results = await self.work(…); compare the lengths (raise RuntimeError); except Exception as
             # error: a loop with set_exception(error); else: a loop over zip(batch, results) with set_result.
             try:

@@ -1,8 +1,9 @@
 """How this processor multiplies bytes, and where that goes wrong.
 
-AVX2 has one instruction for it, VPMADDUBSW: unsigned times signed bytes, and each two neighbouring products added up in
-16 bits, saturating. 255 · 127 + 255 · 127 = 64,770, and 32,767 is the largest number there. VNNI (AVX-512 VNNI, AVX-VNNI)
-adds four products up in 32 bits, where nothing can overflow. Weights of 7 bits fit either way: 2 · 255 · 64 = 32,640.
+AVX2 has one instruction for it, VPMADDUBSW: unsigned times signed bytes, and each two neighbouring products added up
+in 16 bits, saturating. 255 · 127 + 255 · 127 = 64,770, and 32,767 is the largest number there. VNNI (AVX-512 VNNI,
+AVX-VNNI) adds four products up in 32 bits, where nothing can overflow. Weights of 7 bits fit either way: 2 · 255 · 64 =
+32,640.
 
 References
     Intel, Intrinsics guide: _mm256_maddubs_epi16, _mm256_dpbusd_epi32

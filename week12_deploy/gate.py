@@ -103,8 +103,7 @@ class _Passage:
             except Problem as problem:
                 await self.answer(problem)
             except Exception as error:
-                tell("error", logging.ERROR, error, request_id=self.id)
-                await self.answer(Problem(500, "something went wrong here: whoever runs this finds it in the log."))
+                await self.answer(broken(error, self.id))
         finally:
             metrics.open.dec()
             seconds, route = time.perf_counter() - self.began, route_of(self.scope)
@@ -147,9 +146,8 @@ class _Passage:
         """Sends, with the request's number on it."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [
-                *message.get("headers", ()), (b"x-request-id", self.id.encode()), (b"x-content-type-options", b"nosniff")
-            ]  # fmt: skip
+            own = [(b"x-request-id", self.id.encode()), (b"x-content-type-options", b"nosniff")]
+            message["headers"] = [*message.get("headers", ()), *own]
         await self.send(message)
 
     async def answer(self, problem: Problem) -> None:
@@ -162,6 +160,12 @@ class _Passage:
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         await self.marked({"type": "http.response.start", "status": problem.status, "headers": raw})
         await self.marked({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else content})
+
+
+def broken(error: Exception, request_id: str) -> Problem:
+    """What a mistake in the program looks like from outside; the log says where it is."""
+    tell("error", logging.ERROR, error, request_id=request_id)
+    return Problem(500, "something went wrong here: whoever runs this finds it in the log.")
 
 
 def header(scope: Scope, name: bytes) -> bytes:

@@ -35,6 +35,7 @@ from week12_deploy import box, bundle
 NAME = "localhost/course-bot"
 SUITE = "bookworm"
 BASE = f"localhost/course-base:{SUITE}"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INCLUDE = "python3,python3-venv,ca-certificates"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -115,7 +116,7 @@ class Buildah:
             for left in [*Path(root).glob("var/cache/apt/archives/*.deb"), *Path(root).glob("var/lib/apt/lists/*_*")]:
                 left.unlink()
             self("umount", container)
-            self("config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", "--cmd", "python3", container)
+            self("config", "--env", f"PATH={PATH}", "--cmd", "python3", container)
             self("commit", "--quiet", container, BASE)
         finally:
             self("rm", container)

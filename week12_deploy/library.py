@@ -96,8 +96,8 @@ class Library:
     def reconcile(self, each: Callable[[str], None] = lambda name: None) -> tuple[int, int]:
         """Makes the index hold what the store holds. Returns how many documents were added to it, and taken out.
 
-        Of several documents of one name the newest that can be read stays: a newer one was on its way to replace it when
-        the process ended, and until it is indexed the older one is what somebody was told of.
+        Of several documents of one name the newest that can be read stays: a newer one was on its way to replace it
+        when the process ended, and until it is indexed the older one is what somebody was told of.
 
         Args:
             each: called with the name of each document before it is added.

@@ -53,7 +53,7 @@ class TokenBucket:
 
 
 class Limiter:
-    """A bucket for each key. Of the most recently seen keys only: whoever comes back after so many others has a full one.
+    """A bucket for each key, of the keys that were seen last: whoever comes back after so many others has a full one.
 
     Args:
         rate, burst: of each bucket. A rate of 0: nobody is held up.

@@ -1,5 +1,5 @@
-"""A line of JSON for each thing that happens: what was asked for, how it ended, how long it took. Never what stands in a
-document or a question, and never a key."""
+"""A line of JSON for each thing that happens: what was asked for, how it ended, how long it took. Never what stands in
+a document or a question, and never a key."""
 
 import json
 import logging

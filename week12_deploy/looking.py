@@ -1,4 +1,6 @@
-"""Reads a PDF and says what it found, as a line of JSON: `python -m week12_deploy.looking FILE PAGES MEGABYTES SECONDS`.
+"""Reads a PDF and says what it found, as a line of JSON.
+
+    python -m week12_deploy.looking FILE PAGES MEGABYTES SECONDS
 
 A process of its own, started for each upload: the library that reads PDFs is written in C++, and a file that is made to
 break it, or to fill the memory, does so here. It may take so many megabytes and seconds, and then it is ended.
@@ -9,8 +11,8 @@ import sys
 from pathlib import Path
 
 RATIO, AT_LEAST = 100, 20_000_000
-"""What a PDF may unpack to, in bytes: so many times its own size, but in any case so much. Text packs 5 to 20 times, and
-deflate can do a thousand."""
+"""What a PDF may unpack to, in bytes: so many times its own size, but in any case so much. Text packs 5 to 20 times,
+and deflate can do a thousand."""
 
 
 def limit(megabytes: int, seconds: int) -> None:

@@ -7,7 +7,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 
 class Metrics:
-    """The counters of one process. Where several work side by side ($PROMETHEUS_MULTIPROC_DIR), /metrics adds them up."""
+    """The counters of a process. Where several work side by side ($PROMETHEUS_MULTIPROC_DIR), /metrics adds them up."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 LONGEST = 2_000
 """Characters of a question; week 11's bot refuses longer ones, too."""
 MOST_TURNS = 20
-Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=r"\S")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=r"[\p{L}\p{N}]")]
 
 
 class Model(BaseModel):
@@ -28,7 +28,7 @@ class Question(Model):
     """A question to the documents."""
 
     question: Text
-    """What is asked: up to 2,000 characters, not all of them blank."""
+    """What is asked: up to 2,000 characters, a letter or a digit among them."""
     history: Annotated[list[Turn], Field(max_length=MOST_TURNS)] = []
     """The conversation so far, oldest first; the question may refer to it."""
 

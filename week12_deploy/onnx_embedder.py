@@ -1,4 +1,4 @@
-"""Texts as vectors by onnxruntime: the face of week 11's Embedder, without torch."""
+"""Texts as vectors by onnxruntime: week 11's Embedder to whoever uses it, without torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,13 @@ from jaxtyping import Float32
 
 from shared.errors import CourseError
 from shared.files import read_json
+from week11_rag.embed import Embedder
 
 CARD = "embedder.json"
 """Beside the exported networks: {name, dimension, longest, chosen, files: {variant: file}}."""
 
 
-class OnnxEmbedder:
+class OnnxEmbedder(Embedder):
     """An exported sentence encoder.
 
     Args:
@@ -66,6 +67,13 @@ class OnnxEmbedder:
         for place, row in enumerate(rows):
             ids[place, : len(row)], mask[place, : len(row)] = row, 1
         return self.session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+    def encode_tokens(self, texts: Sequence[str]) -> Any:
+        """Not exported: CourseError."""
+        raise CourseError("the exported embedder has no vectors of tokens (--rescore late): take week 11's own.")
+
+    def forget(self) -> None:
+        """Nothing: no vectors are kept here."""
 
     def count(self, text: str) -> int:
         """How many tokens a text has, without the special ones."""

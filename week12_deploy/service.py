@@ -22,7 +22,7 @@ Opener = Callable[[Settings, Callable[[Any], Any]], Any]
 
 
 class Service:
-    """Made at once, ready later: `start` opens the bot in a thread, so that the process can say meanwhile that it lives.
+    """Made at once, ready later: the bot is opened in a thread, and meanwhile the process can say that it lives.
 
     Args:
         cfg: the settings.
@@ -40,7 +40,7 @@ class Service:
         self.answering: Answering | None = None
         self.wrong, self.at = "", "loading the models"
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.when_ready: list[Callable[[], None]] = []
+        self.beside: Any = None  # pages, which are opened with the bot when it is ready, and closed with the service
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncIterator[None]:
@@ -54,6 +54,8 @@ class Service:
             tell("stopping")
             getting_ready.cancel()
             await asyncio.gather(getting_ready, *self.tasks, return_exceptions=True)
+            if self.beside:
+                await self.beside.close()
             if self.embedder:
                 await self.embedder.stop()
             self.answering.close()
@@ -71,8 +73,8 @@ class Service:
             self.metrics.documents.set(len(rows))
             seconds = round(time.perf_counter() - self.began, 2)
             tell("ready", seconds=seconds, documents=len(rows), added=added, removed=removed)
-            for call in self.when_ready:
-                call()
+            if self.beside:
+                await self.beside.open(bot)
         except CourseError as error:
             self.wrong = str(error)
             tell("cannot start", logging.ERROR, what=self.wrong)

@@ -31,7 +31,7 @@ class Settings:
     model: str = ""
     """Week 12's run with the exported embedder (default: the newest), or `torch` for week 11's own."""
     lm: str = "smollm2"
-    """Who answers: smollm2, extractive, a folder or a name of the hub, or the address of an OpenAI-compatible service."""
+    """Who answers: smollm2, extractive, a folder, a name of the hub, or the address of an OpenAI-compatible service."""
     store: str = str(RUNS / "week12" / "service")
     """The folder that it may write to: documents and index."""
     index: str = ""
@@ -105,8 +105,8 @@ def with_keys(cfg: Settings, environment: dict[str, str] | None = None) -> Setti
     environment = dict(os.environ) if environment is None else environment
     if cfg.workers > 1 and not cfg.index:
         raise CourseError(
-            f"--workers {cfg.workers}: several processes cannot write to one folder's index. Start `chroma run`, and give "
-            "its address: --index http://localhost:8001."
+            f"--workers {cfg.workers}: several processes cannot write to one folder's index. Start `chroma run`, and "
+            "give its address: --index http://localhost:8001."
         )
     found = [key.strip() for key in environment.get(KEYS, "").split(",") if key.strip()]
     if not cfg.key:
@@ -115,8 +115,8 @@ def with_keys(cfg: Settings, environment: dict[str, str] | None = None) -> Setti
         return cfg
     if not found:
         raise CourseError(
-            f"the environment has no {KEYS}: put a key of your own into it (`export {KEYS}=$(openssl rand -hex 24)`), or "
-            "try it on this machine alone by --no-key."
+            f"the environment has no {KEYS}: put a key of your own into it (`export {KEYS}=$(openssl rand -hex 24)`), "
+            "or try it on this machine alone by --no-key."
         )
     if short := min(map(len, found)) < SHORTEST and min(map(len, found)):
         raise CourseError(f"{KEYS} has a key of {short} characters: take {SHORTEST} at least (openssl rand -hex 24).")

@@ -57,7 +57,8 @@ class Pages:
 
     def knows(self, _: str, key: str) -> bool:
         """Whether this is one of the keys."""
-        return any([hmac.compare_digest(digest(key), known) for known in self.cfg.keys])
+        found = [hmac.compare_digest(digest(key), known) for known in self.cfg.keys]
+        return any(found)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.app is not None:

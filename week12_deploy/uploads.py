@@ -35,7 +35,7 @@ def name_of(sent: str | None) -> str:
 
 
 def check_type(path: Path, name: str) -> None:
-    """Problem where the file does not begin as a PDF does. What the caller calls it, and says that it is, is not asked."""
+    """Problem where the file does not begin as a PDF does. What the caller says that it is, is not asked."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     if not head:
@@ -45,8 +45,8 @@ def check_type(path: Path, name: str) -> None:
 
 
 async def look(path: Path, name: str, pages: int, memory: int, seconds: float) -> Looked:
-    """Reads a PDF in a process of its own (looking.py), which may take so much memory and time. What a PDF can do to the
-    library that reads it, it does there.
+    """Reads a PDF in a process of its own (looking.py), which may take so much memory and time. What a PDF can do to
+    the library that reads it, it does there.
 
     Args:
         path: where it lies.
