@@ -1,4 +1,4 @@
-"""Week 11: both stores keep and find the same; what a kill or a damaged file leaves; the embedder; searches by all ways.
+"""Week 11: both stores keep and find the same; what a kill or a damaged file leaves; the embedder; all searches.
 
 Vectors are made of words here, by a stub of an embedder: only the tests of the embedder itself load a network.
 """
@@ -120,7 +120,8 @@ def test_other_settings_are_refused_with_the_cure(opened, tmp_path):
     opened()
     other = Settings("minilm", DIM, 128, 32)
     assert refused(opened, other) == (
-        f"{tmp_path / 'index'} was made with embedder stub, size 256, and cannot be used with embedder minilm, size 128: "
+        f"{tmp_path / 'index'} was made with embedder stub, size 256, and cannot be used with embedder minilm, "
+        "size 128: "
         "go back to embedder stub, size 256, or make a new index (`./course train 11`)."
     )
 
@@ -311,7 +312,8 @@ def test_words_are_counted_anew_when_the_index_has_changed(index):
 def test_another_embedder_and_another_rescoring_are_refused(index):
     other = type("Other", (Stub,), {"name": "minilm"})()
     assert refused(Retriever, index, other) == (
-        "the index was made with --embedder stub (64 numbers), and cannot be searched with minilm (64): give that one, or "
+        "the index was made with --embedder stub (64 numbers), and cannot be searched with minilm (64): give "
+        "that one, or "
         "make a new index."
     )
     assert refused(Retriever, index, Stub(), "dense", "often") == "--rescore often: must be none, late or cross:MODEL."
