@@ -1,4 +1,4 @@
-"""Week 11: both stores keep and find the same; what a kill or a damaged file leaves; the embedder; all searches.
+"""Week 11: both stores keep and find the same; what damaged files leave; the embedder; searches of all kinds.
 
 Vectors are made of words here, by a stub of an embedder: only the tests of the embedder itself load a network.
 """
@@ -67,7 +67,7 @@ def test_what_is_added_is_found_after_it_was_closed_and_opened(opened):
         ((stored),) = one.documents()
         assert dataclasses.astuple(stored) == ("d1", "a.pdf", 2, 5)
         found = one.search(vectors[3], 2)
-        assert found[0][0] == chunks[3] and found[0][1] == pytest.approx(1, abs=1e-5) > found[1][1]
+        assert found[0][0] == chunks[3] and abs(found[0][1] - 1) < 1e-5 and found[1][1] < 0.9
         close(one.vectors(["d1-2", "d1-0"]), vectors[[2, 0]], "vectors")
         assert len(one.search(vectors[0], 99)) == 5
 
@@ -120,9 +120,8 @@ def test_other_settings_are_refused_with_the_cure(opened, tmp_path):
     opened()
     other = Settings("minilm", DIM, 128, 32)
     assert refused(opened, other) == (
-        f"{tmp_path / 'index'} was made with embedder stub, size 256, and cannot be used with embedder minilm, "
-        "size 128: "
-        "go back to embedder stub, size 256, or make a new index (`./course train 11`)."
+        f"{tmp_path / 'index'} was made with embedder stub, size 256, and cannot be used with embedder minilm, size "
+        "128: go back to embedder stub, size 256, or make a new index (`./course train 11`)."
     )
 
 
@@ -204,9 +203,9 @@ def test_another_process_sees_what_has_changed(tmp_path):
 
 
 def test_what_is_no_index_of_ours_is_refused(tmp_path):
-    import chromadb
+    from week11_rag.chroma import client_of
 
-    chromadb.PersistentClient(str(tmp_path / "other")).create_collection("week11")
+    client_of(str(tmp_path / "other")).create_collection("week11", embedding_function=None)
     assert refused(open_index, tmp_path / "other", SETTINGS) == (
         f"{tmp_path / 'other'} is no index of this course: it does not say which embedder made it."
     )
@@ -267,7 +266,8 @@ def test_words_are_counted_as_rank_bm25_does_and_those_without_any_are_not_found
 
 
 def test_words_of_files_and_options_are_found_whole_and_in_parts():
-    assert words("See debian/rules, it's in Apt-get's docs.") == words("debian/rules debian rules apt-get apt get docs")
+    found = words("See debian/rules, it's in Apt-get's docs.")
+    assert found == ["see", "debian/rules", "debian", "rule", "apt-get", "apt", "doc"]
     assert words("uploads uploaded uploading") == ["upload"] * 3
 
 
@@ -312,9 +312,8 @@ def test_words_are_counted_anew_when_the_index_has_changed(index):
 def test_another_embedder_and_another_rescoring_are_refused(index):
     other = type("Other", (Stub,), {"name": "minilm"})()
     assert refused(Retriever, index, other) == (
-        "the index was made with --embedder stub (64 numbers), and cannot be searched with minilm (64): give "
-        "that one, or "
-        "make a new index."
+        "the index was made with --embedder stub (64 numbers), and cannot be searched with minilm (64): give that one, "
+        "or make a new index."
     )
     assert refused(Retriever, index, Stub(), "dense", "often") == "--rescore often: must be none, late or cross:MODEL."
     assert refused(lambda: Retriever(index, Stub(), "dense", "cross:./no").search("a")) == (
@@ -364,11 +363,11 @@ def test_a_question_that_was_embedded_is_not_embedded_again(minilm, monkeypatch)
 
 
 def test_vectors_of_tokens_are_in_the_texts_order(minilm):
-    one, two = minilm.encode_tokens(["Rye bread is dark.", "Oats"])
+    one, two = minilm.encode_tokens(["Rye bread is dark.", "Bread"])
     assert one.shape == (5, 384) and two.shape == (1, 384) and minilm.count("Rye bread is dark.") == 5
     close(np.linalg.norm(one, axis=1), np.ones(5), "lengths")
-    assert minilm.count("oats " * 900) == 900 and minilm.longest == 512
-    assert minilm.encode_tokens(["oats " * 900])[0].shape == (510, 384)
+    assert minilm.count("bread " * 900) == 900 and minilm.longest == 512
+    assert minilm.encode_tokens(["bread " * 900])[0].shape == (510, 384)
 
 
 def test_encoders_that_are_none(tmp_path):

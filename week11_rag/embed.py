@@ -7,7 +7,7 @@ References
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,6 +18,16 @@ from shared.files import read_json
 
 RECENT = 1_000  # questions whose vectors are kept
 FILES = ["config.json", "tokenizer.json", "model.safetensors", "*.json", "1_Pooling/*"]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What a search needs of an embedder; late re-scoring needs `encode_tokens`, too."""
+
+    name: str
+    dimension: int
+
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]: ...
 
 
 class Embedder:

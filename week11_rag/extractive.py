@@ -11,7 +11,8 @@ from week11_rag.retrieve import Passage, Retriever
 from week11_rag.sentences import Sentences, spans_of
 
 WORDS = 0.5  # how much the words that a sentence shares with the question count, beside the cosine
-SECOND = 0.92  # a second sentence is quoted where it is as good as this share of the first
+LATER = 0.02  # how much a sentence falls behind with each passage before its own
+SECOND = 0.97  # a second sentence is quoted where it is as good as this share of the first
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Reader:
                 text = chunk.text[start:end]
                 have = heading.union(wording.content(text))
                 share = sum(weight for stem, weight in asked.items() if stem in have) / total
-                found.append(Sentence(place, start, end, text, cosine, share, cosine + WORDS * share))
+                found.append(Sentence(place, start, end, text, cosine, share, cosine + WORDS * share - LATER * place))
         return sorted(found, key=lambda one: (-one.score, one.place, one.start))
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from shared.errors import CourseError
 from week11_rag.chunks import Chunk
-from week11_rag.embed import Embedder
+from week11_rag.embed import Encoder
 from week11_rag.fuse import mmr, reciprocal_rank_fusion
 from week11_rag.sentences import Sentences
 from week11_rag.store import Index
@@ -66,7 +66,7 @@ class Retriever:
     """
 
     def __init__(
-        self, index: Index, embedder: Embedder, how: How = "hybrid", rescore: str = "none", mmr: float = 0.0,
+        self, index: Index, embedder: Encoder, how: How = "hybrid", rescore: str = "none", mmr: float = 0.0,
         sentences: Sentences | None = None,
     ) -> None:  # fmt: skip
         made = index.settings

@@ -91,7 +91,7 @@ def to_onnx(embedder: Any, path: Path, exporter: Exporter = "dynamo") -> None:
     import torch
 
     network = encoder(embedder.model, embedder.pooling)
-    ids = torch.randint(1, 100, (2, 9), device=embedder.device.name)
+    ids = torch.ones(2, 9, dtype=torch.long, device=embedder.device.name)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
     batch, time = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("time", min=2, max=embedder.longest)

@@ -123,14 +123,14 @@ def timed(cfg: Config, folder: Path, embedder: Any, texts: data.Texts) -> dict[s
         return speed.run(contestants, some, 1, cfg.rounds)
 
 
-def choose(rows: Sequence[Mapping[str, float]], torchs: Mapping[str, float]) -> Variant:
+def choose(rows: Sequence[runs.Row], torchs: Mapping[str, float]) -> Variant:
     """What is deployed: bytes, where they hold what parity asks for on val, else floats.
 
     Raises:
         CourseError: floats do not either: something is wrong with the export.
     """
     found = {
-        variant: {name.removeprefix("val_"): value for name, value in row.items()}
+        variant: {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
         for variant, row in zip(VARIANTS, rows, strict=True)
     }
     for variant in (INT8, FLOAT):
