@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 from week11_rag import wording
@@ -22,7 +23,7 @@ from week11_rag.retrieve import Passage
 
 COVERED = 0.6  # the least share of a claim's words that its sources have
 WINDOW = 4  # sentences in a row that may support a claim together
-CANDIDATES = 16  # spans that are looked at closely
+CANDIDATES = 10  # spans that are looked at closely
 LONGEST = 700  # characters of a quote
 MARKER = re.compile(r"\s*[\[【](\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)[\]】]")
 BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.)])\s+")
@@ -94,7 +95,8 @@ class Span:
 # ---------------------------------------------------------------- the same words
 
 
-def folded(text: str) -> tuple[str, list[int]]:
+@lru_cache(maxsize=4_096)
+def folded(text: str) -> tuple[str, tuple[int, ...]]:
     """A text without what differs between a page and a quote from it: spaces, line breaks, hyphens, shapes of quotation
     marks. And, for each character of that, where it stands in the text."""
     kept, places = [], []
@@ -103,7 +105,7 @@ def folded(text: str) -> tuple[str, list[int]]:
             if not part.isspace() and unicodedata.category(part) not in ("Pd", "Cf", "Cc"):
                 kept.append(part)
                 places.append(place)
-    return "".join(kept), places
+    return "".join(kept), tuple(places)
 
 
 def same(one: str, other: str) -> bool:
@@ -236,10 +238,13 @@ class Grounder:
         if ranked and ranked[0][0]:
             return spans[:1]  # the very words
         one = next(([span] for span in spans if self._holds(claim, said, [span])), [])
+        if one:
+            return one
         pairs = (
             [a, b] for a, b in combinations(spans, 2) if a.place != b.place or a.end <= b.start or b.end <= a.start
         )
-        return one or next((pair for pair in pairs if self._holds(claim, said, pair)), [])
+        two = next((pair for pair in pairs if self._holds(claim, said, pair)), [])
+        return sorted(two, key=lambda span: (span.place, span.start))
 
     def _belongs(self, place: int, row: int, last: int) -> bool:
         """Whether these sentences, or those beside them, or the heading above have a word of the question."""

@@ -53,9 +53,10 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word[-1] == "e" else word
 
 
-def content(text: str) -> list[str]:
+@lru_cache(maxsize=16_384)
+def content(text: str) -> tuple[str, ...]:
     """The stems of the words that carry a text's meaning, each once, in order; numbers and negations are among them."""
-    return list(dict.fromkeys(stem(word) for word in words(text) if word not in STOP))
+    return tuple(dict.fromkeys(stem(word) for word in words(text) if word not in STOP))
 
 
 def exact(text: str) -> set[str]:

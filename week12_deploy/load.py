@@ -75,7 +75,7 @@ class Measured:
     def per_second(self) -> float:
         return len(self.times) / self.seconds if self.seconds else 0.0
 
-    def at(self, percent: float, which: str = "times") -> float:
+    def at(self, percent: int, which: str = "times") -> float:
         """So many percent of the answers took no longer, in milliseconds."""
         values = getattr(self, which)
         return 1000 * float(np.percentile(values, percent)) if values else float("nan")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from shared.errors import CourseError
 from shared.files import read_json, write_json, written_whole
@@ -50,8 +50,8 @@ class Store:
         except OSError as error:
             raise CourseError(f"--store {folder}: {error.strerror}. Choose a folder that can be written to.") from None
 
-    def receive(self, file: BinaryIO) -> tuple[str, Path, int]:
-        """Copies what comes to incoming/. Returns its id, where it lies there, and how many bytes it has."""
+    def receive(self, file: Any) -> tuple[str, Path, int]:
+        """Copies what a file opened for reading bytes has to incoming/. Returns its id, where it lies, its size."""
         sha256, size = hashlib.sha256(), 0
         handle, name = tempfile.mkstemp(dir=self.incoming, suffix=".pdf")
         try:
