@@ -323,7 +323,7 @@ def test_an_order_of_no_known_form_gets_out_only_where_it_is_about_the_question(
 def test_the_handbook_gives_no_orders():
     """No false alarm in some hundred sentences that speak of instructions, prompts, systems and users."""
     harmless = ("The build system prompts you for a password. Follow the instructions. Ignore the rules of the past "
-                "release at your own risk. Users may answer with a patch. Your system should be up to date.")  # fmt: skip
+                "release at your own risk. Users may answer with a patch. Your system should be up to date.")  # fmt: skip  # noqa: E501
     assert guard.orders(harmless) == []
     assert len(guard.orders(EVIL)) == 3
 
@@ -612,7 +612,7 @@ def test_a_service_that_is_silent_or_not_there(server):
     assert "has been silent for 0.3 seconds" in refused(lambda: list(lm.write(SAID, 9)))
     away = Service("http://127.0.0.1:9/v1#m", timeout=0.5)
     assert refused(lambda: list(away.write(SAID, 9))) == (
-        "--lm http://127.0.0.1:9/v1: the service does not answer, or broke off. Is it running, and is the address right?"
+        "--lm http://127.0.0.1:9/v1: the service does not answer, or broke off. Is it running, and is the address right?"  # noqa: E501
     )
 
 

@@ -17,7 +17,8 @@ from week11_rag.exact import ExactIndex
 from week11_rag.store import Index
 
 THINGS = ("rye", "oats", "barley", "wheat", "millet", "spelt", "maize", "rice")
-TEXT = """The price of {0} is {1} crowns a sack. Of {0} one makes bread number {1}. It was sown in year {2} by hand. It is
+TEXT = """The price of {0} is {1} crowns a sack. Of {0} one makes bread number {1}. It was sown in year {2} by hand.
+It is
 known in many countries of the north and of the south. Nobody knows where it came from at first."""
 ASKED = "What is the price of {0} a sack?"
 
@@ -82,9 +83,7 @@ def test_a_run_reads_finds_and_is_better_than_no_retrieval(whole):
     result = read_json(whole / "result.json")
     chunks, _ = stored(whole)
     assert (result["pages"], result["passages"]) == (8, len(chunks)) and len(chunks) > 15
-    assert [name for name in result["metrics"]][:2] == ["val_hit_at_5", "val_mrr"] and result["metrics"][
-        "val_mrr"
-    ] > 0.7
+    assert list(result["metrics"])[:2] == ["val_hit_at_5", "val_mrr"] and result["metrics"]["val_mrr"] > 0.7
     assert 0 <= result["metrics"]["val_refusal_f1"] <= 1
     names = [row["name"] for row in result["baselines"]]
     assert names == ["BM25 (words alone)", "dense (vectors alone)", "no retrieval"]

@@ -20,8 +20,8 @@ RECENT = 1_000
 
 
 class BatchedEmbedder(Embedder):
-    """An embedder around another one. Questions go through a micro-batcher in the event loop; chunks of a document, many
-    at a time, straight to the network, and wait for each other.
+    """An embedder around another one. Questions go through a micro-batcher in the event loop; chunks of a document,
+    many at a time, straight to the network, and wait for each other.
 
     Args:
         embedder: whose work is shared.
