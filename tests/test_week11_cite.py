@@ -116,6 +116,8 @@ def test_a_marker_that_points_elsewhere_is_put_right():
         'The handbook says "a porter should never wait 7 days at all" before the upload [2].',  # a quotation of its own
         "The unstable distribution is called buzz [1].",  # only what was asked is there
         "Yes [1].",
+        "How long does one wait [2]?",
+        "The unstable distribution is called [1].",  # nothing that was not asked
         "[1]",
     ],
 )

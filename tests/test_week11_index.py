@@ -220,9 +220,9 @@ def test_what_is_no_index_of_ours_is_refused(tmp_path):
 
 
 def test_a_server_that_does_not_answer():
-    said = refused(open_index, "http://127.0.0.1:9", SETTINGS)
-    assert said.startswith("no Chroma server answers at http://127.0.0.1:9 (") and said.endswith(
-        "): start one (`chroma run --port 9`), or leave the address out for an index in a folder."
+    assert refused(open_index, "http://127.0.0.1:9", SETTINGS) == (
+        "no Chroma server answers at http://127.0.0.1:9: start one (`chroma run --port 9`), or leave the address out "
+        "for an index in a folder."
     )
     assert refused(open_index, "http://127.0.0.1:x", SETTINGS).endswith("is no address: write http://host:port.")
     assert refused(open_index, "http://127.0.0.1:9", SETTINGS, "exact") == (

@@ -6,6 +6,7 @@ The PDFs are written here, letter by letter, so that it is known what stands whe
 import zlib
 
 import numpy as np
+import programs
 import pytest
 from programs import refused
 
@@ -91,7 +92,7 @@ def texts(page):
 
 @pytest.fixture(scope="module")
 def handbook():
-    return pdf.read(HANDBOOK, first=32)
+    return programs.handbook()
 
 
 LEFT = ("Bread rises for two hours in a warm", "place, and is then folded four times", "before it goes into the oven.")
@@ -253,6 +254,16 @@ def test_code_keeps_its_lines_indents_and_gaps(read):
                                           ("code", "if bread:\n    eat( bread )\n\ndone()")]  # fmt: skip
 
 
+def test_file_names_in_a_paragraph_are_part_of_it_and_words_pulled_apart_are_one_line(read):
+    page = [down(60, 700, "The files that one needs lie in"), say(60, 688, "/usr/share/doc/bread/README", font=MONO),
+            say(60, 676, "and"), say(130, 676, "are"), say(210, 676, "short."), say(60, 650, "make bread", font=MONO),
+            say(60, 638, ",->now", font=MONO)]  # fmt: skip
+    assert kinds(read(page).pages[0]) == [
+        ("paragraph", "The files that one needs lie in /usr/share/doc/bread/README and are short."),
+        ("code", "make bread\n,->now"),
+    ]
+
+
 # ---------------------------------------------------------------- where a quote stands
 
 
@@ -398,7 +409,7 @@ def test_what_unpacks_without_end_is_not_read(tmp_path, monkeypatch):
     for name, data in (("/FlateDecode", once), ("[/FlateDecode /FlateDecode]", zlib.compress(once, 9))):
         stream = f"<< /Filter {name} /Length {len(data)} >>\nstream\n".encode() + data + b"\nendstream"
         path = write(tmp_path / "bomb.pdf", [body(1)], more=[stream])
-        says = f"{path} is not read: it unpacks to more than 1 MB, more than an honest PDF needs."
+        says = f"{path} may be a bomb, and is not read: it unpacks to more than 1 MB, more than an honest PDF needs."
         assert refused(pdf.read, path) == says and len(data) < 3_000
     small = zlib.compress(bytes(900_000), 9)
     stream = f"<< /Filter /FlateDecode /Length {len(small)} >>\nstream\n".encode() + small + b"\nendstream"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from programs import config, refused, rows, tiny_encoder, write_pdf
 
-from shared import runs
 from shared.errors import Stopped
 from shared.files import read_json
 from week11_rag import index as indexes
@@ -18,8 +17,7 @@ from week11_rag.store import Index
 
 THINGS = ("rye", "oats", "barley", "wheat", "millet", "spelt", "maize", "rice")
 TEXT = """The price of {0} is {1} crowns a sack. Of {0} one makes bread number {1}. It was sown in year {2} by hand.
-It is
-known in many countries of the north and of the south. Nobody knows where it came from at first."""
+It is known in many countries of the north and of the south. Nobody knows where it came from at first."""
 ASKED = "What is the price of {0} a sack?"
 
 
@@ -119,15 +117,12 @@ def killed_at(monkeypatch, number, after):
 @pytest.mark.parametrize("after", [False, True], ids=["before it is stored", "after it is stored"])
 def test_killed_and_gone_on_it_has_everything_once(place, whole, tmp_path, monkeypatch, after):
     run = tmp_path / "run"
+    run = tmp_path / "run"
     monkeypatch.setattr(ingest, "PORTION", 4)
     for number in (1, 3):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             killed_at(patch, number, after)
-            flags = ("--resume",) if number > 1 else ()
-            train.main(
-                config(train, "--out", tmp_path / "run", "--resume") if flags else started(place, tmp_path / "run")
-            )
-        runs.only_one(tmp_path / "run").release(force=True)
+            train.main(started(place, run) if number == 1 else config(train, "--out", run, "--resume"))
     train.main(config(train, "--out", run, "--resume"))
     assert same(run, whole) and [row["epoch"] for row in rows(run)] == list(range(1, 9))
     theirs, ours = (read_json(folder / "result.json")["metrics"] for folder in (whole, run))

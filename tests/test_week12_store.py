@@ -103,12 +103,14 @@ def test_what_a_crash_leaves_is_cleared_away(tmp_path):
     store = Store(tmp_path)
     id, received, _ = store.receive(io.BytesIO(b"whole"))
     store.commit(id, received, "whole.pdf", 1)
-    store.receive(io.BytesIO(b"never committed"))
+    _, stale, _ = store.receive(io.BytesIO(b"never committed"))
+    os.utime(stale, (0, 0))
+    _, coming, _ = store.receive(io.BytesIO(b"another process is receiving it"))
     (store.documents / "0123456789abcdef.pdf").write_bytes(b"without a record")
     (store.documents / f".{id}.json.17.tmp").write_bytes(b"half")
     store.tidy()
     assert sorted(path.name for path in store.documents.iterdir()) == [f"{id}.json", f"{id}.pdf"]
-    assert not list(store.incoming.iterdir())
+    assert list(store.incoming.iterdir()) == [coming]
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(tmp_path):
@@ -230,9 +232,9 @@ while True:
 
 
 def test_kill_9_in_the_middle_of_writing_loses_nothing_that_was_acknowledged(tmp_path):
-    """Three times, at random moments; `./course run 12 crash` does it fifty times to the whole service."""
+    """Twice, at random moments; `./course run 12 crash` does it fifty times to the whole service."""
     rng, told, last = random.Random(0), {}, ""
-    for seed in range(3):
+    for seed in range(2):
         command = [sys.executable, "-P", "-c", WORKS, tmp_path, ROOT, str(seed)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=os.environ) as child:
             left = rng.randrange(5, 60)

@@ -8,9 +8,10 @@ References
     A. Asai et al., arXiv:2310.11511: an answer is kept where passages support it
 """
 
+import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from shared.errors import CourseError
 from shared.files import read_json
 from week11_rag import cite, follow, guard, prompt, wording
 from week11_rag.cite import Citation, Grounder
-from week11_rag.extractive import best, reader_of
+from week11_rag.extractive import Sentence, best, reader_of
 from week11_rag.follow import Turn
 from week11_rag.language import CUT, Language
 from week11_rag.prompt import REFUSAL
@@ -30,10 +31,11 @@ from week11_rag.support import Support, Verdict
 SOURCES = "sources.json"  # of a run: {id of a document: where its PDF lies}
 LONGEST = 2_000
 """Characters of a question; longer ones are refused."""
-MOST = 200
-"""Tokens of an answer."""
+MOST, MOST_SMALL = 200, 64
+"""Tokens of an answer, and of one by a small model."""
 CLAIMS = 4
 """Sentences of an answer; small models do not always find an end."""
+WHOLE = re.compile(r"[.!?][\"')]*(?:\s*\[[\d, ]+\][.!?]?)*\s*$")
 State = dict[str, Any]
 """What runs through the chain: question, history, began; then asked (rewritten), passages, verdict."""
 
@@ -193,7 +195,7 @@ class Bot:
         """
         path = self.files.get(document_id)
         if path is None and self.folder and (self.folder / SOURCES).is_file():
-            path = Path(read_json(self.folder / SOURCES).get(document_id, ""))
+            path = self.folder / read_json(self.folder / SOURCES).get(document_id, "")  # a whole path stays as it is
         if path is None or not path.is_file():
             raise CourseError(f"the PDF of document {document_id} is not where it was read.")
         return path
@@ -214,9 +216,7 @@ class Bot:
     @cached_property
     def chain(self) -> Any:
         """The same → events, the last of which has the answer: a runnable."""
-        from langchain_core.runnables import RunnableLambda
-
-        return self.find | RunnableLambda(self.answered)
+        return self.find | streaming(self.answered)
 
     def alone(self, state: State) -> str:
         """The question so that it can be understood without the history."""
@@ -236,29 +236,32 @@ class Bot:
         barred = [(place, *span) for place, p in enumerate(passages) for span in guard.orders(p.chunk.text)]
         pages = sorted({passages[place].chunk.page_at(start) for place, start, _ in barred})
         notes = [f"Orders to language models on page {', '.join(map(str, pages))} were left out."] if pages else []
-        grounder, complete, said_no = Grounder(passages, asked, barred), True, False
+        grounder, complete = Grounder(passages, asked, barred), True
         if not passages:
             notes.append("Nothing was found.")
         elif not verdict.supported:
             notes.append(f"Support {verdict.probability:.2f}, at least {self.support.threshold:.2f} is needed.")
         else:
+            point = state["question"] if len(wording.content(state["question"])) > 1 else asked  # nothing carried along
+            ranked = [s for s in self.reader.rank(point, passages) if (s.place, s.start, s.end) not in barred]
+            quoted = [(one.text, (one.place + 1,)) for one in best(ranked)]
             try:
-                for claim, markers in self.written(asked, passages, barred):
-                    if said_no := prompt.declines(claim):
-                        break
-                    if found := grounder.add(claim, markers):
-                        yield Event("token", f"{' ' * (len(grounder.claims) > 1)}{found}")
-                    if grounder.repeated or len(grounder.claims) >= CLAIMS:
-                        break
+                yield from self.said(self.written(asked, passages, ranked) if self.language else quoted, grounder)
             except CourseError as error:
                 if not grounder.claims:
                     raise
                 complete = False
                 notes.append(str(error))
+            if not grounder.claims and self.language:
+                why = "Nothing that it said stands in the passages."
+                if grounder.declined:
+                    why = "The model found no answer."
+                if self.language.small:
+                    why = "What the model said stands nowhere in the passages: these are their own words."
+                    yield from self.said(quoted, grounder)
+                notes.append(why)
         found = grounder.result()
         refused = not found.claims
-        if refused and verdict.supported and passages:
-            notes.append("The model found no answer." if said_no else "Nothing that it said stands in the passages.")
         if refused:
             yield Event("token", REFUSAL)
         yield Event("answer", answer=Answer(
@@ -266,23 +269,27 @@ class Bot:
             time.perf_counter() - state["began"], verdict, complete, " ".join(notes), found.dropped,
         ))  # fmt: skip
 
+    def said(self, claims: Iterable[tuple[str, tuple[int, ...]]], grounder: Grounder) -> Iterator[Event]:
+        """The claims that have support, up to the first that says there is none, or says again what was said."""
+        for claim, markers in claims:
+            grounder.declined = prompt.declines(claim)
+            if grounder.declined:
+                return
+            if found := grounder.add(claim, markers):
+                yield Event("token", f"{' ' * (len(grounder.claims) > 1)}{found}")
+            if grounder.repeated or len(grounder.claims) >= CLAIMS:
+                return
+
     def written(
-        self, asked: str, passages: Sequence[Passage], barred: Sequence[tuple[int, int, int]]
+        self, asked: str, passages: Sequence[Passage], ranked: Sequence[Sentence]
     ) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """(claim, its markers) of each sentence, as it is written."""
-        if self.language is None:
-            allowed = [s for s in self.reader.rank(asked, passages) if (s.place, s.start, s.end) not in barred]
-            yield from ((one.text, (one.place + 1,)) for one in best(allowed))
-            return
-        from langchain_core.runnables import RunnableGenerator, RunnableLambda
+        """(claim, its markers) of each sentence that the language model writes, as soon as it is whole."""
+        from langchain_core.runnables import RunnableLambda
 
-        ranked = self.reader.rank(asked, passages)
-        fill = RunnableLambda(lambda _: prompt.messages(asked, passages, ranked, barred, self.language))
-
-        def speak(said: list[dict[str, str]]) -> Iterator[str]:
-            yield from self.language.write(said, MOST)
-
-        yield from (fill | RunnableLambda(speak) | RunnableGenerator(sentences)).stream({})
+        most = MOST_SMALL if self.language.small else MOST
+        fill = RunnableLambda(lambda state: prompt.messages(state["asked"], passages, ranked, self.language))
+        speak = streaming(lambda messages: self.language.write(messages, most))
+        yield from sentences((fill | speak).stream({"asked": asked}))
 
     # ------------------------------------------------------------ asking
 
@@ -309,6 +316,21 @@ class Bot:
         return last.answer
 
 
+def streaming(step: Callable[[Any], Iterator[Any]]) -> Any:
+    """A runnable of what yields: `stream` gives all of that as it comes, `invoke` the last."""
+    from langchain_core.runnables import Runnable
+
+    class Step(Runnable):
+        def invoke(self, input: Any, config: Any = None, **_: Any) -> Any:
+            *_, last = step(input)
+            return last
+
+        def stream(self, input: Any, config: Any = None, **_: Any) -> Iterator[Any]:
+            yield from step(input)
+
+    return Step()
+
+
 def checked(question: str) -> str:
     """A question without space around it.
 
@@ -327,11 +349,16 @@ def sentences(pieces: Iterator[str]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(sentence without markers, its markers) of a text that comes in pieces, each as soon as the next one begins.
     The last is left out where it was cut off, unless it is the only one."""
     text, some = "", False
-    for piece in pieces:
-        text += piece
-        spans = wording.sentences(text)
-        if len(spans) > 1 and text[spans[-1][0]] not in "[【":  # markers behind a full stop belong before it
-            yield from cite.parse(text[: spans[-2][1]])
-            text, some = text[spans[-1][0] :], True
+    try:
+        for piece in pieces:
+            text += piece
+            spans = wording.sentences(text)
+            if len(spans) > 1 and text[spans[-1][0]] not in "[【":  # markers behind a full stop belong before it
+                yield from cite.parse(text[: spans[-2][1]])
+                text, some = text[spans[-1][0] :], True
+    except CourseError:
+        if WHOLE.search(text):
+            yield from cite.parse(text)
+        raise
     if not (some and text.endswith(CUT)):
         yield from cite.parse(text)

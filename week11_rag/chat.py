@@ -39,13 +39,16 @@ class Config:
 
 
 def sources(answer: Any) -> str:
-    """The sources of an answer, a line each: [1] page 12: "the words"."""
+    """The sources of an answer, a line each: [1] handbook.pdf, page 12, 2.1 Uploads: "the words"."""
+    sections = {passage.chunk.id: passage.chunk.headings[-1:] for passage in answer.passages}
     lines = []
     for citation in answer.citations:
         pages = sorted({page for page, _ in citation.pieces} or {citation.page})
         where = f"page {pages[0]}" if len(pages) == 1 else f"pages {pages[0]}–{pages[-1]}"
-        quote = printable(" ".join(citation.quote.split()))
-        lines.append(f'  [{citation.number}] {printable(citation.name)}, {where}: "{quote}"')
+        place = ", ".join(map(printable, (citation.name, where, *sections.get(citation.chunk, ()))))
+        lines.append(f'  [{citation.number}] {place}: "{printable(" ".join(citation.quote.split()))}"')
+    if not answer.complete:
+        lines.append("  (incomplete)")
     if answer.note:
         lines.append(f"  ({printable(answer.note)})")
     return "\n".join(lines)

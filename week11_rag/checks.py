@@ -39,7 +39,7 @@ def whole_pdf(path: Path) -> bytes:
     if b"%%EOF" not in content[-2048:] and b"startxref" not in content[-2048:]:
         raise CourseError(f"{path} is cut short: the end of the PDF is missing. Copy or download it again.")
     if reason := bomb(content):
-        raise CourseError(f"{path} is not read: {reason}, more than an honest PDF needs.")
+        raise CourseError(f"{path} may be a bomb, and is not read: {reason}, more than an honest PDF needs.")
     return content
 
 

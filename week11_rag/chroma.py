@@ -71,7 +71,7 @@ class ChromaIndex(Index):
             if isinstance(error, ValueError) and "Could not connect" not in str(error):
                 raise
             raise CourseError(
-                f"no Chroma server answers at {self.where} ({type(error).__name__}): start one (`chroma run --port "
+                f"no Chroma server answers at {self.where}: start one (`chroma run --port "
                 f"{urlsplit(self.where).port or 8000}`), or leave the address out for an index in a folder."
             ) from None
         except (ChromaError, sqlite3.Error) as error:

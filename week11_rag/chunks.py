@@ -164,8 +164,8 @@ def windows(lengths: Sequence[int], size: int, overlap: int) -> list[tuple[int, 
     # end of exercise 1
 
 
-def joined(pieces: Sequence[Piece]) -> tuple[str, tuple[Span, ...]]:
-    """The text of pieces, and which part of it stands on which page."""
+def joined(pieces: Sequence[Any]) -> tuple[str, tuple[Span, ...]]:
+    """The text of pieces (`Piece`), and which part of it stands on which page."""
     # exercise 1: which page each part of the text is on
     # pieces, each with its text, the spans (page, start, end) of it, and what parts it from the one before -> the
     # whole text, and its spans (page, start, end) in order: without a gap from 0 to the end, a page once in a row.

@@ -21,8 +21,10 @@ from week11_rag import wording
 from week11_rag.chunks import Chunk
 from week11_rag.retrieve import Passage
 
-COVERED = 0.6  # the least share of a claim's words that its sources have
+COVERED = 0.6  # the least share of a claim's words that its sources have, and of those that the question has not
+COVERED_BESIDE = 0.4  # the same where a number or a name, which nobody can paraphrase, is among the new ones
 WINDOW = 4  # sentences in a row that may support a claim together
+OPEN = frozenset({"who", "whom", "whose", "what", "which", "when", "where", "why", "how"})  # no yes or no will do
 CANDIDATES = 10  # spans that are looked at closely
 LONGEST = 700  # characters of a quote
 MARKER = re.compile(r"\s*[\[【](\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)[\]】]")
@@ -186,6 +188,7 @@ class Grounder:
         self, passages: Sequence[Passage], question: str = "", barred: Sequence[tuple[int, int, int]] = ()
     ) -> None:
         self.passages, self.asked = passages, set(wording.content(question))
+        self.open = any(word in OPEN for word in wording.words(question))
         no = set(barred)
         self.sentences = [
             [s for s in wording.sentences(p.chunk.text) if (place, *s) not in no] for place, p in enumerate(passages)
@@ -193,7 +196,7 @@ class Grounder:
         self.claims: list[Claim] = []
         self.citations: list[Citation] = []
         self.dropped: list[str] = []
-        self.repeated = False
+        self.repeated = self.declined = False
         self._known: dict[tuple[str, int, str], int] = {}
 
     def add(self, claim: str, markers: Sequence[int] = ()) -> Claim | None:
@@ -220,8 +223,10 @@ class Grounder:
         passages `first` wins, then one of fewer sentences, then one of a passage that was found earlier.
         """
         said = [stem for stem in wording.content(claim) if stem not in wording.GLUE | wording.NEGATIONS]
-        if not said:
+        if not said or claim.rstrip().endswith("?"):
             return []
+        if self.open and self.asked.issuperset(said) and not wording.negated(claim):
+            return []  # it says nothing that was not in the question
         ranked = []
         for place, sentences in enumerate(self.sentences):
             for row in range(len(sentences)):
@@ -244,7 +249,12 @@ class Grounder:
             [a, b] for a, b in combinations(spans, 2) if a.place != b.place or a.end <= b.start or b.end <= a.start
         )
         two = next((pair for pair in pairs if self._holds(claim, said, pair)), [])
-        return sorted(two, key=lambda span: (span.place, span.start))
+        if two:
+            return sorted(two, key=lambda span: (span.place, span.start))
+        new = set(said) - self.asked
+        if any(wording.stem(word) in new for word in wording.exact(claim)):
+            return next(([span] for span in spans if self._holds(claim, said, [span], COVERED_BESIDE)), [])
+        return []
 
     def _belongs(self, place: int, row: int, last: int) -> bool:
         """Whether these sentences, or those beside them, or the heading above have a word of the question."""
@@ -253,12 +263,12 @@ class Grounder:
         words = wording.content(" ".join([*chunk.headings[-1:], chunk.text[start:end]]))
         return not self.asked or not self.asked.isdisjoint(words)
 
-    def _holds(self, claim: str, said: Sequence[str], spans: Sequence[Span]) -> bool:
+    def _holds(self, claim: str, said: Sequence[str], spans: Sequence[Span], least: float = COVERED) -> bool:
         """Whether spans have the words of a claim between them, the new ones, too; its numbers, names and quotations;
         and deny what it denies."""
         have, texts = set().union(*map(self._words, spans)), [self.text(span) for span in spans]
         for words in (set(said), set(said) - self.asked):
-            if len(have & words) < COVERED * len(words):
+            if len(have & words) < least * len(words):
                 return False
         if not wording.exact(claim) <= {word for text in texts for word in wording.words(text)}:
             return False

@@ -54,9 +54,17 @@ def in_reading_order(lines: Sequence[Line], rules: Sequence[Rule]) -> list[list[
 def with_plain_tables(column: list[Item]) -> list[Item]:
     """A column in which lines that make up a table are one."""
     found, rest = plain_tables([item for item in column if isinstance(item, Line)])
-    if not found:
-        return column
-    return from_top([*rest, *found, *(item for item in column if isinstance(item, Table))])
+    return from_top([*in_one(rest), *found, *(item for item in column if isinstance(item, Table))])
+
+
+def in_one(lines: Sequence[Line]) -> list[Line]:
+    """The lines of a column; what stands side by side, as words that were pulled far apart, is one."""
+    found = []
+    for row in in_rows(lines, []):
+        first, *more = sorted(row, key=lambda line: line.left)
+        letters = [letter for line in more for letter in [line.letters[0]._replace(spaced=True), *line.letters[1:]]]
+        found.append(Line([*first.letters, *letters]) if more else first)
+    return found
 
 
 def from_top(items: Sequence[Item]) -> list[Item]:

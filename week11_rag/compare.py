@@ -73,6 +73,24 @@ def documents(name: str, first: int) -> list[Any]:
     return [pdf.read(source.path, name=source.name, first=first) for source in data.load(name)]
 
 
+@cache
+def embedder_of(name: str, device: str) -> Any:
+    """The embedder, which remembers what it has embedded: most sentences are those of other sizes, too."""
+    import numpy as np
+
+    from week11_rag.embed import Embedder
+
+    known: dict[str, Any] = {}
+
+    class Remembering(Embedder):
+        def encode(self, texts: Any) -> Any:
+            new = list(dict.fromkeys(text for text in texts if text not in known))
+            known.update(zip(new, super().encode(new), strict=True))
+            return np.stack([known[text] for text in texts])
+
+    return Remembering(name, device)
+
+
 def asked_of(name: str, first: int) -> list[Any]:
     """The questions of val that have an answer, and have it on the pages that are read."""
     from week11_rag import data
@@ -87,7 +105,6 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
 
     from week11_rag import gold
     from week11_rag.chunks import split
-    from week11_rag.embed import Embedder
     from week11_rag.exact import ExactIndex
     from week11_rag.retrieve import Retriever
     from week11_rag.sentences import Sentences
@@ -95,7 +112,7 @@ def one(flags: trials.Flags, threads: int) -> runs.Row:
 
     torch.set_num_threads(threads)
     began, read = time.perf_counter(), documents(flags["data"], flags["first"])
-    embedder = Embedder(flags["embedder"], flags["device"])
+    embedder = embedder_of(flags["embedder"], flags["device"])
     index = ExactIndex(None, Settings(embedder.name, embedder.dimension, flags["size"], flags["overlap"]))
     for document in read:
         parts = split(document, flags["size"], flags["overlap"], embedder.count)

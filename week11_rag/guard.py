@@ -16,8 +16,9 @@ from week11_rag import wording
 from week11_rag.language import SPECIAL
 
 ORDER = re.compile(
-    r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,40}\b(?:instructions?|prompts?|rules|guidelines|"
-    r"(?:all|everything|anything) (?:above|before|else|previous))\b"
+    r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,24}\b(?:(?:your|all|any|previous|prior|earlier|above|these|"
+    r"those) (?:[a-z]+ ){0,2}(?:instructions?|prompts?|rules|guidelines)|(?:all|everything|anything) (?:above|before|"
+    r"else|previous))\b"
     r"|\byou are (?:now|no longer)\b|\bfrom now on,? (?:you|answer|respond|reply|say)\b"
     r"|\b(?:new|updated|system|developer|hidden) (?:instructions?|prompt|message)\s*(?::|for (?:the|you))"
     r"|\b(?:reveal|repeat|print|show|output|leak)\b[^.\n]{0,30}\b(?:system prompt|your (?:instructions|prompt|rules))\b"

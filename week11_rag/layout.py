@@ -19,10 +19,10 @@ BULLET = re.compile(r"(?:[•◦▪‣●○■□–—∙·*o-]|\(?(?:\d{1,3}|
 NUMBERED = re.compile(r"^(?i:chapter|part|appendix)?\s*((?:\d+|[A-Z])(?:\.\d+)*)\.?\s+(?=\S)")
 CONTENTS = re.compile(r"(?:\.\s?){4,}\s*\w{0,6}$|…+\s*\w{0,6}$")
 CONTINUES = re.compile(r"\((?:continue[sd]|continuation).{0,20}page\)", re.IGNORECASE)
-ARROWS = ("˓→", "↪", "↳")  # what shows that a line of code was too long
+ARROWS = ("˓→", ",→", "↪", "↳")  # what shows that a line of code was too long
 LABEL = re.compile(r"(?:chapter|part|appendix)(?: \w{1,9})?", re.IGNORECASE)  # above the title of a chapter
 ENDS = (".", "!", "?", ":", "。", "”", '"')
-EDGE = 0.12  # of the page's height, above and below, where running lines stand
+EDGE = {"top": 0.12, "bottom": 0.17}  # of the page's height, where running lines stand
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def edge_rows(raw: Raw) -> list[tuple[str, list[Line], bool]]:
         for place, row in enumerate(outer[:2]):
             base, size = row[0].base, row[0].size
             apart = place == 0 and len(outer) > 1 and abs(base - outer[1][0].base) > 2.2 * size
-            if min(base, raw.height - base) < EDGE * raw.height and (edge == "top") == (base > raw.height / 2):
+            if (raw.height - base if edge == "top" else base) < EDGE[edge] * raw.height:
                 found.append((edge, row, apart))
     return found
 
@@ -202,9 +202,10 @@ def heading_level(lines: Sequence[Line], page: int, style: Style, after: Item | 
     marked = first.share("bold") > 0.9 or first.share("italic") > 0.9
     if entry and (larger or marked or key(text) != key(entry.title) or len(text) < 100):
         return entry.level
-    short = len(text) <= 120 and not text.endswith((".", ",", ";", ":", "-")) and re.search(r"[^\W\d_]{2}", text)
     number = NUMBERED.match(text)
     deep = number and "." in number[1]
+    ends = (",", ";", ":", "-") if larger and deep else (".", ",", ";", ":", "-")
+    short = len(text) <= 120 and not text.endswith(ends) and re.search(r"[^\W\d_]{2}", text)
     if not short or first.mono or (len(style.outline) >= 5 and not larger and not deep):
         return 0
     if larger:
@@ -301,11 +302,10 @@ def starts_block(block: Sequence[Line], line: Line, pitch: float, right: float) 
     step, pitch = last.base - line.base, pitch * size
     if first.mono and line.text.startswith(ARROWS):
         return False
-    if first.mono != line.mono and (
-        first.mono or len(line.text) > 30 or step > 1.2 * pitch or line.left > last.left + size
-    ):
+    other = abs(line.size - size) > 0.05 * size or abs(line.left - last.left) > size or step > 1.2 * pitch
+    if first.mono != line.mono and other:
         return True
-    if first.mono:
+    if first.mono and line.mono:
         return step > 2.5 * pitch
     note = line.letters[0].char.isdigit() and line.letters[0].font.size < 0.85 * line.size
     if abs(line.size - size) > 0.12 * size or BULLET.match(line.text) or note:
@@ -323,7 +323,8 @@ def starts_block(block: Sequence[Line], line: Line, pitch: float, right: float) 
 
 def kind_of(lines: Sequence[Line]) -> Kind:
     """What a block is that is no heading and no table."""
-    if all(line.mono or line.text.startswith(ARROWS) for line in lines):
+    coded = sum(line.mono or line.text.startswith(ARROWS) for line in lines)
+    if lines[0].mono and coded > 0.7 * len(lines):
         return "code"
     return "list" if BULLET.match(lines[0].text) else "paragraph"
 
@@ -344,6 +345,7 @@ def code(lines: Sequence[Line]) -> str:
     for line in lines:
         if last is not None and line.text.startswith(ARROWS):
             text += line.text.lstrip("".join(ARROWS))
+            last = line
             continue
         if last is not None:
             text += "\n" * max(1, min(2, round((last.base - line.base) / pitch)))
@@ -357,7 +359,7 @@ def join(texts: Sequence[str], words: Counter[str]) -> str:
     found = ""
     for text in texts:
         found = glue(found, text, words) if found else text
-    return found
+    return re.sub(" {2,}", " ", found)
 
 
 def glue(before: str, after: str, words: Counter[str]) -> str:

@@ -79,9 +79,9 @@ def numberless(question: str, texts: Sequence[str]) -> bool:
     right before `days`, `how long` and `when` a date or a time, `how much` any digit."""
     text = "\n".join(texts)
     if many := re.search(r"\bhow many (?:more |other |open |different )?([\w-]+)", question, re.I):
-        stems, unit = [wording.stem(word) for word in wording.words(text)], wording.stem(many[1].lower())
-        near = (stems[max(0, at - 3) : at] for at, stem in enumerate(stems) if stem == unit)
-        return not any(NUMBER.fullmatch(stem) for before in near for stem in before)
+        words, unit = wording.words(text), wording.stem(many[1].lower())
+        near = (words[max(0, at - 3) : at] for at, word in enumerate(words) if wording.stem(word) == unit)
+        return not any(NUMBER.fullmatch(word) for before in near for word in before)
     if TIME_ASKED.search(question):
         return not TIME.search(text)
     return bool(AMOUNT_ASKED.search(question)) and not re.search(r"\d", text)

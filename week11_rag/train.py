@@ -28,6 +28,7 @@ from week11_rag.embed import Embedder
 from week11_rag.exact import ExactIndex
 from week11_rag.index import Index, Settings, open_index
 from week11_rag.measures import hit_at_k, mean_reciprocal_rank, relevant
+from week11_rag.pages import Document, Page
 from week11_rag.retrieve import How, Retriever
 from week11_rag.sentences import Sentences
 
@@ -101,16 +102,13 @@ def fill(cfg: Config, run: runs.Run, index: Index, embedder: Embedder, todo: ing
     open_pages = [one for one in todo.wanted if not finished or one in todo.todo]
     pages = max(1, sum(one.pages for one in open_pages))
     done = {one.id: one.pages for one in open_pages if one not in todo.todo}
-    watch = ExactIndex(None, index.settings)
-    for stored in index.documents():
-        kept = [chunk for chunk in index.chunks() if chunk.document == stored.id]
-        watch.add(blank(stored.id, stored.name, stored.pages), kept, index.vectors([chunk.id for chunk in kept]))
+    watch = watched(index)
     sentences = Sentences(embedder, run.folder / SENTENCES)
     retriever = Retriever(watch, embedder, cfg.how, cfg.rescore, cfg.mmr, sentences)
     with StopRequest() as stop, run.log() as log:
         rows = len(run.rows)
         offset = rows if finished else 0
-        for portion in ingest.store(todo, index, embedder, cfg.ocr, cfg.first, watch, tell):
+        for portion in ingest.store(todo, index, embedder, cfg.ocr, cfg.first, watch if val else None, tell):
             step += portion.new
             seconds = before + portion.seconds
             done[portion.found.id] = portion.pages
@@ -123,11 +121,15 @@ def fill(cfg: Config, run: runs.Run, index: Index, embedder: Embedder, todo: ing
                 raise run.stopped(f"stopped after {step} passages; they are kept.")
 
 
-def blank(id: str, name: str, pages: int) -> Any:
-    """A document of which only what an index keeps is known."""
-    from week11_rag.pages import Document, Page
-
-    return Document(id, name, (Page(1, 0.0, 0.0, ()),) * pages)
+def watched(index: Index) -> ExactIndex:
+    """A copy of the index in memory, in which documents can be searched that are not complete."""
+    copy, chunks = ExactIndex(None, index.settings), index.chunks()
+    vectors = index.vectors([chunk.id for chunk in chunks]) if chunks else None
+    for stored in index.documents():
+        rows = [row for row, chunk in enumerate(chunks) if chunk.document == stored.id]
+        document = Document(stored.id, stored.name, (Page(1, 0.0, 0.0, ()),) * stored.pages)
+        copy.add(document, [chunks[row] for row in rows], vectors[rows])
+    return copy
 
 
 def tell(note: str) -> None:

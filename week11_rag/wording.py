@@ -12,10 +12,10 @@ def _words_of(text: str) -> frozenset[str]:
 STOP = _words_of(
     """a about above after again all also although am an and any anyone are as at be because been before being below
     between both but by can could did do does doing done during each either else ever every for from further had has
-    have having he her here hers him his how however i if in instead into is it its itself just let like may me might
-    more most much must my myself need of off on once one only or other others our ours out over own per please quite
-    rather same shall she should since so some somebody someone something such than that the their theirs them then
-    there therefore these they this those though through thus to too towards under until up upon us use used using
+    have having he her here hers him his how however i if in instead into is it its itself just let like many may me
+    might more most much must my myself need of off on once one only or other others our ours out over own per please
+    quite rather same shall she should since so some somebody someone something such than that the their theirs them
+    then there therefore these they this those though through thus to too towards under until up upon us use used using
     very was we well were what whatever when where whether which while who whom whose why will with within without
     would yes yet you your yours tell say says give gives get gets happen happens mean means called know"""
 )

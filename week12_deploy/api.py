@@ -189,7 +189,7 @@ def questions(app: FastAPI, service: Service) -> None:
         "/ask/stream", tags=["questions"], summary="Ask, and hear it as it comes", dependencies=KEY,
         response_class=EventSourceResponse,
         responses={
-            200: {"description": EVENTS, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            200: {"description": EVENTS, "content": {"text/event-stream": {"itemSchema": EVENT}}},
             **wrong(400, 408, 413, 422, 503, 504),
         },
     )  # fmt: skip
@@ -228,6 +228,13 @@ def questions(app: FastAPI, service: Service) -> None:
         return models.Found(passages=models.passages_of(found))
 
 
+EVENT = {
+    "type": "object", "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["passages", "token", "answer", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}  # fmt: skip
 EVENTS = """Events, each with a JSON object as its `data`: once `passages` (as Found), then `token` for each piece of
 text that is checked (Token), and at the end `answer` (Answer), or `error` (ProblemDetails). Lines that
 begin with a colon keep the connection open."""

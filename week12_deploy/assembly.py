@@ -1,6 +1,5 @@
 """Puts the service together: settings → service → routes, gate and pages; and the bot out of week 11's parts."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from shared import runs
 from shared.errors import CourseError
 from shared.files import read_json, write_json
+from week12_deploy.library import lock_of
 from week12_deploy.settings import Settings
 from week12_deploy.store import Store
 
@@ -72,13 +72,33 @@ def bot(cfg: Settings, wrap: Callable[[Any], Any] = lambda embedder: embedder) -
     lock = alone(cfg.folder) if cfg.workers == 1 else None
     embedder = wrap(embedder_of(cfg, made))
     first = open_index(made.server or run / ITS_INDEX)
-    index = open_index(cfg.index or cfg.folder / INDEX, first.settings)
-    begin(cfg.folder, run, first, index)
+    cfg.folder.mkdir(parents=True, exist_ok=True)
+    with lock_of(cfg.folder):  # of several workers one makes the index and fills it
+        index = open_index(cfg.index or cfg.folder / INDEX, first.settings)
+        begin(cfg.folder, run, first, index)
     sentences = Sentences(embedder, cfg.folder / SENTENCES)
     retriever = Retriever(index, embedder, made.how, made.rescore, made.mmr, sentences)
     found = Bot(retriever, load(run / SUPPORT), open_language(cfg.lm), folder=cfg.folder)
+    found.file = file_in(Store(cfg.folder))  # for the pages' pictures: also of what another worker has stored
     found.lock = lock  # as long as the bot lives
+    if len(index):  # words are counted and vectors stacked now, and not for whoever asks first
+        found.find.invoke({"question": "What is this about?", "history": [], "began": 0.0})
     return found
+
+
+def file_in(store: Store) -> Callable[[str], Path]:
+    """A function from a document's id to its PDF.
+
+    Raises:
+        CourseError: it is not stored (any more).
+    """
+
+    def file(identity: str) -> Path:
+        if store.get(identity) is None:
+            raise CourseError(f"there is no document {identity} any more.")
+        return store.file(identity)
+
+    return file
 
 
 def embedder_of(cfg: Settings, made: Any) -> Any:
@@ -130,12 +150,12 @@ def pdf_of(run: Path, identity: str) -> Path | None:
     from week11_rag.train import SOURCES
 
     sources = read_json(run / SOURCES) if (run / SOURCES).is_file() else {}
-    places = (run / "documents" / f"{identity}.pdf", Path(sources.get(identity) or os.devnull))
+    places = (run / "documents" / f"{identity}.pdf", run / sources.get(identity, "nowhere"))
     return next((path for path in places if path.is_file()), None)
 
 
 def alone(folder: Path) -> Any:
-    """Holds the folder of a service for this process, as long as what is returned lives or until its `with` ends.
+    """Holds the folder of a service for this process: until what is returned is let go by release(), or gone.
 
     Raises:
         CourseError: another process has it.
@@ -144,7 +164,7 @@ def alone(folder: Path) -> Any:
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return FileLock(folder / LOCK, timeout=0, thread_local=False).acquire()
+        return FileLock(folder / LOCK, timeout=0, thread_local=False, is_singleton=True).acquire().lock
     except Timeout:
         raise CourseError(
             f"--store {folder}: another service works there. Stop it, or choose another folder."

@@ -1,4 +1,4 @@
-"""This week's pictures: the variants of the embedder, the service under load, how bytes overflow."""
+"""This week's pictures: variants of the embedder, bytes that overflow, a bucket, batches, the service under load."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ def variants(path: Path, rows: Rows, times: Rows) -> None:
     with figure(path, columns=2, size=(8.4, 3.0)) as (drawing, (left, right)):
         worst = [row["val_cosine"] for row in rows.values()]
         bars = left.barh(names, worst, color=[BLUE if value >= 0.98 else VERMILLION for value in worst])
-        left.bar_label(bars, fmt="%.4f", fontsize=8, padding=3)
+        left.bar_label(bars, fmt="%.4f", fontsize=8, padding=-40, color="white")
         left.axvline(0.98, color=INK, linewidth=0.7, linestyle="--")
-        left.set(title="smallest cosine with torch's vector", xlim=(min(0.6, *worst) - 0.05, 1.09))
+        left.set(title="smallest cosine with torch's vector", xlim=(min(0.6, *worst) - 0.05, 1.0))
         left.invert_yaxis()
         both = ["torch", *names]
         bars = right.barh(both, [times[name]["ms"] for name in both], color=[GREY] + [GREEN] * len(names))
@@ -45,3 +45,60 @@ def under_load(path: Path, rows: Mapping[str, Sequence[Any]]) -> None:
         left.set(title="answers a second", ylim=(0, None))
         right.set(title="ms to the whole answer", ylim=(0, None))
         drawing.suptitle("The service under load", **HEADING)
+
+
+def overflow(path: Path, sums: Mapping[str, tuple[Any, Any]]) -> None:
+    """What a processor makes of sums of products of bytes, over what they are: a panel for each kind of weights.
+
+    Args:
+        path: the picture.
+        sums: {title: (exact, computed)}, whole numbers of one shape.
+    """
+    with figure(path, columns=len(sums), size=(8.4, 3.4)) as (drawing, axes):
+        for axis, (title, (exact, found)) in zip(axes, sums.items(), strict=True):
+            wrong = exact != found
+            for which, colour, label in ((~wrong, BLUE, "right"), (wrong, VERMILLION, "wrong")):
+                off = found[which] - exact[which]
+                axis.plot(exact[which] / 1000, off / 1000, ".", ms=3, color=colour, label=label)
+            axis.set(title=f"{title}: {wrong.mean():.0%} wrong", xlabel="what the sum is, thousands")
+            axis.legend(fontsize=8)
+        axes[0].set_ylabel("off by, thousands")
+        for axis in axes:
+            axis.set_ylim(axes[0].get_ylim())
+        drawing.suptitle("Sums of 64 products of bytes, as onnxruntime computes them here", **HEADING)
+
+
+def bucket(path: Path, times: Sequence[float], tokens: Sequence[float], asked: Sequence[tuple[float, bool]]) -> None:
+    """What is in a token bucket over the time, and which requests were let through.
+
+    Args:
+        path: the picture.
+        times, tokens: of the line, in seconds.
+        asked: (second, whether it was let through) of each request.
+    """
+    with figure(path, size=(6.4, 3.0)) as (_, axis):
+        axis.plot(times, tokens, color=BLUE)
+        for granted, colour, mark, label in ((True, GREEN, "o", "let through"), (False, VERMILLION, "x", "429")):
+            at = [second for second, found in asked if found is granted]
+            axis.plot(at, [-0.35] * len(at), mark, color=colour, label=label, clip_on=False)
+        axis.set(xlabel="seconds", ylabel="tokens in the bucket", ylim=(-0.7, None))
+        axis.set_title("2 tokens a second, 3 at most", **HEADING)
+        axis.legend(fontsize=8, loc="upper right")
+
+
+def batches(path: Path, callers: Sequence[tuple[float, float, float, int]]) -> None:
+    """Who waited how long for which batch.
+
+    Args:
+        path: the picture.
+        callers: (came, batch began, batch ended, number of the batch), in milliseconds.
+    """
+    colours = (BLUE, ORANGE, GREEN, VERMILLION)
+    with figure(path, size=(6.4, 3.4)) as (_, axis):
+        for row, (came, began, ended, number) in enumerate(callers):
+            axis.plot([came, began], [row, row], color=GREY, linewidth=1.5)
+            axis.plot([began, ended], [row, row], color=colours[number % len(colours)], linewidth=4)
+            axis.plot(came, row, "o", ms=3, color=INK)
+        axis.set(xlabel="milliseconds", ylabel="caller", yticks=[])
+        axis.set_title("Callers of a micro-batcher: waiting (grey), and computed together", **HEADING)
+        axis.invert_yaxis()

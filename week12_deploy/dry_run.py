@@ -190,5 +190,17 @@ def ask_service(box: Box, port: int, question: str, key: str) -> str:
 
 
 def ask_gradio(box: Box, port: int, question: str) -> str:
-    """What week 11's page answers, through the queue of Gradio's own HTTP interface."""
-    raise NotImplementedError
+    """What week 11's page answers, with its sources: through Gradio's own interface, which sends events."""
+    _, called = box.ask(port, "/gradio_api/call/ask", {"data": [question]})
+    _, events = box.ask(port, f"/gradio_api/call/ask/{json.loads(called)['event_id']}", timeout=180.0)
+    kind, _, data = events.strip().split("\n\n")[-1].partition("\ndata: ")
+    if kind != "event: complete":
+        raise CourseError(f"the Space's page answers {printable(events)[-300:]}")
+    values = json.loads(data)
+    said = [part["text"] for part in values[0][-1]["content"]]
+    sources = next(([text for text, _ in value["choices"]] for value in values if is_list_of_sources(value)), [])
+    return "\n".join([*said, *sources])
+
+
+def is_list_of_sources(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.get("choices"))

@@ -179,10 +179,12 @@ def started(buildah: Buildah, image: dict[str, Any], cfg: Config) -> dict[str, A
             )
             if status != 200:
                 raise CourseError(f"the container answers {status}: {printable(text)[:300]}")
+            pages = running.wait_until_healthy(port, "/ui/", cfg.healthy)
             answer, refused = json.loads(text), running.ask(port, "/ask", {"question": cfg.question})[0]
             found = {
-                "alive_seconds": round(seconds, 2), "ready_seconds": round(ready, 2), "answer": answer,
-                "without_key": refused, "memory": running.memory(), "ports": sorted(running.listening()),
+                "alive_seconds": round(seconds, 2), "ready_seconds": round(ready, 2), "pages_seconds": round(pages, 2),
+                "answer": answer, "without_key": refused, "memory": running.memory(),
+                "ports": sorted(running.listening()),
             }  # fmt: skip
             found["stop_seconds"] = round(running.stop(), 2)
             if found["ports"] != [port]:
@@ -211,9 +213,9 @@ def main(cfg: Config) -> dict[str, Any]:
     answer = found["answer"]
     print(
         f"{image['name']}: {image['bytes'] / 1e6:.0f} MB\nalive after {found['alive_seconds']} s, ready after "
-        f"{found['ready_seconds']} s, {found['memory'] / 1e6:.0f} MB of memory; ended {found['stop_seconds']} s after "
-        f"SIGTERM; listens on {found['ports'][0]} alone; without a key: {found['without_key']}\n> {cfg.question}\n"
-        f"{printable(answer['text'])}"
+        f"{found['ready_seconds']} s, its pages after {found['pages_seconds']} s; {found['memory'] / 1e6:.0f} MB of "
+        f"memory; listens on {found['ports'][0]} alone; without a key: {found['without_key']}; ended "
+        f"{found['stop_seconds']} s after SIGTERM\n> {cfg.question}\n{printable(answer['text'])}"
     )
     for c in answer["citations"]:
         print(f"  [{c['number']}] {printable(c['name'])}, page {c['page']}: {printable(c['quote'])}")

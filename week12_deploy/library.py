@@ -32,11 +32,8 @@ class Library:
     """
 
     def __init__(self, store: Store, bot: Any) -> None:
-        from filelock import FileLock
-
         self.store, self.bot = store, bot
-        self._one = threading.Lock()
-        self._process = FileLock(store.documents.parent / ".writing.lock", thread_local=False)
+        self._one, self._process = threading.Lock(), lock_of(store.documents.parent)
         self.failed: dict[str, str] = {}
 
     def writing(self) -> "_Both":
@@ -133,6 +130,13 @@ class Library:
             return False
         self.failed.pop(record.id, None)
         return True
+
+
+def lock_of(folder: Path) -> Any:
+    """What keeps the processes apart that write to the folder of a service."""
+    from filelock import FileLock
+
+    return FileLock(folder / ".writing.lock", thread_local=False)
 
 
 class _Both:

@@ -80,7 +80,7 @@ class Measured:
         values = getattr(self, which)
         return 1000 * float(np.percentile(values, percent)) if values else float("nan")
 
-    def row(self) -> dict[str, float]:
+    def row(self) -> dict[str, Any]:
         """As numbers, for a result."""
         found = {"clients": self.clients, "requests": len(self.times), "errors": len(self.errors)}
         found |= {f"p{percent}": round(self.at(percent), 2) for percent in (50, 95, 99)}
@@ -173,7 +173,7 @@ def asked(data: str, part: str = "val") -> list[str]:
     return texts
 
 
-def main(cfg: Config) -> list[dict[str, float]]:
+def main(cfg: Config) -> list[dict[str, Any]]:
     """Asks a service on this machine for some seconds, by several clients at once, and prints how long it took.
 
     The key is the first one of $COURSE_API_KEY; the service has to be started with --rate 0.

@@ -1,5 +1,6 @@
 """Texts as vectors by onnxruntime: week 11's Embedder to whoever uses it, without torch."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from shared.errors import CourseError
 from shared.files import read_json
 from week11_rag.embed import Embedder
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 counts what it is used for, and sends that home
 CARD = "embedder.json"
 """Beside the exported networks: {name, dimension, longest, chosen, files: {variant: file}}."""
 

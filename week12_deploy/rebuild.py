@@ -12,6 +12,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from shared import cli
@@ -47,7 +48,8 @@ def main(cfg: Config) -> dict[str, int]:
         raise CourseError(f"--store {cfg.store}: no service has stored documents there.")
     settings = Settings(run=cfg.run, model=cfg.model, store=cfg.store, index=cfg.index, lm="extractive")
     store = Store(folder)
-    with assembly.alone(folder):
+    with ExitStack() as stack:
+        stack.callback(assembly.alone(folder).release)
         if not cfg.index:
             shutil.rmtree(folder / assembly.INDEX, ignore_errors=True)
         shutil.rmtree(folder / assembly.SENTENCES, ignore_errors=True)

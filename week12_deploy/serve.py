@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import os
+import signal
 import socket
 import tempfile
 from typing import Any
@@ -82,6 +83,7 @@ def main(cfg: Config) -> None:
         server.should_exit = True
 
     app.state.service.failed = stop
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn hears it, ends, and raises it again: by then all is done
     server.run()
     if wrong:
         raise CourseError(wrong[0])

@@ -40,13 +40,16 @@ CMD ["--lm", "{lm}", "--ui", "open"]
 APP = '''"""What the Space starts: week 11's program, with the run that lies beside it, where the hub looks for it."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 os.environ.setdefault("COURSE_HOME", str(HERE))  # the published networks lie in models/
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 run, port = str(HERE / "baked" / "week11"), os.environ.get("GRADIO_SERVER_PORT", "{port}")
 sys.argv = [sys.argv[0], "--run", run, "--lm", "{lm}", "--host", "0.0.0.0", "--port", port, *sys.argv[1:]]
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # to process 1 of a container it means nothing by itself
 
 from shared import cli  # noqa: E402
 from week11_rag import app  # noqa: E402

@@ -8,8 +8,10 @@ A crash (kill -9, a power cut) leaves a PDF without a record, or something in in
 """
 
 import hashlib
+import json
 import os
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import CourseError
-from shared.files import read_json, write_json, written_whole
+from shared.files import write_json, written_whole
 
 PIECE = 2**20
+STALE = 3_600
+"""Seconds after which what is in incoming/ was left there by a crash."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,11 @@ class Store:
 
     def get(self, identity: str) -> Record | None:
         """What is known of a document; None where it is not stored."""
-        path = self._record(identity)
-        return Record(**read_json(path)) if identity.isalnum() and path.is_file() else None
+        return record_in(self._record(identity)) if identity.isalnum() else None
 
     def records(self) -> list[Record]:
         """All documents, the oldest first."""
-        found = []
-        for path in self.documents.glob("*.json"):
-            with suppress(FileNotFoundError):  # taken out meanwhile
-                found.append(Record(**read_json(path)))
+        found = filter(None, map(record_in, self.documents.glob("*.json")))
         return sorted(found, key=lambda record: (record.added, record.id))
 
     def file(self, identity: str) -> Path:
@@ -101,14 +101,31 @@ class Store:
         return self.documents / f"{identity}.pdf"
 
     def tidy(self) -> None:
-        """Takes away what a crash has left: what has no record was never stored."""
-        kept = {record.id for record in self.records()}
-        for path in [*self.incoming.iterdir(), *self.documents.iterdir()]:
-            if path.parent == self.incoming or path.name.startswith(".") or path.stem not in kept:
+        """Takes away what a crash has left: what has no record was never stored, and what came in an hour ago is not
+        coming any more (another process may be receiving at this moment)."""
+        kept, latest = {record.id for record in self.records()}, time.time() - STALE
+        for path in self.documents.iterdir():
+            if path.name.startswith(".") or path.stem not in kept:
                 path.unlink(missing_ok=True)
+        for path in self.incoming.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < latest:
+                    path.unlink()
 
     def _record(self, identity: str) -> Path:
         return self.documents / f"{identity}.json"
+
+
+def record_in(path: Path) -> Record | None:
+    """The record in a file; None where there is none (any more): another thread may take it out at any time."""
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return Record(**json.loads(content))
+    except (ValueError, TypeError):
+        raise CourseError(f"{path} is no record of a document: take it away, and upload its PDF again.") from None
 
 
 def on_disk(folder: Path) -> None:

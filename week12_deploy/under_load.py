@@ -4,6 +4,8 @@ import asyncio
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from week12_deploy import load
 from week12_deploy.served import Served, flags_of
 from week12_deploy.settings import Settings
 
-DIRECT = 100
-"""Questions that the bot is asked without HTTP between."""
+ROUNDS, EACH = 3, 30
+"""What HTTP costs: so many rounds, in each of which the same questions go to the service and to the bot itself."""
 
 
 def measure(cfg: Any, model: Path) -> dict[str, Any]:
@@ -39,49 +41,62 @@ def measure(cfg: Any, model: Path) -> dict[str, Any]:
         print(f"  nothing is put under load: {error}")
         return {}
     questions = load.variations(load.asked(cfg.data or "sample"), 0)
-    more = ("--lm", cfg.lm, "--at-once", str(max(cfg.clients)), "--timeout", "120")
     with tempfile.TemporaryDirectory() as folder:
+        more = ("--lm", cfg.lm, "--at-once", str(max(cfg.clients)), "--timeout", "120")
         flags = flags_of(run, model, Path(folder) / "store", *more)
         with Served(*flags) as served:
             first = served.cold
         with Served(*flags) as served:  # with a store that is there already
             again = served.cold
             asyncio.run(load.run(served.connection, 4, questions, 20, 60))  # nobody is measured by the first ones
-            rows = [
-                asyncio.run(load.run(served.connection, clients, questions, cfg.requests, cfg.seconds, path))
-                for path in ("/ask", "/ask/stream") for clients in cfg.clients
-            ]  # fmt: skip
-        direct = alone(Settings(run=str(run), model=str(model), store=f"{folder}/store", lm=cfg.lm), questions)
-    if wrong := [error for row in rows for error in row.errors]:
-        raise CourseError(f"{len(wrong)} of {sum(len(row.times) for row in rows)} answers were errors: {wrong[0]}")
-    asks, streams = rows[: len(cfg.clients)], rows[len(cfg.clients) :]
-    over = asks[0].at(50)
-    share = max(0.0, 1 - direct / over)
-    found = {
-        "cold_start": max(first, again),
-        "http_share": share,
-        "p50_ms": over,
-        "requests_per_second": asks[-1].per_second,
-    }
+            over, direct = http_and_none(served, alone(run, model, Path(folder) / "other", cfg.lm), questions)
+            rows = {
+                path: [
+                    asyncio.run(load.run(served.connection, clients, questions, cfg.requests, cfg.seconds, path))
+                    for clients in cfg.clients
+                ]
+                for path in ("/ask", "/ask/stream")
+            }
+    if wrong := [error for some in rows.values() for row in some for error in row.errors]:
+        raise CourseError(f"{len(wrong)} answers under load were errors; the first: {wrong[0]}")
+    share, asks = max(0.0, 1 - direct / over), rows["/ask"]
+    found = {"cold_start": max(first, again), "http_share": share, "p50_ms": asks[0].at(50)}
+    found["requests_per_second"] = asks[-1].per_second
     about = (
         f"*`{typed('--publish')}`: {cfg.lm}, {race.processor()}, {race.cores()} cores. Ready {first:.1f} s after the "
-        f"start with an empty store, {again:.1f} s with a full one. The same bot without HTTP: p50 {direct:.1f} ms, so "
-        f"HTTP, threads and batching are {share:.0%} of p50 at 1 client.*"
+        f"start with an empty store, {again:.1f} s with a full one. Of {over:.1f} ms, the median of one client, "
+        f"{direct:.1f} are those of the bot asked without HTTP: {share:.0%} are HTTP's, threads' and the batcher's.*"
     )
-    tables = f"POST /ask\n\n{load.table(asks)}\n\nPOST /ask/stream\n\n{load.table(streams)}"
-    return {"scores": found, "rows": {"/ask": asks, "/ask/stream": streams}, "text": f"{about}\n\n{tables}"}
+    tables = [f"POST {path}\n\n{load.table(some)}" for path, some in rows.items()]
+    return {"scores": found, "rows": rows, "text": "\n\n".join([about, *tables])}
 
 
-def alone(cfg: Settings, questions: Any, count: int = DIRECT) -> float:
-    """The median of the milliseconds that the same bot takes for a question in this process, nothing in between."""
+def http_and_none(served: Served, ask: Callable[[str], Any], questions: Any) -> tuple[float, float]:
+    """The medians, in milliseconds, of the same questions over HTTP and asked of the bot itself; of the best rounds."""
+    over, direct = [], []
+    for _ in range(ROUNDS):
+        some = list(islice(questions, EACH))
+        found = asyncio.run(load.run(served.connection, 1, iter(some), EACH, 120))
+        over.append(found.at(50))
+        direct.append(1000 * statistics.median(timed(ask, some)))
+    return min(over), min(direct)
+
+
+def timed(ask: Callable[[str], Any], questions: Sequence[str]) -> list[float]:
+    """The seconds that each question takes."""
+    times = []
+    for question in questions:
+        began = time.perf_counter()
+        ask(question)
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def alone(run: Path, model: Path, store: Path, lm: str) -> Callable[[str], Any]:
+    """The same bot in this process, warm, with nothing in between."""
     from week12_deploy import assembly
 
-    bot, times = assembly.bot(cfg), []
-    for number in range(count + 5):
-        question = next(questions)
-        began = time.perf_counter()
+    bot = assembly.bot(Settings(run=str(run), model=str(model), store=str(store), lm=lm))
+    for question in ("What is a bot?", "Who may upload?"):
         bot.ask(question)
-        if number >= 5:
-            times.append(time.perf_counter() - began)
-    bot.lock.release()
-    return 1000 * statistics.median(times)
+    return bot.ask
