@@ -13,7 +13,7 @@ import pytest
 from programs import refused, tiny_llama
 
 from shared.errors import CourseError
-from week11_rag import follow, guard, language, prompt, support
+from week11_rag import extractive, follow, guard, language, prompt, support, wording
 from week11_rag.answer import LONGEST, REFUSAL, Bot, Event, sentences
 from week11_rag.chunks import Chunk
 from week11_rag.cite import verified
@@ -188,6 +188,17 @@ def test_the_extractive_reader_quotes_the_best_sentence_and_always_the_same():
     first, second = (bot(None).ask("For how many days does the delayed queue hold an upload?") for _ in range(2))
     assert first.text == second.text == "The delayed queue holds an upload for at most 15 days [1]."
     assert first.citations[0].quote == TEXTS[1][1].split(". ")[0] + "."
+
+
+def test_the_names_of_columns_are_no_answer_but_say_what_a_row_is_about():
+    table = " | alpha | arm\ntesting | 1 | -\nunstable | 1 | 2"
+    text = f"Both are built.\n{table}\nSo much for that."
+    spans = wording.sentences(text)
+    head = next((start, end) for start, end in spans if "alpha" in text[start:end])
+    assert extractive.headers_of(text, spans) == [None, head, head, head, None]
+    assert extractive.headers_of(table, wording.sentences(table))[1:] == [(1, 14), (1, 14)]
+    answer = bot(None, (("Out of date", table), *TEXTS)).ask("Which version does arm have in unstable?")
+    assert answer.text.split(" [1]")[0] == "unstable | 1 | 2"
 
 
 @pytest.mark.parametrize(

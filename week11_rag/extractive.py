@@ -12,6 +12,7 @@ from week11_rag.sentences import Sentences, spans_of
 
 WORDS = 0.5  # how much the words that a sentence shares with the question count, beside the cosine
 LATER = 0.02  # how much a sentence falls behind with each passage before its own
+CELLS = " | "  # between the cells of a row
 SECOND = 0.97  # a second sentence is quoted where it is as good as this share of the first
 
 
@@ -21,8 +22,10 @@ class Sentence:
 
     Attributes:
         cosine: how near its meaning is to the question's, -1 to 1.
-        share: how many of the question's words it (or the heading above it) has, by their weight, 0 to 1.
+        share: how many of the question's words it (or the heading above it, or over its column) has, by their weight,
+            0 to 1.
         score: what it is ranked by.
+        header: (start, end) of the first row of its table, where it is another row of one.
     """
 
     place: int
@@ -32,6 +35,7 @@ class Sentence:
     cosine: float
     share: float
     score: float
+    header: tuple[int, int] | None = None
 
 
 class Reader:
@@ -61,12 +65,31 @@ class Reader:
             chunk = passage.chunk
             heading = set(wording.content(" ".join(chunk.headings[-1:])))
             cosines = self.sentences.of(chunk) @ vector
-            for (start, end), cosine in zip(spans_of(chunk), cosines.tolist(), strict=True):
+            spans = spans_of(chunk)
+            headers = headers_of(chunk.text, spans)
+            for (start, end), cosine, header in zip(spans, cosines.tolist(), headers, strict=True):
+                if header == (start, end):
+                    continue  # the names of columns answer nothing, they only say what the rows below are about
                 text = chunk.text[start:end]
                 have = heading.union(wording.content(text))
+                if header:
+                    have |= set(wording.content(chunk.text[slice(*header)]))
                 share = sum(weight for stem, weight in asked.items() if stem in have) / total
-                found.append(Sentence(place, start, end, text, cosine, share, cosine + WORDS * share - LATER * place))
+                score = cosine + WORDS * share - LATER * place
+                found.append(Sentence(place, start, end, text, cosine, share, score, header))
         return sorted(found, key=lambda one: (-one.score, one.place, one.start))
+
+
+def headers_of(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int] | None]:
+    """For each sentence the first row of the table that it is a row of; None where it is none."""
+    found: list[tuple[int, int] | None] = []
+    for number, (start, end) in enumerate(spans):
+        row = CELLS in text[max(0, start - 2) : end]  # the first row may begin with an empty cell
+        follows = found and found[-1] and "\n" in text[spans[number - 1][1] : start]
+        below = spans[number + 1 : number + 2]
+        heads = row and any(CELLS in text[a:b] and "\n" in text[end:a] for a, b in below)
+        found.append(found[-1] if row and follows else (start, end) if heads else None)
+    return found
 
 
 def best(ranked: Sequence[Sentence], most: int = 2) -> list[Sentence]:
