@@ -41,13 +41,13 @@ def support(path: Path, answers: Sequence[Answer], questions: Sequence[Question]
         axis.annotate("refused ", (threshold, 0.94), xycoords=("data", "axes fraction"), ha="right", fontsize=8)
         axis.annotate(" answered", (threshold, 0.94), xycoords=("data", "axes fraction"), fontsize=8)
         axis.set(xlim=(0, 1), xlabel="probability that the passages have the answer", ylabel="questions")
-        axis.legend(fontsize=8, loc="upper center")
+        axis.legend(fontsize=8, loc="upper left")
         drawing.suptitle("What is refused", **HEADING)
 
 
 def sizes(path: Path, found: Mapping[str, Sequence[tuple[int, float, float]]]) -> None:
     """hit@5 and MRR over the size of the chunks; a line a method of (size, hit@5, MRR)."""
-    with figure(path, columns=2, size=(8.4, 3.3)) as (drawing, axes):
+    with figure(path, columns=2, size=(9.6, 3.3)) as (drawing, axes):
         for method, colour in zip(found, COLOURS, strict=False):
             rows = sorted(found[method])
             for axis, column in zip(axes, (1, 2), strict=True):
@@ -58,7 +58,7 @@ def sizes(path: Path, found: Mapping[str, Sequence[tuple[int, float, float]]]) -
             ticks = sorted({row[0] for rows in found.values() for row in rows})
             axis.set_xticks(ticks, map(str, ticks))
             axis.set(title=title, xlabel="tokens of a chunk")
-        axes[0].legend(fontsize=8)
+        axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
         drawing.suptitle("Small chunks or large ones? (val)", **HEADING)
 
 
@@ -114,11 +114,11 @@ def page(
         for edge in left.spines.values():
             edge.set(visible=True, color=GREY)
         right.set_axis_off()
-        for place, (question, answer, source) in enumerate(said):
-            at = 1 - place / len(said)
-            lines = fill(question, 46)
-            right.text(0, at, lines, va="top", fontweight="bold", fontsize=10.5)
-            at -= 0.085 * (lines.count("\n") + 1.3)
-            lines = fill(answer, 50)
-            right.text(0, at, lines, va="top", fontsize=10.5)
-            right.text(0, at - 0.085 * (lines.count("\n") + 1.3), source, va="top", fontsize=8.5, color=GREY)
+        at = 0.97
+        for question, answer, source in said:
+            asked, told = fill(question, 46), fill(answer, 50)
+            texts = (asked, INK, "bold", 10.5), (told, INK, "normal", 10.5), (source, GREY, "normal", 8.5)
+            for text, colour, weight, size in texts:
+                right.text(0, at, text, va="top", linespacing=1.25, color=colour, fontweight=weight, fontsize=size)
+                at -= 0.062 * (text.count("\n") + 1) + 0.03
+            at -= 0.1

@@ -22,7 +22,7 @@ from week11_rag.answer import Bot
 from week11_rag.cite import Citation
 
 FIGURES = Path(__file__).parent / "figures"
-ASKED = "How do I cancel my upload to the DELAYED queue?"
+ASKED = "How long should the short description of a debconf template be?"
 FUSED = "What is so bad about shutting a ticket with a command to the control robot?"
 NOT_THERE = 'What is the password of the user "debian" in the request tracker?'
 SCALE = 2.0
@@ -51,8 +51,10 @@ def draw_page(path: Path, bot: Bot, question: str, other: str) -> None:
         raise CourseError(f"no answer to {question!r}: {answer.note}")
     first: Citation = answer.citations[0]
     file = bot.file(first.document)
-    boxes, image = pdf.text_boxes(file, first.page, first.quote), pdf.render(file, first.page, SCALE)
-    said = [(question, answer.text, f"[1] {first.name}, page {first.page}"), (other, second.text, second.note)]
+    same = [one for one in answer.citations if (one.document, one.page) == (first.document, first.page)]
+    boxes = [box for one in same for box in pdf.text_boxes(file, one.page, one.quote)]
+    numbers, image = " ".join(f"[{one.number}]" for one in same), pdf.render(file, first.page, SCALE)
+    said = [(question, answer.text, f"{numbers} {first.name}, page {first.page}"), (other, second.text, second.note)]
     drawing.page(path, image, boxes, SCALE, said)
 
 
