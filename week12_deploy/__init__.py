@@ -1,0 +1,17 @@
+"""Week 12: the bot in production: its embedder exported and quantised, a service over HTTP, a container, a Space."""
+
+from shared.plan import Target, Week
+
+WEEK = Week(
+    number=12,
+    title="Production Ready",
+    lesson="Serving: the embedder in ONNX and int8, a service that survives load, bad input and kill -9, a container, a Space",
+    time="2 min",
+    result="",
+    picture="figures/latency.png",
+    targets=(
+        Target("sample", "val_cosine", 0.98),
+        Target("sample", "val_mrr_kept", 0.99),
+    ),
+    models=("minilm", "smollm2"),
+)
