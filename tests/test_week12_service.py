@@ -347,7 +347,7 @@ def test_what_is_no_pdf_that_can_be_read_is_refused_and_leaves_nothing(tmp_path)
         said = await client("POST", "/documents", b"", {"content-type": TYPE})
         assert said.status in (400, 422) and said.headers["content-type"] == "application/problem+json"
         said = await client("POST", "/documents", {"file": "text"})
-        is_problem(said, 422, "file: Field required.")
+        is_problem(said, 422, "file: send a PDF as multipart/form-data, with a file name (curl -F file=@paper.pdf).")
         assert not bot.known and (await client("GET", "/documents")).json == {"documents": []}
         assert not list((tmp_path / "store").rglob("*.pdf"))
 

@@ -94,24 +94,25 @@ def documents(app: FastAPI, service: Service) -> None:
         """Stores a PDF and indexes it. When this answers 201 or 202 the document is on the disk, whatever happens next.
         One of the same name is replaced."""
         _, library, _ = service.opened()
-        cfg, name = service.cfg, uploads.name_of(file.filename)
-        identity, received, _ = await asyncio.to_thread(library.store.receive, file.file)
+        name = uploads.name_of(file.filename)
+        with uploads.room():
+            identity, received, _ = await asyncio.to_thread(library.store.receive, file.file)
         try:
-            if library.store.get(identity) is None:
-                looked = await uploads.look(received, name, cfg.pages, cfg.memory, cfg.reading)
-                pages = looked.pages
-            else:
-                pages = 0
-            record, new = await asyncio.to_thread(library.keep, identity, received, name, pages)
+            pages = (await service.look(received, name)).pages if library.store.get(identity) is None else 0
+            with uploads.room():
+                record, new = await asyncio.to_thread(library.keep, identity, received, name, pages)
         finally:
             received.unlink(missing_ok=True)
         if not new and (found := await one(identity)).status != "failed":
             response.status_code = 200 if found.status == "ready" else 202
             return found
         try:
-            done = await service.index(record)
-        except CourseError as error:
+            with uploads.room():
+                done = await service.index(record)
+        except (CourseError, Problem) as error:
             await asyncio.to_thread(library.forget, identity)
+            if isinstance(error, Problem):
+                raise
             line = uploads.in_words(error, library.store.file(identity), name)
             raise Problem(422 if name in line else 503, line) from None
         service.metrics.documents.set(len(library.store.records()))
