@@ -23,6 +23,7 @@ from week12_deploy.settings import Settings, with_keys
 
 assembly, uvicorn = Lazily("week12_deploy.assembly"), Lazily("uvicorn")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -100,8 +101,6 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(service):
     """A page of Chromium; `page.foreign` has what it asked for elsewhere, `page.errors` what it complained of."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -61,7 +61,6 @@ class Service:
                 await self.beside.close()
             if self.embedder:
                 await self.embedder.stop()
-            self.answering.close()
 
     async def _get_ready(self) -> None:
         try:
