@@ -129,6 +129,9 @@ def contrast(page, name):
 def pictured(page, tmp_path, name):
     """A screenshot of the whole page, which is no empty one."""
     path = Path(os.environ.get("COURSE_SCREENSHOTS") or tmp_path) / f"{name}.png"
+    page.add_style_tag(
+        content="* { transition: none !important; }"
+    )  # else it has the colours of before and after mixed
     page.screenshot(path=path, full_page=True)
     assert_picture(path)
 
