@@ -245,7 +245,7 @@ def test_a_document_is_stored_found_listed_and_taken_out(tmp_path):
             {"number": 1, "document": id, "name": "town.pdf", "page": 2, "quote": "The bakery opens at six."}
         ]
         assert said["passages"][0]["pages"] == [2] and said["passages"][0]["headings"] == ["Chapter"]
-        found = (await client("POST", "/search", {"question": "ferry", "k": 1})).json["passages"]
+        found = (await client("POST", "/search", {"question": "ferry", "k": 1.0})).json["passages"]
         assert [(one["rank"], one["text"]) for one in found] == [(1, "The ferry crosses every forty minutes.")]
         assert (await client("DELETE", f"/documents/{id}")).status == 204
         is_problem(
@@ -425,6 +425,8 @@ def test_what_is_not_there_is_a_problem_too(tmp_path):
         said = await client("PUT", "/ask", {})
         is_problem(said, 405, "this cannot be done here: see /docs.")
         assert said.headers["allow"] == "POST"
+        said = await client("PUT", "/documents", {})
+        assert said.headers["allow"] == "GET, POST", "of all routes at that path"
         said = await client("GET", "/documents/..%2f..%2fetc")
         assert said.status in (404, 422)
 

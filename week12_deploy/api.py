@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shared.errors import CourseError
 from week12_deploy import models, problems, uploads
@@ -293,7 +294,14 @@ async def of_http(request: Request, error: HTTPException) -> Response:
         return answered(request, error)
     line = {404: "there is nothing here: /docs shows what there is.", 405: "this cannot be done here: see /docs."}
     detail = line.get(error.status_code, str(error.detail))
-    return answered(request, Problem(error.status_code, detail, error.headers))
+    headers = {"Allow": allowed(request)} if error.status_code == 405 else error.headers
+    return answered(request, Problem(error.status_code, detail, headers))
+
+
+def allowed(request: Request) -> str:
+    """The methods that there are at the path of a request: FastAPI tells of those of one route alone."""
+    here = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in here))))
 
 
 async def of_validation(request: Request, error: RequestValidationError) -> Response:
