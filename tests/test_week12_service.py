@@ -19,7 +19,7 @@ from week11_rag.chunks import Chunk
 from week11_rag.cite import Citation
 from week11_rag.retrieve import Passage
 from week11_rag.store import Stored
-from week12_deploy import looking, problems, settings, uploads
+from week12_deploy import docs, looking, problems, settings, uploads
 from week12_deploy.metrics import Metrics
 from week12_deploy.settings import Settings, with_keys
 
@@ -719,6 +719,9 @@ def test_everything_is_described(tmp_path):
                     assert set(response["content"]) == {"application/problem+json"}, f"{where} {status}"
             if path not in ("/health", "/ready"):
                 assert operation["security"] and {"401", "429", "500"} <= set(operation["responses"]), where
+    shown = docs.page(schema)
+    assert all(f"<code>{path}</code>" in shown for path in schema["paths"]), "/docs tells of all"
+    assert "http" not in shown.replace("http://127.0.0.1:8000", ""), "and fetches nothing from elsewhere"
     text = json.dumps(schema)
     assert "HTTPValidationError" not in text, "that is not how our problems look"
     for name in set(__import__("re").findall(r"#/components/schemas/(\w+)", text)):

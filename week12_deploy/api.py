@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, File, Path, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from shared.errors import CourseError
-from week12_deploy import models, problems, uploads
+from week12_deploy import docs, models, problems, uploads
 from week12_deploy.answering import Place
 from week12_deploy.gate import Gate, broken
 from week12_deploy.library import Listed
@@ -50,7 +50,8 @@ def wrong(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def create(service: Service) -> FastAPI:
     """The application, behind its gate."""
     app = FastAPI(
-        title="Talk to your data", version="1.0.0", description=ABOUT, lifespan=service.running, redoc_url=None
+        title="Talk to your data", version="1.0.0", description=ABOUT, lifespan=service.running, docs_url=None,
+        redoc_url=None,
     )  # fmt: skip
     app.state.refused = lambda reason: service.metrics.refused.labels(reason).inc()
     app.add_middleware(Gate, cfg=service.cfg, metrics=service.metrics)
@@ -272,6 +273,10 @@ def about(app: FastAPI, service: Service) -> None:
         """What was counted and measured since the start."""
         text, media = await asyncio.to_thread(service.metrics.text)
         return Response(text, media_type=media)
+
+    @app.get("/docs", include_in_schema=False)
+    async def read() -> HTMLResponse:
+        return HTMLResponse(docs.page(app.openapi()))
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
