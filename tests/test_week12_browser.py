@@ -23,6 +23,7 @@ from week12_deploy.settings import Settings, with_keys
 
 assembly, uvicorn = Lazily("week12_deploy.assembly"), Lazily("uvicorn")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -100,8 +101,6 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(service):
     """A page of Chromium; `page.foreign` has what it asked for elsewhere, `page.errors` what it complained of."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -130,6 +129,9 @@ def contrast(page, name):
 def pictured(page, tmp_path, name):
     """A screenshot of the whole page, which is no empty one."""
     path = Path(os.environ.get("COURSE_SCREENSHOTS") or tmp_path) / f"{name}.png"
+    page.add_style_tag(
+        content="* { transition: none !important; }"
+    )  # else it has the colours of before and after mixed
     page.screenshot(path=path, full_page=True)
     assert_picture(path)
 

@@ -19,7 +19,7 @@ from week11_rag.chunks import Chunk
 from week11_rag.cite import Citation
 from week11_rag.retrieve import Passage
 from week11_rag.store import Stored
-from week12_deploy import looking, problems, settings, uploads
+from week12_deploy import docs, looking, problems, settings, uploads
 from week12_deploy.metrics import Metrics
 from week12_deploy.settings import Settings, with_keys
 
@@ -245,7 +245,7 @@ def test_a_document_is_stored_found_listed_and_taken_out(tmp_path):
             {"number": 1, "document": id, "name": "town.pdf", "page": 2, "quote": "The bakery opens at six."}
         ]
         assert said["passages"][0]["pages"] == [2] and said["passages"][0]["headings"] == ["Chapter"]
-        found = (await client("POST", "/search", {"question": "ferry", "k": 1})).json["passages"]
+        found = (await client("POST", "/search", {"question": "ferry", "k": 1.0})).json["passages"]
         assert [(one["rank"], one["text"]) for one in found] == [(1, "The ferry crosses every forty minutes.")]
         assert (await client("DELETE", f"/documents/{id}")).status == 204
         is_problem(
@@ -347,7 +347,7 @@ def test_what_is_no_pdf_that_can_be_read_is_refused_and_leaves_nothing(tmp_path)
         said = await client("POST", "/documents", b"", {"content-type": TYPE})
         assert said.status in (400, 422) and said.headers["content-type"] == "application/problem+json"
         said = await client("POST", "/documents", {"file": "text"})
-        is_problem(said, 422, "file: Field required.")
+        is_problem(said, 422, "file: send a PDF as multipart/form-data, with a file name (curl -F file=@paper.pdf).")
         assert not bot.known and (await client("GET", "/documents")).json == {"documents": []}
         assert not list((tmp_path / "store").rglob("*.pdf"))
 
@@ -425,6 +425,8 @@ def test_what_is_not_there_is_a_problem_too(tmp_path):
         said = await client("PUT", "/ask", {})
         is_problem(said, 405, "this cannot be done here: see /docs.")
         assert said.headers["allow"] == "POST"
+        said = await client("PUT", "/documents", {})
+        assert said.headers["allow"] == "GET, POST", "of all routes at that path"
         said = await client("GET", "/documents/..%2f..%2fetc")
         assert said.status in (404, 422)
 
@@ -717,6 +719,9 @@ def test_everything_is_described(tmp_path):
                     assert set(response["content"]) == {"application/problem+json"}, f"{where} {status}"
             if path not in ("/health", "/ready"):
                 assert operation["security"] and {"401", "429", "500"} <= set(operation["responses"]), where
+    shown = docs.page(schema)
+    assert all(f"<code>{path}</code>" in shown for path in schema["paths"]), "/docs tells of all"
+    assert "http" not in shown.replace("http://127.0.0.1:8000", ""), "and fetches nothing from elsewhere"
     text = json.dumps(schema)
     assert "HTTPValidationError" not in text, "that is not how our problems look"
     for name in set(__import__("re").findall(r"#/components/schemas/(\w+)", text)):

@@ -30,14 +30,16 @@ LARGEST = "50mb"
 WELCOME = "Ask something that the document may answer."
 HINT = "The page that an answer rests on is shown here, with the cited words marked."
 STYLE = """<style>
-.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
-#about { padding: 0 !important; }
+.gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important; }
+#about .html-container, #hint .html-container { padding: 10px 0 !important; }
+#question textarea::placeholder { color: var(--body-text-color) !important; opacity: 0.65; }
 #page img { width: 100%; height: auto; object-fit: contain; background: #fff; }
 #sources label { width: 100%; }
 #sources label span { white-space: normal; overflow-wrap: anywhere; }
 footer { display: none !important; }
 @media (max-width: 640px) {
-  .gradio-container { padding: 8px !important; }
+  .gradio-container { padding: 0 !important; }
+  .gradio-container > .main { padding: 12px !important; }
   #chat { height: 46vh !important; }
 }
 </style>"""
@@ -199,7 +201,7 @@ def build(bot: Any) -> Any:
                     elem_id="chat", buttons=[],
                 )  # fmt: skip
                 question = gr.Textbox(
-                    show_label=False, label="Question", placeholder=WELCOME, max_lines=4, submit_btn=True,
+                    show_label=False, label="Question", placeholder="Your question", max_lines=4, submit_btn=True,
                     elem_id="question", autofocus=True,
                 )  # fmt: skip
                 pdf = gr.UploadButton("Ask a PDF of your own", file_types=[".pdf"], elem_id="upload", size="sm")

@@ -97,6 +97,13 @@ class Sentences:
             for path in old:
                 path.unlink(missing_ok=True)
 
+    def tidy(self, chunks: Sequence[Chunk]) -> None:
+        """Drops what is kept of chunks that are there no more, if there is anything of them."""
+        with self.lock:
+            self.read()
+            if self.vectors.keys() - {chunk.id for chunk in chunks}:
+                self.keep_only(chunks)
+
     def write(self, found: dict[str, Any]) -> None:
         from safetensors.numpy import save_file
 

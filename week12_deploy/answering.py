@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from shared.errors import CourseError
@@ -43,7 +43,6 @@ class Answering:
         self.at_once, self.queue, self.timeout = at_once, queue, timeout
         self.places = asyncio.Semaphore(at_once)
         self.inside = 0  # waiting and worked on; the semaphore alone does not know of those who are about to ask it
-        self.pool = ThreadPoolExecutor(at_once, thread_name_prefix="answer")
 
     async def place(self) -> Place:
         """A place, as soon as one is free.
@@ -76,9 +75,8 @@ class Answering:
         Raises:
             Problem: it takes too long (504), or what it needs does not answer (503).
         """
-        loop = asyncio.get_running_loop()
         place.begun = True
-        future = loop.run_in_executor(self.pool, work)
+        future = in_thread(work)
         future.add_done_callback(lambda _: place.give_back())
         try:
             return await asyncio.wait_for(asyncio.shield(future), self.timeout)
@@ -100,7 +98,7 @@ class Answering:
         deadline = time.monotonic() + self.timeout
 
         def put(item: Any) -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(found.put_nowait, item)
 
         def work() -> None:
@@ -116,7 +114,7 @@ class Answering:
                 put(error)
 
         place.begun = True
-        loop.run_in_executor(self.pool, work).add_done_callback(lambda _: place.give_back())
+        in_thread(work).add_done_callback(lambda _: place.give_back())
         try:
             while True:
                 try:
@@ -133,9 +131,27 @@ class Answering:
         finally:
             gone.set()
 
-    def close(self) -> None:
-        """No new work; what is being done is not waited for."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
+
+def in_thread(work: Callable[[], Result]) -> "asyncio.Future[Result]":
+    """Does `work` in a thread of its own, for which the end of the process does not wait, as it does for those of a
+    pool: a language model elsewhere may be silent for minutes, and nobody listens any more."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def hand_over(give: Callable[[Any], None], what: Any) -> None:
+        if not future.done():
+            give(what)
+
+    def run() -> None:
+        try:
+            given = future.set_result, work()
+        except Exception as error:
+            given = future.set_exception, error
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(hand_over, *given)
+
+    threading.Thread(target=run, name="answer", daemon=True).start()
+    return future
 
 
 def unavailable(error: CourseError) -> Problem:

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, File, Path, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shared.errors import CourseError
-from week12_deploy import models, problems, uploads
+from week12_deploy import docs, models, problems, uploads
 from week12_deploy.answering import Place
 from week12_deploy.gate import Gate, broken
 from week12_deploy.library import Listed
@@ -49,7 +50,8 @@ def wrong(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def create(service: Service) -> FastAPI:
     """The application, behind its gate."""
     app = FastAPI(
-        title="Talk to your data", version="1.0.0", description=ABOUT, lifespan=service.running, redoc_url=None
+        title="Talk to your data", version="1.0.0", description=ABOUT, lifespan=service.running, docs_url=None,
+        redoc_url=None,
     )  # fmt: skip
     app.state.refused = lambda reason: service.metrics.refused.labels(reason).inc()
     app.add_middleware(Gate, cfg=service.cfg, metrics=service.metrics)
@@ -94,24 +96,25 @@ def documents(app: FastAPI, service: Service) -> None:
         """Stores a PDF and indexes it. When this answers 201 or 202 the document is on the disk, whatever happens next.
         One of the same name is replaced."""
         _, library, _ = service.opened()
-        cfg, name = service.cfg, uploads.name_of(file.filename)
-        identity, received, _ = await asyncio.to_thread(library.store.receive, file.file)
+        name = uploads.name_of(file.filename)
+        with uploads.room():
+            identity, received, _ = await asyncio.to_thread(library.store.receive, file.file)
         try:
-            if library.store.get(identity) is None:
-                looked = await uploads.look(received, name, cfg.pages, cfg.memory, cfg.reading)
-                pages = looked.pages
-            else:
-                pages = 0
-            record, new = await asyncio.to_thread(library.keep, identity, received, name, pages)
+            pages = (await service.look(received, name)).pages if library.store.get(identity) is None else 0
+            with uploads.room():
+                record, new = await asyncio.to_thread(library.keep, identity, received, name, pages)
         finally:
             received.unlink(missing_ok=True)
         if not new and (found := await one(identity)).status != "failed":
             response.status_code = 200 if found.status == "ready" else 202
             return found
         try:
-            done = await service.index(record)
-        except CourseError as error:
+            with uploads.room():
+                done = await service.index(record)
+        except (CourseError, Problem) as error:
             await asyncio.to_thread(library.forget, identity)
+            if isinstance(error, Problem):
+                raise
             line = uploads.in_words(error, library.store.file(identity), name)
             raise Problem(422 if name in line else 503, line) from None
         service.metrics.documents.set(len(library.store.records()))
@@ -271,6 +274,10 @@ def about(app: FastAPI, service: Service) -> None:
         text, media = await asyncio.to_thread(service.metrics.text)
         return Response(text, media_type=media)
 
+    @app.get("/docs", include_in_schema=False)
+    async def read() -> HTMLResponse:
+        return HTMLResponse(docs.page(app.openapi()))
+
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         return RedirectResponse("/docs" if service.cfg.ui == "none" else "/ui/")
@@ -292,7 +299,14 @@ async def of_http(request: Request, error: HTTPException) -> Response:
         return answered(request, error)
     line = {404: "there is nothing here: /docs shows what there is.", 405: "this cannot be done here: see /docs."}
     detail = line.get(error.status_code, str(error.detail))
-    return answered(request, Problem(error.status_code, detail, error.headers))
+    headers = {"Allow": allowed(request)} if error.status_code == 405 else error.headers
+    return answered(request, Problem(error.status_code, detail, headers))
+
+
+def allowed(request: Request) -> str:
+    """The methods that there are at the path of a request: FastAPI tells of those of one route alone."""
+    here = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in here))))
 
 
 async def of_validation(request: Request, error: RequestValidationError) -> Response:

@@ -76,9 +76,10 @@ def bot(cfg: Settings, wrap: Callable[[Any], Any] = lambda embedder: embedder) -
     with lock_of(cfg.folder):  # of several workers one makes the index and fills it
         index = open_index(cfg.index or cfg.folder / INDEX, first.settings)
         begin(cfg.folder, run, first, index)
-    sentences = Sentences(embedder, cfg.folder / SENTENCES)
+        sentences = Sentences(embedder, cfg.folder / SENTENCES)
+        sentences.tidy(index.chunks())
     retriever = Retriever(index, embedder, made.how, made.rescore, made.mmr, sentences)
-    found = Bot(retriever, load(run / SUPPORT), open_language(cfg.lm), folder=cfg.folder)
+    found = Bot(retriever, load(run / SUPPORT), open_language(cfg.lm, timeout=cfg.timeout), folder=cfg.folder)
     found.file = file_in(Store(cfg.folder))  # for the pages' pictures: also of what another worker has stored
     found.lock = lock  # as long as the bot lives
     if len(index):  # words are counted and vectors stacked now, and not for whoever asks first

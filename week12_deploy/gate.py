@@ -10,7 +10,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from week12_deploy.limits import Limiter
@@ -37,6 +38,7 @@ class Gate:
     def __init__(self, app: Any, cfg: Settings, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self.app, self.cfg, self.metrics = app, cfg, metrics
         self.limiter = Limiter(cfg.rate, cfg.burst, clock)
+        self.uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -77,8 +79,23 @@ class Gate:
 
     def most(self, scope: Scope) -> int:
         """How many bytes the body of this request may have."""
-        uploads = scope["path"].rstrip("/") == "/documents" or scope["path"].startswith(PAGES)
-        return self.cfg.most_bytes + AROUND if uploads else SMALL
+        return self.cfg.most_bytes + AROUND if uploads(scope) else SMALL
+
+    @contextmanager
+    def upload(self, scope: Scope) -> Iterator[None]:
+        """Counts those that send a file: each may take so many bytes of the disk until it is looked at.
+
+        Raises:
+            Problem: too many do so at once (503).
+        """
+        one = scope["method"] == "POST" and uploads(scope)
+        if one and self.uploads >= self.cfg.uploads:
+            raise Problem(503, "too many uploads at the moment: send it again in 5 s.", {"Retry-After": "5"}, "busy")
+        self.uploads += one
+        try:
+            yield
+        finally:
+            self.uploads -= one
 
 
 class _Passage:
@@ -100,7 +117,8 @@ class _Passage:
                 self.who = gate.caller(self.scope)
                 self.most = gate.most(self.scope)
                 self.refuse_declared()
-                await gate.app(self.scope, self.bounded, self.marked)
+                with gate.upload(self.scope):
+                    await gate.app(self.scope, self.bounded, self.marked)
             except Problem as problem:
                 await self.answer(problem)
             except Exception as error:
@@ -161,6 +179,12 @@ class _Passage:
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         await self.marked({"type": "http.response.start", "status": problem.status, "headers": raw})
         await self.marked({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else content})
+
+
+def uploads(scope: Scope) -> bool:
+    """Whether a request may bring a file."""
+    path = scope["path"].rstrip("/")
+    return path == "/documents" or (path.startswith(PAGES) and path.endswith("/upload"))
 
 
 def broken(error: Exception, request_id: str) -> Problem:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,24 +60,30 @@ class Library:
             self.bot.add(self.store.file(record.id), record.name)
             for other in self.store.records():
                 if other.name == record.name and other.id != record.id:
+                    self.bot.remove(other.id)  # first: where the index fails here, the older one is still stored
                     self.store.discard(other.id)
-                    self.bot.remove(other.id)
             self.failed.pop(record.id, None)
 
     def remove(self, identity: str) -> bool:
-        """Takes a document out of both; says whether it was there."""
+        """Takes a document out of both; says whether it was there.
+
+        Raises:
+            CourseError: the index does not answer; then nothing was taken out.
+        """
         with self.writing():
             if self.store.get(identity) is None:
                 return False
+            self.bot.documents()  # raises where the index is not there
             self.store.discard(identity)
             self.bot.remove(identity)
             self.failed.pop(identity, None)
             return True
 
     def forget(self, identity: str) -> None:
-        """Takes a document that could not be indexed out of the store again: nobody was told that it is there."""
-        with self.writing():
+        """Takes a document that could not be indexed out again: nobody was told that it is there."""
+        with self.writing(), suppress(CourseError):
             self.store.discard(identity)
+            self.bot.remove(identity)
 
     def listed(self) -> list[Listed]:
         """All stored documents, by name."""

@@ -8,6 +8,7 @@ break it, or to fill the memory, does so here. It may take so many megabytes and
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 RATIO, AT_LEAST = 100, 20_000_000
@@ -16,7 +17,10 @@ and deflate can do a thousand."""
 
 
 def limit(megabytes: int, seconds: int) -> None:
-    """Limits what this process may take, where the system can (Linux, macOS)."""
+    """Limits what this process may take, where the system can (Linux, macOS). Where memory runs out all the same, as
+    in a container that is smaller than that, Linux is to end this process, and not the service."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
         import resource
     except ImportError:

@@ -3,12 +3,17 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 LONGEST = 2_000
 """Characters of a question; week 11's bot refuses longer ones, too."""
 MOST_TURNS = 20
 Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=r"[\p{L}\p{N}]")]
+
+
+def whole(value: Any) -> Any:
+    """5.0 as 5: to JSON they are one number. "5" and true stay what they are, and are refused."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Model(BaseModel):
@@ -37,7 +42,7 @@ class Search(Model):
     """A question of which the passages alone are wanted."""
 
     question: Text
-    k: Annotated[int, Field(ge=1, le=50, strict=True)] = 5
+    k: Annotated[int, Field(ge=1, le=50, strict=True), BeforeValidator(whole)] = 5
     """How many passages."""
 
 

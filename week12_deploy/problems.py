@@ -62,12 +62,19 @@ def encoded(body: Mapping[str, Any]) -> bytes:
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """What pydantic found wrong with a request, as one line and as a list. What was sent is not sent back."""
-    found = [{"where": where(error.get("loc", ())), "what": str(error.get("msg", "invalid"))} for error in errors[:8]]
+    found = [{"where": where(error.get("loc", ())), "what": what(error)} for error in errors[:8]]
     if found and errors[0].get("type") == "json_invalid":
         return Problem(400, f"the body is not JSON: {errors[0].get('ctx', {}).get('error', 'it cannot be read')}.")
     first = found[0] if found else {"where": "body", "what": "invalid"}
     rest = f" (and {len(errors) - 1} more)" * (len(errors) > 1)
     return Problem(422, f"{first['where']}: {first['what']}{rest}.", errors=found)
+
+
+def what(error: Mapping[str, Any]) -> str:
+    """What is wrong at that place, in pydantic's words; of a file that is none, in ours."""
+    if tuple(error.get("loc", ())) == ("body", "file"):
+        return "send a PDF as multipart/form-data, with a file name (curl -F file=@paper.pdf)"
+    return str(error.get("msg", "invalid"))
 
 
 def where(place: Sequence[Any]) -> str:

@@ -22,9 +22,9 @@ from typing import Any
 from shared import cli
 from shared.errors import CourseError
 from week12_deploy import settings
-from week12_deploy.settings import Settings
+from week12_deploy.settings import Flags
 
-Config = Settings
+Config = Flags
 FACTORY = "week12_deploy.serve:application"
 LATER = 2
 """Seconds that uvicorn waits longer than the service itself does for what is still being answered."""
@@ -39,7 +39,7 @@ def application() -> Any:
     return assembly.application(cfg)
 
 
-def options(cfg: Settings) -> dict[str, Any]:
+def options(cfg: Flags) -> dict[str, Any]:
     """How uvicorn is to serve: what is not said here would have no bound."""
     return {
         "host": cfg.host, "port": cfg.port, "log_config": None, "access_log": False, "server_header": False,
@@ -49,7 +49,7 @@ def options(cfg: Settings) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def free(cfg: Settings) -> None:
+def free(cfg: Flags) -> None:
     """CourseError where nothing can listen on that port."""
     family = socket.AF_INET6 if ":" in cfg.host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -62,9 +62,9 @@ def free(cfg: Settings) -> None:
 
 def main(cfg: Config) -> None:
     """Serves week 11's bot over HTTP, until Ctrl-C or SIGTERM: documents, questions, pages at /ui, docs at /docs."""
-    cfg = settings.with_keys(cfg)
+    given = settings.with_keys(cfg)
     free(cfg)
-    settings.hand_over(cfg)
+    settings.hand_over(given)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(cfg.threads)
     import uvicorn

@@ -5,9 +5,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from shared.errors import CourseError
+from week12_deploy import uploads
 from week12_deploy.answering import Answering
 from week12_deploy.batched import BatchedEmbedder
 from week12_deploy.library import Library, Listed
@@ -38,6 +40,7 @@ class Service:
         self.library: Library | None = None
         self.embedder: BatchedEmbedder | None = None
         self.answering: Answering | None = None
+        self.looking = asyncio.Semaphore(1)  # a PDF may take much memory while it is looked at: one at a time
         self.wrong, self.at = "", "loading the models"
         self.tasks: set[asyncio.Task[Any]] = set()
         self.beside: Any = None  # pages, which are opened with the bot when it is ready, and closed with the service
@@ -58,7 +61,6 @@ class Service:
                 await self.beside.close()
             if self.embedder:
                 await self.embedder.stop()
-            self.answering.close()
 
     async def _get_ready(self) -> None:
         try:
@@ -118,6 +120,23 @@ class Service:
         except (CourseError, TimeoutError) as error:
             line = str(error) or f"the index does not answer within {limit:g} seconds."
             raise Problem(503, line, {"Retry-After": "5"}) from None
+
+    async def look(self, received: Path, name: str) -> uploads.Looked:
+        """What a PDF that was received is, after those that came before it.
+
+        Raises:
+            Problem: it cannot be read (413, 415, 422), or it would have to wait too long (503).
+        """
+        cfg = self.cfg
+        try:
+            await asyncio.wait_for(self.looking.acquire(), cfg.reading)
+        except TimeoutError:
+            line = "other uploads are being read: send this one again in a minute."
+            raise Problem(503, line, {"Retry-After": "60"}, "busy") from None
+        try:
+            return await uploads.look(received, name, cfg.pages, cfg.memory, cfg.reading)
+        finally:
+            self.looking.release()
 
     async def index(self, record: Record) -> bool:
         """Indexes a stored document. True: it can be found now; False: it takes longer, and goes on by itself.

@@ -23,7 +23,7 @@ Port = Annotated[int, Ge(0), Le(65_535)]
 
 
 @dataclass
-class Settings:
+class Flags:
     """The flags of serve."""
 
     run: str = ""
@@ -52,11 +52,13 @@ class Settings:
     """So many it may make at once."""
     megabytes: Positive = 50.0
     """An upload of more is refused, at the first byte too many."""
-    pages: Count = 2_000
+    uploads: Count = 8
+    """Uploads that are received at the same time; more are answered 503 at once."""
+    pages: Count = 1_000
     """A PDF of more pages is refused."""
-    memory: Count = 2_000
-    """Megabytes that a PDF may take while it is looked at, in a process of its own."""
-    reading: Positive = 60.0
+    memory: Count = 1_200
+    """Megabytes that a PDF may take while it is looked at, in a process of its own, one at a time."""
+    reading: Positive = 120.0
     """Seconds that this may take."""
     patience: Positive = 20.0
     """Seconds after which an upload is answered though its index is not ready yet: 202 in the place of 201."""
@@ -78,8 +80,14 @@ class Settings:
     """Seconds that requests get to end in when the service is stopped."""
     log: Literal["info", "warning"] = "info"
     """info: a line for each request; warning: for what went wrong alone."""
+
+
+@dataclass
+class Settings(Flags):
+    """The flags, and what is never one."""
+
     keys: tuple[str, ...] = field(default=(), repr=False)
-    """Not a flag: what a caller may show, as sha256 (see `with_keys`)."""
+    """What a caller may show, as sha256 (see `with_keys`)."""
 
     @property
     def folder(self) -> Path:
@@ -95,14 +103,14 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def with_keys(cfg: Settings, environment: dict[str, str] | None = None) -> Settings:
+def with_keys(cfg: Flags, environment: dict[str, str] | None = None) -> Settings:
     """The settings with the keys of the environment, after they were looked at together.
 
     Raises:
         CourseError: there is no key, or too short a one; none is wanted, but others than this machine can reach it; or
             several workers would share a folder.
     """
-    environment = dict(os.environ) if environment is None else environment
+    cfg, environment = Settings(**vars(cfg)), dict(os.environ) if environment is None else environment
     if cfg.workers > 1 and not cfg.index:
         raise CourseError(
             f"--workers {cfg.workers}: several processes cannot write to one folder's index. Start `chroma run`, and "

@@ -3,18 +3,47 @@
 import asyncio
 import hmac
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
+from shared.errors import CourseError
+from week12_deploy import uploads
 from week12_deploy.gate import Receive, Scope, Send
 from week12_deploy.logs import tell
+from week12_deploy.problems import Problem
 from week12_deploy.settings import Settings, digest
 
 AT = "/ui"
 WAIT = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <meta name="color-scheme" content="light dark"><title>One moment</title>
 <p style="font-family: system-ui; margin: 3em">The pages are being brought up. This one looks again by itself.</p>"""
+
+
+class Careful:
+    """A bot that looks at a visitor's PDF in a process of its own (uploads.py) before it reads it."""
+
+    def __init__(self, bot: Any, cfg: Settings) -> None:
+        self.bot, self.cfg, self.one = bot, cfg, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bot, name)
+
+    def beside(self, path: str, name: str) -> Any:
+        """As the bot has it; called from a thread.
+
+        Raises:
+            CourseError: it cannot be read.
+        """
+        cfg, name = self.cfg, uploads.name_of(name)
+        try:
+            with self.one:
+                asyncio.run(uploads.look(Path(path), name, cfg.pages, cfg.memory, cfg.reading))
+        except Problem as problem:
+            raise CourseError(problem.detail) from None
+        return self.bot.beside(path, name)
 
 
 class Pages:
@@ -44,13 +73,15 @@ class Pages:
         await self.stack.aclose()
 
     def _mounted(self, bot: Any) -> Any:
+        """The pages of a bot whose visitors' PDFs are looked at as those of /documents are."""
         import gradio
         from fastapi import FastAPI
 
         asked = self.cfg.keys and self.cfg.ui != "open"
         carrier = FastAPI(openapi_url=None)
         return gradio.mount_gradio_app(
-            carrier, self.build(bot), AT, auth=self.knows if asked else None, max_file_size=self.cfg.most_bytes,
+            carrier, self.build(Careful(bot, self.cfg)), AT, auth=self.knows if asked else None,
+            max_file_size=self.cfg.most_bytes,
             auth_message="Any name, and a key of this service as the password." if asked else None,
             footer_links=[], run_history=False, show_error=False, ssr_mode=False, enable_monitoring=False,
         )  # fmt: skip

@@ -1,9 +1,12 @@
 """What is sent to be stored: is it a PDF, and one that can be read without harm?"""
 
 import asyncio
+import errno
 import json
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +45,18 @@ def check_type(path: Path, name: str) -> None:
         raise Problem(422, f"{name} is empty: send a PDF.", reason="empty")
     if b"%PDF-" not in head:
         raise Problem(415, f"{name} is no PDF: it does not begin as one. Send a PDF.")
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Problem where the disk has no room for what is written within."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        line = "the disk has no room for it: take documents out, or tell whoever runs this."
+        raise Problem(503, line, reason="disk-full") from None
 
 
 async def look(path: Path, name: str, pages: int, memory: int, seconds: float) -> Looked:
