@@ -682,10 +682,7 @@ def test_a_disk_without_room_is_a_problem_and_leaves_nothing(tmp_path, monkeypat
             raise OSError(errno.ENOSPC, "No space left on device")
 
         line = "the disk has no room for it: take documents out, or tell whoever runs this."
-        for who, what in (
-            ("week12_deploy.store.Store.receive", no_room),
-            ("week12_deploy.store.Store.commit", no_room),
-        ):
+        for where in ("receive", "commit"):
             with monkeypatch.context() as patch:
                 patch.setattr(f"week12_deploy.store.Store.{where}", no_room)
                 is_problem(await client.upload("a.pdf", some_pdf(tmp_path, "Apples.")), 503, line)
