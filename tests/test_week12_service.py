@@ -737,6 +737,23 @@ def test_an_answer_that_takes_too_long_is_given_up(tmp_path):
     inside(tmp_path, slow, timeout=0.5, at_once=4)
 
 
+def test_what_is_cut_off_when_the_service_is_stopped_is_told_so(tmp_path):
+    """uvicorn cancels what has not ended in time."""
+
+    async def stopped(client, bot):
+        await client.upload("town.pdf", some_pdf(tmp_path, "The bakery opens at six."))
+        bot.pause = threading.Event()
+        asked = asyncio.ensure_future(client.ask("bakery"))
+        await asyncio.sleep(0.3)  # until it waits for the bot
+        asked.cancel()
+        said = await asked
+        bot.pause.set()
+        line = "the service is being stopped: ask again in a minute. An upload may be stored all the same."
+        is_problem(said, 503, line)
+
+    inside(tmp_path, stopped)
+
+
 def test_who_leaves_in_the_midst_of_an_answer_gives_his_place_back(tmp_path):
     async def leaves(client, bot):
         await client.upload("town.pdf", some_pdf(tmp_path, "The bakery opens at six."))
