@@ -215,6 +215,7 @@ def test_the_page_asks_nobody_else_for_anything(bot, monkeypatch):
     assert page.analytics_enabled is False
     chats = [block for block in page.blocks.values() if type(block).__name__ == "Chatbot"]
     assert [block.render_markdown for block in chats] == [False], "or a document could have pictures fetched"
+    assert "ask" in {one.api_name for one in page.fns.values()}, "by this name a Space is asked"
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium here")

@@ -246,6 +246,11 @@ def test_sentences_are_embedded_once_and_kept(tmp_path):
     third = Sentences(Stub(), tmp_path)
     third.add([SHORT, LONG])
     assert len(third.embedder.asked) == 4, "what was dropped is embedded anew"
+    last = Sentences(Stub(), tmp_path)
+    last.tidy([SHORT, LONG])
+    assert len(list(tmp_path.iterdir())) == 2, "nothing is written where nothing is to be dropped"
+    last.tidy([LONG])
+    assert last.vectors.keys() == {LONG.id} and len(list(tmp_path.iterdir())) == 1 and not last.embedder.asked
 
 
 def test_a_damaged_part_or_one_of_another_embedder_is_as_if_it_were_not_there(tmp_path):

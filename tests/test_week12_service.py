@@ -1,6 +1,7 @@
 """Week 12's service as an application, without a socket: documents, questions, and whatever a caller may do to it."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import logging
@@ -19,7 +20,7 @@ from week11_rag.chunks import Chunk
 from week11_rag.cite import Citation
 from week11_rag.retrieve import Passage
 from week11_rag.store import Stored
-from week12_deploy import docs, looking, problems, settings, uploads
+from week12_deploy import docs, looking, problems, settings, ui, uploads
 from week12_deploy.metrics import Metrics
 from week12_deploy.settings import Settings, with_keys
 
@@ -652,6 +653,60 @@ def test_an_index_that_stops_answering_makes_it_unready_and_nothing_else(tmp_pat
 # ---------------------------------------------------------------- many at once, and too slow
 
 
+def test_uploads_are_looked_at_one_by_one_and_only_so_many_are_received(tmp_path, monkeypatch):
+    inside_now, most = 0, 0
+
+    async def look(path, name, pages, memory, seconds):
+        nonlocal inside_now, most
+        inside_now += 1
+        most = max(most, inside_now)
+        await asyncio.sleep(0.02)
+        inside_now -= 1
+        return await look_here(path, name, pages, memory, seconds)
+
+    monkeypatch.setattr(uploads, "look", look)
+
+    async def crowd(client, _):
+        return await asyncio.gather(*(client.upload(f"{n}.pdf", some_pdf(tmp_path, f"Page {n}.")) for n in range(5)))
+
+    said = inside(tmp_path, crowd, uploads=3)
+    assert sorted(one.status for one in said) == [201, 201, 201, 503, 503] and most == 1
+    turned_away = next(one for one in said if one.status == 503)
+    is_problem(turned_away, 503, "too many uploads at the moment: send it again in 5 s.")
+    assert turned_away.headers["retry-after"] == "5"
+
+
+def test_a_disk_without_room_is_a_problem_and_leaves_nothing(tmp_path, monkeypatch):
+    async def full(client, bot):
+        def no_room(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        line = "the disk has no room for it: take documents out, or tell whoever runs this."
+        for where in ("receive", "commit"):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"week12_deploy.store.Store.{where}", no_room)
+                is_problem(await client.upload("a.pdf", some_pdf(tmp_path, "Apples.")), 503, line)
+        with monkeypatch.context() as patch:
+            patch.setattr(bot, "add", no_room)
+            is_problem(await client.upload("a.pdf", some_pdf(tmp_path, "Apples.")), 503, line)
+        assert (await client("GET", "/documents")).json == {"documents": []}
+        assert not list((tmp_path / "store").rglob("*.pdf"))
+
+    inside(tmp_path, full)
+
+
+def test_the_pages_look_at_a_visitors_pdf_before_they_read_it(tmp_path):
+    class Reads(Bot):
+        def beside(self, path, name):
+            return f"a bot of {name}"
+
+    careful = ui.Careful(Reads(None), Settings())
+    (tmp_path / "bomb.pdf").write_bytes(bomb_pdf(tmp_path))
+    assert refused(careful.beside, tmp_path / "bomb.pdf", "bomb.pdf").startswith("bomb.pdf may be a bomb")
+    good = write_pdf(tmp_path / "good.pdf", [[(10, "Bread")]])
+    assert careful.beside(good, "good.pdf") == "a bot of good.pdf" and careful.documents() == []
+
+
 def test_more_than_can_wait_are_turned_away_and_the_others_served(tmp_path):
     async def crowd(client, bot):
         await client.upload("town.pdf", some_pdf(tmp_path, "The bakery opens at six."))
@@ -668,15 +723,35 @@ def test_more_than_can_wait_are_turned_away_and_the_others_served(tmp_path):
 
 
 def test_an_answer_that_takes_too_long_is_given_up(tmp_path):
+    """And the end of the process does not wait for it: its thread is a daemon."""
+
     async def slow(client, bot):
         await client.upload("town.pdf", some_pdf(tmp_path, "The bakery opens at six."))
         bot.pause = threading.Event()
-        is_problem(await client.ask("bakery"), 504, "no answer within 0.1 seconds: ask again, or ask less.")
+        is_problem(await client.ask("bakery"), 504, "no answer within 0.5 seconds: ask again, or ask less.")
+        assert [thread.daemon for thread in threading.enumerate() if thread.name == "answer"] == [True]
         said = await client("POST", "/ask/stream", {"question": "bakery"})
         bot.pause.set()
         assert [name for name, _ in said.events] == ["passages", "error"] and said.events[1][1]["status"] == 504
 
-    inside(tmp_path, slow, timeout=0.1, at_once=4)
+    inside(tmp_path, slow, timeout=0.5, at_once=4)
+
+
+def test_what_is_cut_off_when_the_service_is_stopped_is_told_so(tmp_path):
+    """uvicorn cancels what has not ended in time."""
+
+    async def stopped(client, bot):
+        await client.upload("town.pdf", some_pdf(tmp_path, "The bakery opens at six."))
+        bot.pause = threading.Event()
+        asked = asyncio.ensure_future(client.ask("bakery"))
+        await asyncio.sleep(0.3)  # until it waits for the bot
+        asked.cancel()
+        said = await asked
+        bot.pause.set()
+        line = "the service is being stopped: ask again in a minute. An upload may be stored all the same."
+        is_problem(said, 503, line)
+
+    inside(tmp_path, stopped)
 
 
 def test_who_leaves_in_the_midst_of_an_answer_gives_his_place_back(tmp_path):

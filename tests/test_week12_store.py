@@ -200,7 +200,27 @@ def test_an_index_that_is_not_there_is_an_error_of_the_whole(tmp_path):
 
     shelf.bot.documents = documents
     assert refused(shelf.reconcile).startswith("no Chroma server answers")
-    assert shelf.store.records(), "and nothing is taken for lost"
+    (one,) = shelf.store.records()
+    assert one, "and nothing is taken for lost"
+    assert refused(shelf.remove, one.id).startswith("no Chroma server answers")
+    assert shelf.store.get(one.id) == one, "what was not taken out of the index is still stored"
+
+
+def test_an_index_that_fails_while_a_document_is_replaced_does_not_lose_the_older_one(tmp_path):
+    shelf = library(tmp_path)
+    old = put(shelf, "old", "same.pdf")
+    id, received, _ = shelf.store.receive(io.BytesIO(pdf_of("This page is about new.")))
+    record, _ = shelf.keep(id, received, "same.pdf", 1)
+
+    def remove(id):
+        raise CourseError("no Chroma server answers at http://localhost:1 (ConnectError): start one.")
+
+    shelf.bot.remove = remove
+    assert refused(shelf.index, record).startswith("no Chroma server answers")
+    shelf.forget(id)  # as the service does, which tells its caller that nothing was stored
+    again = library(tmp_path)
+    again.reconcile()
+    assert [(row.record.id, row.status) for row in again.listed()] == [(old, "ready")]
 
 
 # ---------------------------------------------------------------- kill -9

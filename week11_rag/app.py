@@ -214,7 +214,10 @@ def build(bot: Any) -> Any:
                 )  # fmt: skip
         streamed = lambda *given: (yield from ask(*given))  # noqa: E731 (gradio asks of a function whether it yields)
         question.submit(
-            streamed, [question, shown, turns, own], [talk, shown, turns, citations, question, source, image]
+            streamed,
+            [question, shown, turns, own],
+            [talk, shown, turns, citations, question, source, image],
+            api_name="ask",
         )
         talk.clear(lambda: ([], [], (), *sources(None, ())), None, [shown, turns, citations, source, image])
         source.input(show, [source, citations, own], image)

@@ -145,7 +145,7 @@ def main(cfg: Config) -> dict[str, Any]:
     rng, known, began, colds = random.Random(cfg.seed), Known(), time.perf_counter(), []
     folder = Path(tempfile.mkdtemp(prefix="course-crash-"))
     flags = flags_of(cfg.run, cfg.model, folder / "store", "--lm", "extractive", "--patience", "60")
-    flags = (*flags, "--index", cfg.index) if cfg.index else flags
+    flags = (*flags, "--uploads", str(cfg.clients), *(("--index", cfg.index) if cfg.index else ()))
     try:
         for number in range(cfg.kills + 1):
             served = Served(*flags).start()

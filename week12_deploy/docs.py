@@ -34,9 +34,8 @@ def page(schema: Mapping[str, Any]) -> str:
         schema: its /openapi.json.
     """
     about = schema["info"]
-    parts = [
-        HEAD.format(title=words(about["title"]), version=words(about["version"]), about=words(about["description"]))
-    ]
+    named = {name: words(about[name]) for name in ("title", "version")}
+    parts = [HEAD.format(**named, about=words(about["description"]))]
     groups: dict[str, list[str]] = {}
     for path, operations in schema["paths"].items():
         for method, one in operations.items():
@@ -45,12 +44,10 @@ def page(schema: Mapping[str, Any]) -> str:
         parts += [f"<h2>{words(name.capitalize())}</h2>", *found]
     parts.append("<h2>What goes in and out</h2>")
     for name, model in schema["components"]["schemas"].items():
-        parts.append(
-            f'<details id="{escape(name)}"><summary><b>{words(name)}</b> {words(model.get("description", ""))}'
-        )
-        parts.append(
-            f"</summary>{table((field, kind(one), one) for field, one in model['properties'].items())}</details>"
-        )
+        if "description" in model:  # else it is the form of an upload
+            fields = table(((field, kind(one), one) for field, one in model["properties"].items()), name)
+            head = f"<b>{words(name)}</b> {words(model['description'])}"
+            parts.append(f"<details><summary>{head}</summary>{fields}</details>")
     return "\n".join(parts)
 
 

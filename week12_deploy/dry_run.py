@@ -191,7 +191,9 @@ def ask_service(box: Box, port: int, question: str, key: str) -> str:
 
 def ask_gradio(box: Box, port: int, question: str) -> str:
     """What week 11's page answers, with its sources: through Gradio's own interface, which sends events."""
-    _, called = box.ask(port, "/gradio_api/call/ask", {"data": [question]})
+    status, called = box.ask(port, "/gradio_api/call/ask", {"data": [question]})
+    if status != 200:
+        raise CourseError(f"the Space's page answers {status}: {printable(called)[:300]}")
     _, events = box.ask(port, f"/gradio_api/call/ask/{json.loads(called)['event_id']}", timeout=180.0)
     kind, _, data = events.strip().split("\n\n")[-1].partition("\ndata: ")
     if kind != "event: complete":

@@ -121,6 +121,11 @@ class _Passage:
                     await gate.app(self.scope, self.bounded, self.marked)
             except Problem as problem:
                 await self.answer(problem)
+            except asyncio.CancelledError:  # the service is being stopped, and has waited long enough
+                if self.status:
+                    raise
+                line = "the service is being stopped: ask again in a minute. An upload may be stored all the same."
+                await self.answer(Problem(503, line, {"Retry-After": "60", "Connection": "close"}, "stopping"))
             except Exception as error:
                 await self.answer(broken(error, self.id))
         finally:

@@ -52,7 +52,7 @@ class Flags:
     """So many it may make at once."""
     megabytes: Positive = 50.0
     """An upload of more is refused, at the first byte too many."""
-    uploads: Count = 8
+    uploads: Count = 4
     """Uploads that are received at the same time; more are answered 503 at once."""
     pages: Count = 1_000
     """A PDF of more pages is refused."""

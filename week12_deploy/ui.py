@@ -31,7 +31,7 @@ class Careful:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.bot, name)
 
-    def beside(self, path: str, name: str) -> Any:
+    def beside(self, path: str | Path, name: str) -> Any:
         """As the bot has it; called from a thread.
 
         Raises:
