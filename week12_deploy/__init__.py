@@ -5,7 +5,7 @@ from shared.plan import Target, Week
 WEEK = Week(
     number=12,
     title="Production Ready",
-    lesson="Serving: the embedder in ONNX and int8, a service that survives load, bad input and kill -9, a container, a Space",
+    lesson="Serving: ONNX and int8, a service that survives load, bad input and kill -9, a container, a Space",
     time="2 min",
     result="",
     picture="figures/latency.png",
