@@ -41,7 +41,7 @@ def under_load(path: Path, rows: Mapping[str, Sequence[Any]]) -> None:
         for axis in (left, right):
             axis.set_xscale("log", base=2)
             axis.set(xlabel="clients at once", xticks=clients, xticklabels=clients)
-            axis.legend(fontsize=8)
+            axis.legend(fontsize=8, handlelength=4)
         left.set(title="answers a second", ylim=(0, None))
         right.set(title="ms to the whole answer", ylim=(0, None))
         drawing.suptitle("The service under load", **HEADING)
