@@ -182,6 +182,8 @@ def shape(value: Any) -> str:
         return str(tuple(value.shape))
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
+    if isinstance(value, np.generic):
+        return "()"
     if isinstance(value, list | tuple) and len(value) < 7:
         parts = [shape(item) for item in value]
         first, last = "[]" if isinstance(value, list) else "()"

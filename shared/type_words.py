@@ -22,10 +22,21 @@ def type_error(text: str) -> tuple[str, str]:
     came, wanted = ARRAY.fullmatch(actual), TYPE.fullmatch(expected)
     if came and wanted and KINDS.get(came[1]) != WANTED.get(wanted[1], KINDS.get(came[1])):
         return f"{verb}{' as' * bool(parameter)} {KINDS.get(came[1], came[1])}, should be {WANTED[wanted[1]]}", about[2]
+    if came and wanted and (dtypes := widths(actual, wanted[1])):
+        return f"{verb}{' as' * bool(parameter)} {dtypes[0]}, should be {dtypes[1]}", about[2]
     equals = " =" * bool(parameter and not came and not actual.startswith("("))
     lost = ": is `return` missing?" * (actual == "None" and not parameter)
     sizes = dict(re.findall(r"^(\w+)=(\d+)$", text, re.M))
     return f"{verb}{equals} {value(actual)}, should be {kind(expected, sizes)}{lost}", about[2]
+
+
+def widths(actual: str, wanted: str) -> tuple[str, str] | None:
+    """(float64, float32) where an array of f64 came and Float32 was wanted; None where no width is wanted, or this."""
+    names = {"f": "float", "i": "int", "u": "uint"}
+    came, should = re.match(r"([fiu])(\d+)\[", actual), re.fullmatch(r"(Float|Int|UInt)(\d+)", wanted)
+    if not came or not should or came[2] == should[2]:
+        return None
+    return names[came[1]] + came[2], should[1].lower() + should[2]
 
 
 def shape(axes: list[str]) -> str:

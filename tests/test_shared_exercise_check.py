@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from beartype import beartype
-from jaxtyping import Float, TypeCheckError, jaxtyped
+from jaxtyping import Float, Float32, TypeCheckError, jaxtyped
 from made_up_week import MODEL, MODEL_WITHOUT_HINTS, build, lines_of, mine, progress, put, run
 
 from shared import exercise, exercise_check, exercise_hint, type_words
@@ -510,6 +510,16 @@ def halves(x: Float[np.ndarray, "N C"], out: Any) -> tuple[Float[np.ndarray, " N
 
 def test_a_complaint_that_reads_otherwise_is_passed_on():
     assert type_words.type_error("something\n  else") == ("something else", "")
+
+
+def test_type_errors_of_another_width_say_so():
+    @jaxtyped(typechecker=beartype)
+    def half(x: Float[np.ndarray, " N"]) -> Float32[np.ndarray, " N"]:
+        return x / 2
+
+    with pytest.raises(TypeCheckError) as caught:
+        half(np.zeros(3))
+    assert type_words.type_error(str(caught.value))[0] == "half returns float64, should be float32"
 
 
 def test_a_vocabulary_is_not_copied_with_every_call():

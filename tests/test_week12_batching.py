@@ -3,12 +3,15 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from week12_deploy.batched import BatchedEmbedder
 from week12_deploy.batching import MicroBatcher
+from week12_deploy.service import Service
+from week12_deploy.settings import Settings
 
 
 class Timeless(asyncio.SelectorEventLoop):
@@ -255,3 +258,9 @@ def test_the_chunks_of_a_document_go_straight_to_the_network():
 
     found, none = asyncio.run(chunks())
     assert found[:, 0].tolist() == list(range(20)) and own.calls[0] == 20 and len(none) == 0
+
+
+@pytest.mark.parametrize(("batch", "said", "most"), [(0, {}, 32), (0, {"together": 1}, 1), (8, {"together": 1}, 8)])
+def test_how_many_share_a_call_follows_from_the_embedder_unless_it_is_said(batch, said, most):
+    service = Service(Settings(batch=batch), lambda cfg, wrap: None)
+    assert service._shared(SimpleNamespace(name="any", dimension=4, **said)).most == most

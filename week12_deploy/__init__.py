@@ -5,10 +5,10 @@ from shared.plan import Target, Week
 WEEK = Week(
     number=12,
     title="Production Ready",
-    lesson="Serving: the embedder in ONNX and int8, a service that survives load, bad input and kill -9, a container, a Space",
-    time="2 min",
+    lesson="Serving: ONNX and int8, a service that survives load, bad input and kill -9, a container, a Space",
+    time="4 min",
     result="",
-    picture="figures/latency.png",
+    picture="figures/variants.png",
     targets=(
         Target("sample", "val_cosine", 0.98),
         Target("sample", "val_mrr_kept", 0.99),

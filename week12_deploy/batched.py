@@ -67,6 +67,8 @@ class BatchedEmbedder(Embedder):
         loop = self.loop
         if 1 <= len(texts) <= FEW:
             if loop is not None and self.most > 1:
+                if len(texts) == 1:  # a question, the usual case: one task less than _all
+                    return asyncio.run_coroutine_threadsafe(self.batcher.submit(texts[0]), loop).result()[None]
                 return asyncio.run_coroutine_threadsafe(self._all(texts), loop).result()
             self.each(len(texts))
             return self.embedder.encode(texts)

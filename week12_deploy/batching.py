@@ -77,8 +77,8 @@ class MicroBatcher(Generic[Item, Result]):
             # exercise 2: the micro-batcher, handing out
             # batch: [(item, future), …] -> one call of self.work with the list of the items; each future gets the
             # result of its own item by set_result. Where self.work raises, every future gets that exception by
-            # set_exception, and none is left waiting; so, too, where it makes more or fewer results than there are
-            # items. A future that is done() by now (its caller has gone) is left alone: setting it would raise.
+            # set_exception, and none is left waiting; a RuntimeError, where it makes more or fewer results than there
+            # are items. A future that is done() by now (its caller has gone) is left alone: setting it would raise.
             # hint: try: results = await self.work(…); compare the lengths (raise RuntimeError); except Exception as
             # error: a loop with set_exception(error); else: a loop over zip(batch, results) with set_result.
             try:

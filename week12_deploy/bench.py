@@ -1,7 +1,8 @@
 """How fast is the exported embedder, and what does it gain to embed together? `./course run 12 bench [embed|service]`
 
     embed       torch (week 11's embedder as it is) beside onnxruntime in floats and in bytes, by length and batch
-    service     the service with micro-batching beside the same without (--batch 1), 32 clients at once
+    service     the service with micro-batching beside the same without (--batch 1), 32 clients at once; of the exported
+                embedder and of torch's
 
 How the contestants take turns and what counts: shared/race.py.
 """
@@ -87,23 +88,26 @@ def bench_embed(cfg: Config, device: Any, threads: int) -> tuple[str, dict[str, 
 
 
 def bench_service(cfg: Config, device: Any, threads: int) -> tuple[str, dict[str, Any]]:
-    """Searches and answers, with micro-batching and without; every question is another one."""
-    questions = load.variations(load.asked("sample"), cfg.seed)
+    """Searches and answers, with micro-batching and without, of the exported embedder and of torch's; every question is
+    another one."""
     rows, found = [], {}
+    for name, model in (("exported", cfg.model), ("torch", "torch")):
+        for path, numbers in together_and_alone(cfg, model, threads).items():
+            found[f"{path} {name}"] = numbers
+            for how, row in numbers.items():
+                times = f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+                rows.append([path, name, how, f"{row['per_second']:.1f}", times])
+    return markdown(["", "embedder", "embedded", "requests/s", "x each alone (by round)"], rows), found
+
+
+def together_and_alone(cfg: Config, model: str, threads: int) -> dict[str, Any]:
+    """{path: the numbers of a race between the service with micro-batching and the same without}."""
+    questions, found = load.variations(load.asked("sample"), cfg.seed), {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         services = {}
         for name, batch in (("together", 32), ("each alone", 1)):
-            more = (
-                "--lm",
-                "extractive",
-                "--batch",
-                str(batch),
-                "--at-once",
-                str(cfg.clients),
-                "--threads",
-                str(threads),
-            )
-            flags = flags_of(cfg.run, cfg.model, Path(folder) / name, *more)
+            more = ("--lm", "extractive", "--batch", str(batch), "--at-once", str(cfg.clients))
+            flags = flags_of(cfg.run, model, Path(folder) / name, *more, "--threads", str(threads))
             services[name] = stack.enter_context(Served(*flags))
 
         def turn(served: Served, path: str) -> Callable[[], race.Lap]:
@@ -112,20 +116,15 @@ def bench_service(cfg: Config, device: Any, threads: int) -> tuple[str, dict[str
                 got = asyncio.run(load.run(served.connection, cfg.clients, questions, cfg.requests, 120, path))
                 if got.errors:
                     raise CourseError(f"{path}: {got.errors[0]}")
-                return race.Lap(
-                    time.perf_counter() - began, 0.0
-                )  # not by our processor's time: it is theirs that counts
+                # Not by our processor's time: it is theirs that counts.
+                return race.Lap(time.perf_counter() - began, 0.0)
 
             return work
 
         for path in ("/search", "/ask"):
             laps = race.take_turns({name: turn(served, path) for name, served in services.items()}, cfg.rounds)
-            _, numbers = race.table(laps, dict.fromkeys(services, cfg.requests), "requests", "each alone", threads)
-            found[path] = numbers
-            for name, row in numbers.items():
-                times = f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-                rows.append([path, name, f"{row['per_second']:.1f}", times])
-    return markdown(["", "embedded", "requests/s", "x each alone (by round)"], rows), found
+            _, found[path] = race.table(laps, dict.fromkeys(services, cfg.requests), "requests", "each alone", threads)
+    return found
 
 
 def main(cfg: Config) -> dict[str, Any]:

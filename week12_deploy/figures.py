@@ -36,21 +36,13 @@ class Config:
 
 
 def overflow(path: Path) -> None:
-    """Random bytes multiplied by onnxruntime on this processor, with weights of 8 and of 7 bits."""
-    import onnxruntime
-    from onnx import TensorProto, helper
-
-    kinds = {"a": TensorProto.UINT8, "b": TensorProto.INT8, "y": TensorProto.INT32}
-    a, b, y = (helper.make_tensor_value_info(name, kind, [None, None]) for name, kind in kinds.items())
-    graph = helper.make_graph([helper.make_node("MatMulInteger", ["a", "b"], ["y"])], "product", [a, b], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    """Random bytes multiplied as AVX2 without VNNI does it, whatever runs this, with weights of 8 and of 7 bits."""
     rng, sums = np.random.default_rng(0), {}
     left = rng.integers(0, 256, (48, 64)).astype(np.uint8)
     for title, most in (("weights of 8 bits", 127), ("weights of 7 bits", 64)):
         right = rng.integers(-most, most + 1, (64, 32)).astype(np.int8)
         exact = left.astype(np.int32) @ right.astype(np.int32)
-        sums[title] = exact, session.run(None, {"a": left, "b": right})[0]
+        sums[title] = exact, cpu.in_pairs(left, right)
     drawing.overflow(path, sums)
     print(f"bytes here: {cpu.in_words()}")
 

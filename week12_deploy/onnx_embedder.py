@@ -27,12 +27,15 @@ class OnnxEmbedder(Embedder):
         batch: texts of a batch.
 
     Attributes:
+        together: how many questions pay to be embedded in one call: one, since a call costs hardly more than its texts.
         name: that of the encoder that was exported: an index made with the one can be searched with the other.
         dimension: numbers of a vector.
 
     Raises:
         CourseError: there is no such network in that folder.
     """
+
+    together = 1
 
     def __init__(self, folder: str | Path, variant: str = "", threads: int = 1, batch: int = 32) -> None:
         from tokenizers import Tokenizer

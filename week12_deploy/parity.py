@@ -34,11 +34,14 @@ class Embedded:
 
     @classmethod
     def by(cls, embedder: Any, texts: Texts, part: Part, sentences: bool = True) -> "Embedded":
-        """The vectors that an embedder makes of all passages, of a part's questions, and of all sentences."""
+        """The vectors that an embedder makes of all passages, of a part's questions, and of all sentences. A question
+        comes alone, as in the service: in bytes a text's vector depends a little on its neighbours in a batch, with
+        which it shares a scale."""
         chunks = [chunk.embedded for chunk in texts.chunks]
-        asked = [question.text for question in texts.asked(part)]
+        none = np.zeros((0, embedder.dimension), np.float32)
+        asked = np.concatenate([none, *(embedder.encode([question.text]) for question in texts.asked(part))])
         said = embedder.encode(all_sentences(texts)) if sentences else None
-        return cls(embedder.encode(chunks), embedder.encode(asked), said)
+        return cls(embedder.encode(chunks), asked, said)
 
 
 def all_sentences(texts: Texts) -> list[str]:

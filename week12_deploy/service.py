@@ -21,6 +21,8 @@ from week12_deploy.store import Record, Store
 
 Opener = Callable[[Settings, Callable[[Any], Any]], Any]
 """Opens the bot: given the settings, and what to wrap its embedder in."""
+TOGETHER = 32
+"""Questions of a call of an embedder that does not say itself how many pay."""
 
 
 class Service:
@@ -92,7 +94,8 @@ class Service:
     def _shared(self, embedder: Any) -> BatchedEmbedder:
         """The embedder, with its calls shared."""
         each = self.metrics.batches.observe
-        self.embedder = BatchedEmbedder(embedder, self.cfg.batch, self.cfg.wait / 1000, each)
+        together = self.cfg.batch or getattr(embedder, "together", TOGETHER)
+        self.embedder = BatchedEmbedder(embedder, together, self.cfg.wait / 1000, each)
         return self.embedder
 
     # ------------------------------------------------------------ what the routes ask for

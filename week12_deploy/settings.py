@@ -70,8 +70,9 @@ class Flags:
     """Answers that are worked on at the same time. With a language model on this machine, a few."""
     queue: Natural = 64
     """Requests that may wait for that; more are answered 503 at once."""
-    batch: Count = 32
-    """Questions that are embedded in one call, at most; 1: each alone."""
+    batch: Natural = 0
+    """Questions that are embedded in one call, at most; 1: each alone. 0: what pays, 32 with torch's embedder, where a
+    call costs as much as a text, and 1 with the exported one, where it costs next to nothing (bench service)."""
     wait: NonNegative = 2.0
     """Milliseconds that a question waits for others to be embedded with."""
     threads: Count = 1

@@ -1,11 +1,7 @@
 """The service measured from outside: cold start, latency by the number of clients, first words, what HTTP costs."""
 
 import asyncio
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +10,9 @@ from shared.errors import CourseError
 from shared.terminal import typed
 from week12_deploy import load
 from week12_deploy.served import Served, flags_of
-from week12_deploy.settings import Settings
 
-ROUNDS, EACH = 3, 30
-"""What HTTP costs: so many rounds, in each of which the same questions go to the service and to the bot itself."""
+ALONE = 100
+"""What HTTP costs: so many questions of one client, each with the seconds that the bot itself took for it."""
 
 
 def measure(cfg: Any, model: Path) -> dict[str, Any]:
@@ -49,7 +44,7 @@ def measure(cfg: Any, model: Path) -> dict[str, Any]:
         with Served(*flags) as served:  # with a store that is there already
             again = served.cold
             asyncio.run(load.run(served.connection, 4, questions, 20, 60))  # nobody is measured by the first ones
-            over, direct = http_and_none(served, alone(run, model, Path(folder) / "other", cfg.lm), questions)
+            one = asyncio.run(load.run(served.connection, 1, questions, ALONE, 120))
             rows = {
                 path: [
                     asyncio.run(load.run(served.connection, clients, questions, cfg.requests, cfg.seconds, path))
@@ -57,46 +52,16 @@ def measure(cfg: Any, model: Path) -> dict[str, Any]:
                 ]
                 for path in ("/ask", "/ask/stream")
             }
-    if wrong := [error for some in rows.values() for row in some for error in row.errors]:
+    if wrong := [error for some in [[one], *rows.values()] for row in some for error in row.errors]:
         raise CourseError(f"{len(wrong)} answers under load were errors; the first: {wrong[0]}")
-    share, asks = max(0.0, 1 - direct / over), rows["/ask"]
+    over, inside, asks = one.at(50), one.at(50, "inside"), rows["/ask"]
+    share = 1 - inside / over
     found = {"cold_start": max(first, again), "http_share": share, "p50_ms": asks[0].at(50)}
     found["requests_per_second"] = asks[-1].per_second
     about = (
         f"*`{typed('--publish')}`: {cfg.lm}, {race.processor()}, {race.cores()} cores. Ready {first:.1f} s after the "
         f"start with an empty store, {again:.1f} s with a full one. Of {over:.1f} ms, the median of one client, "
-        f"{direct:.1f} are those of the bot asked without HTTP: {share:.0%} are HTTP's, threads' and the batcher's.*"
+        f"{inside:.1f} are the bot's own: {share:.0%} are HTTP's, on both sides.*"
     )
     tables = [f"POST {path}\n\n{load.table(some)}" for path, some in rows.items()]
     return {"scores": found, "rows": rows, "text": "\n\n".join([about, *tables])}
-
-
-def http_and_none(served: Served, ask: Callable[[str], Any], questions: Any) -> tuple[float, float]:
-    """The medians, in milliseconds, of the same questions over HTTP and asked of the bot itself; of the best rounds."""
-    over, direct = [], []
-    for _ in range(ROUNDS):
-        some = list(islice(questions, EACH))
-        found = asyncio.run(load.run(served.connection, 1, iter(some), EACH, 120))
-        over.append(found.at(50))
-        direct.append(1000 * statistics.median(timed(ask, some)))
-    return min(over), min(direct)
-
-
-def timed(ask: Callable[[str], Any], questions: Sequence[str]) -> list[float]:
-    """The seconds that each question takes."""
-    times = []
-    for question in questions:
-        began = time.perf_counter()
-        ask(question)
-        times.append(time.perf_counter() - began)
-    return times
-
-
-def alone(run: Path, model: Path, store: Path, lm: str) -> Callable[[str], Any]:
-    """The same bot in this process, warm, with nothing in between."""
-    from week12_deploy import assembly
-
-    bot = assembly.bot(Settings(run=str(run), model=str(model), store=str(store), lm=lm))
-    for question in ("What is a bot?", "Who may upload?"):
-        bot.ask(question)
-    return bot.ask
