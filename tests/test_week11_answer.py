@@ -121,6 +121,15 @@ def test_an_answer_is_its_supported_claims_with_their_sources():
     assert verified(one, by_id[one.chunk])
 
 
+def test_a_sentence_that_asks_the_same_is_not_quoted_but_the_one_that_answers():
+    question = "Who may cancel an upload?"
+    texts = (("Uploads", f"{question} Only the sponsor of an upload may do so, with dcut."), *TEXTS[2:])
+    answer = bot(None, texts).ask(question)
+    assert answer.text == "Only the sponsor of an upload may do so, with dcut [1]."
+    answer = bot(None, (("Uploads", question),)).ask(question)
+    assert answer.refused and answer.note == "No sentence of the passages says more than the question."
+
+
 def test_it_is_a_chain_of_runnables_that_streams_sentence_by_sentence():
     from langchain_core.runnables import Runnable
 
@@ -265,6 +274,8 @@ HISTORY = (("What is the unstable distribution called?", "It is called sid [1]."
         ("Why?", "Why? (unstable distribution)"),
         ("How many days does a porter wait?", "How many days does a porter wait?"),
         ("Is sid of the unstable distribution old?", "Is sid of the unstable distribution old?"),
+        ("How long does that stay broken?", "How long does that stay broken? (unstable distribution)"),
+        ("Who wrote and printed this handbook?", "Who wrote and printed this handbook?"),
     ],
 )
 def test_a_question_that_leans_on_the_one_before_takes_its_words_along(question, whole):

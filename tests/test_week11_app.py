@@ -102,6 +102,7 @@ def test_an_answer_has_its_sources_under_it(monkeypatch, capsys, bot):
     (found,), out = said(monkeypatch, capsys, bot, ASKED)
     assert found == {"question": ASKED, "answer": "Knead the dough for twelve minutes [1].", "refused": False,
                      "pages": [1]}  # fmt: skip
+    assert out.startswith("asking book.pdf: 2 pages\n"), "which documents, as one may have meant another run"
     assert f"> {ASKED}\nKnead the dough for twelve minutes [1].\n" in out
     assert '  [1] book.pdf, page 1, Bread: "Knead the dough for twelve minutes."' in out
 

@@ -33,6 +33,7 @@ LONGEST = 2_000
 """Characters of a question; longer ones are refused."""
 MOST, MOST_SMALL = 200, 64
 """Tokens of an answer, and of one by a small model."""
+QUOTABLE = 10  # of the sentences nearest to a question, those that may be quoted
 CLAIMS = 4
 """Sentences of an answer; small models do not always find an end."""
 WHOLE = re.compile(r"[.!?][\"')]*(?:\s*\[[\d, ]+\][.!?]?)*\s*$")
@@ -244,9 +245,9 @@ class Bot:
         else:
             point = state["question"] if len(wording.content(state["question"])) > 1 else asked  # nothing carried along
             ranked = [s for s in self.reader.rank(point, passages) if (s.place, s.start, s.end) not in barred]
-            quoted = [(one.text, (one.place + 1,)) for one in best(ranked)]
+            says = (s for s in ranked[:QUOTABLE] if grounder.support(s.text, (s.place,)))  # one that asks says nothing
             try:
-                yield from self.said(self.written(asked, passages, ranked) if self.language else quoted, grounder)
+                yield from self.said(self.written(asked, passages, ranked) if self.language else quoted(says), grounder)
             except CourseError as error:
                 if not grounder.claims:
                     raise
@@ -258,8 +259,10 @@ class Bot:
                     why = "The model found no answer."
                 if self.language.small:
                     why = "What the model said stands nowhere in the passages: these are their own words."
-                    yield from self.said(quoted, grounder)
+                    yield from self.said(quoted(says), grounder)
                 notes.append(why)
+            elif not grounder.claims:
+                notes.append("No sentence of the passages says more than the question.")
         found = grounder.result()
         refused = not found.claims
         if refused:
@@ -314,6 +317,11 @@ class Bot:
         """
         *_, last = self.stream(question, history)
         return last.answer
+
+
+def quoted(ranked: Iterable[Sentence]) -> list[tuple[str, tuple[int, ...]]]:
+    """(sentence, the number of its passage) of those to quote."""
+    return [(one.text, (one.place + 1,)) for one in best(ranked)]
 
 
 def streaming(step: Callable[[Any], Iterator[Any]]) -> Any:

@@ -183,7 +183,8 @@ def build(bot: Any) -> Any:
         try:
             own = bot.beside(path, Path(path).name)
         except CourseError as error:
-            raise gr.Error(escape(printable(str(error))), print_exception=False) from None
+            said = str(error).replace(path, Path(path).name)  # where it lies here is nobody's business
+            raise gr.Error(escape(printable(said)), print_exception=False) from None
         return own, about(own), [], [], [], (), *sources(own, ())
 
     def about(one: Any) -> str:

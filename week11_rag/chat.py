@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from textwrap import shorten
 
 if __name__ == "__main__" and not __package__:  # started as a file: python week11_rag/chat.py
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -61,13 +62,15 @@ def main(cfg: Config) -> list[dict[str, Any]]:
     """
     from week11_rag import gold
     from week11_rag.answer import Bot
+    from week11_rag.app import described
 
     bot = Bot.open(cfg.run, lm=cfg.lm, device=cfg.device, k=cfg.k)
+    print(f"asking {printable(described(bot))}" + (f" ({bot.folder})" if bot.folder else ""))
     history: list[tuple[str, str]] = []
     found = []
     for question in cfg.text or asked():
         if cfg.text:
-            print(f"\n> {printable(question)}")
+            print(f"\n> {printable(shorten(question, 300, placeholder=' …'))}")
         try:
             answer = None
             for event in bot.stream(question, history):

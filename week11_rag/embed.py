@@ -142,7 +142,10 @@ def folder_of(name: str, flag: str = "--embedder ") -> Path:
     if path.is_dir():
         return path
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise CourseError(f"{flag}{name}: no such folder. Give minilm, a folder, or a name of the hub (user/name).")
+        raise CourseError(
+            f"{flag}{name}: no such folder. Give {'a' if 'cross' in flag else 'minilm, a'} folder, or a "
+            "name of the hub (user/name)."
+        )
     from huggingface_hub import snapshot_download
 
     try:

@@ -1,7 +1,7 @@
 """The sentences of passages, by how near they are to a question; and a reader that answers with the best of them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 from weakref import WeakKeyDictionary
@@ -92,7 +92,7 @@ def headers_of(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, i
     return found
 
 
-def best(ranked: Sequence[Sentence], most: int = 2) -> list[Sentence]:
+def best(ranked: Iterable[Sentence], most: int = 2) -> list[Sentence]:
     """The sentences to answer with: the best one, and others that are about as good and say something else."""
     taken: list[Sentence] = []
     for one in ranked:

@@ -9,8 +9,9 @@ Turn = tuple[str, str]
 """A question of before, and what was answered (its text)."""
 TURNS = 3  # of the history, so many are looked at
 REFERS = re.compile(
-    r"\b(?:it|its|they|them|their|theirs|this|these|those|he|she|him|his|her|ones?|former|latter)\b|"
+    r"\b(?:it|its|they|them|their|theirs|this(?!\s+(?:document|handbook|manual|book|pdf|text)\b)|these|those|he|she|him|his|her|ones?|former|latter)\b|"
     r"\bthat\b(?=\s*[?.!]?$|\s+(?:is|was|be|does|do|did|has|have|can|could|will|would|should|must|may)\b)|"
+    r"\b(?:is|was|does|do|did|has|have|can|could|will|would|should|must|may)\s+that\b|"
     r"^\W*(?:and|or|but|so|what about|how about|what if|why|who else|what else|when else|where else)\b",
     re.I,
 )

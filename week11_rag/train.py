@@ -29,7 +29,7 @@ from week11_rag.exact import ExactIndex
 from week11_rag.index import Index, Settings, open_index
 from week11_rag.measures import hit_at_k, mean_reciprocal_rank, relevant
 from week11_rag.pages import Document, Page
-from week11_rag.retrieve import How, Retriever
+from week11_rag.retrieve import CrossEncoder, How, Retriever
 from week11_rag.sentences import Sentences
 
 WEEK_NUMBER = 11
@@ -192,14 +192,19 @@ def finish(
             run.compare_with_reference()
     where = "" if run.is_newest() else f" --run {shlex.quote(str(run.folder))}"
     print(f"\nrun folder: {run.folder}")
-    print(f"ask it: ./course run 11 chat{mine()}{where}\nthe test questions: ./course eval 11{mine()}{where}")
+    print(f"ask it: ./course run 11 chat{mine()}{where}")
+    if data.questions(cfg.data):
+        print(f"the test questions: ./course eval 11{mine()}{where}")
     return result | {"run": str(run.folder)}
 
 
 def show(result: Mapping[str, Any], cfg: Config) -> None:
     """How much there is, and the result beside its baselines."""
     many = len(result["documents"])
-    print(f"\n{many} document{'s' * (many != 1)}, {result['pages']:,} pages, {result['passages']:,} passages")
+    print(
+        f"\n{many} document{'s' * (many != 1)}, {(pages := result['pages']):,} page{'s' * (pages != 1)}, "
+        f"{(passages := result['passages']):,} passage{'s' * (passages != 1)}"
+    )
     names = [name for name in ("val_hit_at_5", "val_mrr", "val_refusal_f1") if name in result["metrics"]]
     if not names:
         print("(no questions lie beside these PDFs, so nothing can be measured; the README says how they look)")
@@ -239,6 +244,8 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     choose(cfg.device)
+    if cfg.rescore.startswith("cross:"):
+        CrossEncoder(cfg.rescore.partition(":")[2])  # one that does not load is known before anything is stored
     embedder = Embedder(cfg.embedder, cfg.device, cfg.batch)
     settings = Settings(embedder.name, embedder.dimension, cfg.size, cfg.overlap)
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
@@ -255,7 +262,7 @@ def main(cfg: Config) -> dict[str, Any]:
                          if names and what != "kept")  # fmt: skip
     else:
         pages = sum(one.pages for one in todo.wanted)
-        print(f"PDFs: {len(todo.wanted)}, with {pages:,} pages; questions to choose by: {len(val)}")
+        print(f"PDFs: {len(todo.wanted)}, with {pages:,} page{'s' * (pages != 1)}; questions to choose by: {len(val)}")
     print(f"{embedder.name} on {embedder.device}")
     fill(cfg, run, index, embedder, todo, val)
     if not len(index):
