@@ -99,6 +99,9 @@ def make(week: int, folders: Sequence[Path], metric: str, higher: bool, command:
         [read_json(f / "result.json") for f in folders],
     )
     names = [name for name, value in logs[0][0].items() if isinstance(value, float) and name not in MEASURED]
+    names = [
+        name for name in names if all(name in row for rows in logs for row in rows)
+    ]  # some are not always measured
     curves = {name: [[_short(row[name]) for row in rows] for rows in zip(*logs, strict=True)] for name in names}
     scores = {
         name: [_short(result["metrics"][name]) for result in results]

@@ -276,6 +276,9 @@ HISTORY = (("What is the unstable distribution called?", "It is called sid [1]."
         ("Is sid of the unstable distribution old?", "Is sid of the unstable distribution old?"),
         ("How long does that stay broken?", "How long does that stay broken? (unstable distribution)"),
         ("Who wrote and printed this handbook?", "Who wrote and printed this handbook?"),
+        ("What is lintian?", "What is lintian?"),
+        ("Tell me about lintian.", "Tell me about lintian."),
+        ("Which version?", "Which version? (unstable distribution)"),
     ],
 )
 def test_a_question_that_leans_on_the_one_before_takes_its_words_along(question, whole):
@@ -286,6 +289,10 @@ def test_a_question_that_leans_on_the_one_before_takes_its_words_along(question,
 def test_words_are_carried_over_several_turns():
     history = (*HISTORY, ("Who tests it?", "Nobody."))
     assert follow.carried("And when?", history) == "And when? (tests unstable distribution)"
+    refused_before = (*HISTORY, ("Hello and thanks?", REFUSAL))
+    assert follow.carried("And when?", refused_before) == "And when? (unstable distribution)"
+    long = (("Which red, blue, green, white, black, brown, yellow things are there?", "Seven."),)
+    assert follow.carried("And when?", long) == "And when? (red blue green white black brown)"
     made = bot(None)
     assert made.ask("Who tests it?", HISTORY).question == "Who tests it? (unstable distribution)"
 

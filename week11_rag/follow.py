@@ -3,11 +3,16 @@
 import re
 from collections.abc import Callable, Sequence
 
-from week11_rag import wording
+from week11_rag import prompt, wording
 
 Turn = tuple[str, str]
 """A question of before, and what was answered (its text)."""
 TURNS = 3  # of the history, so many are looked at
+MOST = 6  # words that are carried along: more would be searched for, and not what is asked now
+WHOLE = re.compile(
+    r"^\W*(?:(?:what|who) (?:is|are|was|were)\b|what does\b.*\bmean|(?:tell me|talk) about\b|explain\b|define\b)", re.I
+)
+"""With these a single word of its own is what a question is about."""
 REFERS = re.compile(
     r"\b(?:it|its|they|them|their|theirs|this(?!\s+(?:document|handbook|manual|book|pdf|text)\b)|these|those|he|she|him|his|her|ones?|former|latter)\b|"
     r"\bthat\b(?=\s*[?.!]?$|\s+(?:is|was|be|does|do|did|has|have|can|could|will|would|should|must|may)\b)|"
@@ -24,8 +29,11 @@ ASK = (
 
 def carried(question: str, history: Sequence[Turn]) -> str:
     """The question, with the words of the one before in brackets behind it where it leans on that: where it has a
-    pronoun, begins with "and", or has no more than one word of its own. It takes no language model."""
-    if not history or (len(wording.content(question)) > 1 and not REFERS.search(question)):
+    pronoun, begins with "and", or has no more than one word of its own ("which version?", not "what is sid?"). What was
+    refused is not carried: nothing was said about it. It takes no language model."""
+    history = [turn for turn in history if turn[1] != prompt.REFUSAL]
+    own_words = len(wording.content(question)) > 1 or (wording.content(question) and WHOLE.search(question))
+    if not history or (own_words and not REFERS.search(question)):
         return question
     before = carried(history[-1][0], history[:-1])
     own, topic = {wording.stem(word) for word in wording.words(question)}, []
@@ -34,7 +42,7 @@ def carried(question: str, history: Sequence[Turn]) -> str:
         if low and low not in wording.STOP and wording.stem(low) not in own:
             own.add(wording.stem(low))
             topic.append(word)
-    return f"{question} ({' '.join(topic)})" if topic else question
+    return f"{question} ({' '.join(topic[:MOST])})" if topic else question
 
 
 def rewritten(question: str, history: Sequence[Turn], write: Callable[[list[dict[str, str]], int], str]) -> str:
