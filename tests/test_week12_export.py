@@ -138,6 +138,24 @@ def test_its_bytes_are_those_of_our_quantiser(run):
         assert seen == 12, "six matrices in each of two layers"
 
 
+def test_a_matrix_with_large_weights_stays_in_floats(run, tmp_path):
+    import onnx
+    from onnx import numpy_helper
+
+    source, coarse = run / "model.onnx", tmp_path / "model.onnx"
+    assert export.spared(source) == [], "drawn at random, all are alike"
+    name, (weight, numbers) = list(export.matrices(source).items())[3]
+    model, large = onnx.load(source), numbers.copy()
+    large[0] = 10 * np.abs(numbers).max()
+    next(one for one in model.graph.initializer if one.name == weight).CopyFrom(numpy_helper.from_array(large, weight))
+    onnx.save(model, coarse)
+    assert export.spared(coarse) == [name] and export.off(large, REDUCED, 1) > 0.02 > export.off(numbers, REDUCED, 1)
+    for variant, kept in ((export.INT8, True), (export.VARIANTS[2], False)):
+        export.to_int8(coarse, tmp_path / variant.file, variant)
+        left = {one.name for one in onnx.load(tmp_path / variant.file).graph.initializer}
+        assert (weight in left, f"{weight}_quantized" in left) == (kept, not kept), variant.name
+
+
 def test_a_folder_without_a_network_and_a_file_that_is_none(run, tmp_path):
     line = refused(onnx_embedder.OnnxEmbedder, tmp_path)
     assert line == f"{tmp_path} has no embedder.json: `./course train 12` exports an embedder."

@@ -18,8 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from shared.errors import CourseError
 from shared.files import written_whole
+from week12_deploy.quantise import REDUCED, Grid, there_and_back
 
 Exporter = Literal["dynamo", "script"]
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "vectors"
@@ -35,6 +38,7 @@ class Variant:
         per_channel: each column of a matrix has a scale of its own.
         reduced: weights of 7 bits, so that two products fit into 16 (cpu.py).
         bits: of a weight.
+        spares: matrices that seven bits would change too much stay floats.
     """
 
     name: str
@@ -42,18 +46,21 @@ class Variant:
     per_channel: bool = False
     reduced: bool = False
     bits: int = 8
+    spares: bool = False
 
 
 FLOAT = Variant("fp32", "model.onnx", bits=32)
-INT8 = Variant("int8", "model.int8.onnx", per_channel=True, reduced=True)
+INT8 = Variant("int8", "model.int8.onnx", per_channel=True, reduced=True, spares=True)
 VARIANTS = (
     FLOAT,
     INT8,
     Variant("int8-full", "model.int8-full.onnx", per_channel=True),
     Variant("int8-tensor", "model.int8-tensor.onnx"),
 )
-"""What is deployed is one of the first two; the others are there to be looked at: weights of all 8 bits, and one scale
-for a whole matrix."""
+"""What is deployed is one of the first two; the others are there to be looked at: all matrices in bytes, with weights
+of all 8 bits, and with one scale for a whole matrix."""
+SPARED = 0.02
+"""A matrix whose errors in seven bits are longer than this part of it stays as it is, where a variant spares such."""
 
 
 def encoder(model: Any, pooling: str) -> Any:
@@ -119,8 +126,30 @@ def to_int8(source: Path, path: Path, variant: Variant) -> None:
     with silent(), written_whole(path) as temporary:
         quantize_dynamic(
             source, temporary, per_channel=variant.per_channel, reduce_range=variant.reduced,
-            weight_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8, nodes_to_exclude=spared(source) if variant.spares else [],
         )  # fmt: skip
+
+
+def matrices(path: Path) -> dict[str, tuple[str, Any]]:
+    """{name of the product: (name of the matrix, its numbers (rows, columns))} of an exported network, in order."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(path).graph
+    weights = {one.name: one for one in graph.initializer}
+    used = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    return {node.name: (node.input[1], numpy_helper.to_array(weights[node.input[1]])) for node in used}
+
+
+def off(weight: Any, grid: Grid, axis: int | None) -> float:
+    """How long the errors of a matrix on a grid are, as a part of its own length."""
+    back = there_and_back(weight, grid, symmetric=True, axis=axis)
+    return float(np.linalg.norm(back - weight) / np.linalg.norm(weight))
+
+
+def spared(path: Path) -> list[str]:
+    """The products whose matrices are to stay floats: those with single large weights, which make a grid coarse."""
+    return [name for name, (_, weight) in matrices(path).items() if off(weight, REDUCED, 1) > SPARED]
 
 
 def tokenizer_of(embedder: Any, path: Path) -> None:

@@ -13,13 +13,12 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from shared import cli, results, runs
 from shared.terminal import typed
-from week12_deploy.export import FLOAT
+from week12_deploy.export import FLOAT, SPARED, matrices, off
 from week12_deploy.onnx_embedder import CARD
-from week12_deploy.quantise import REDUCED, SYMMETRIC, Grid, there_and_back
+from week12_deploy.quantise import REDUCED, SYMMETRIC, Grid
 
 WAYS: dict[str, tuple[Grid, int | None]] = {
     "one scale": (SYMMETRIC, None), "one a column": (SYMMETRIC, 1), "7 bits": (REDUCED, 1)
@@ -36,37 +35,20 @@ class Config:
     """Put the table into the week's RESULTS.md (for whoever looks after the lesson)."""
 
 
-def matrices(path: Path) -> dict[str, Float[np.ndarray, "rows columns"]]:
-    """The matrices of an exported network that something is multiplied with, in the order in which that happens."""
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(path).graph
-    weights = {one.name: one for one in graph.initializer}
-    used = [node.input[1] for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-    return {name: numpy_helper.to_array(weights[name]) for name in used}
-
-
-def off(weight: Float[np.ndarray, "rows columns"], grid: Grid, axis: int | None) -> float:
-    """How long the errors of a matrix are, as a part of its own length."""
-    back = there_and_back(weight, grid, symmetric=True, axis=axis)
-    return float(np.linalg.norm(back - weight) / np.linalg.norm(weight))
-
-
 def main(cfg: Config) -> list[dict[str, float]]:
     """Prints by how much the weights of the exported network are off as bytes, in three ways."""
     run = Path(cfg.run) if cfg.run else runs.newest(12, CARD)
     found, rows = [], []
-    for number, weight in enumerate(matrices(run / FLOAT.file).values(), 1):
+    for number, (_, weight) in enumerate(matrices(run / FLOAT.file).values(), 1):
         columns = np.abs(weight).max(0)
         found.append({"largest": float(columns.max()), "median column": float(np.median(columns))})
         found[-1] |= {way: off(weight, grid, axis) for way, (grid, axis) in WAYS.items()}
         shape, last = " x ".join(map(str, weight.shape)), found[-1]
         rows.append([number, shape, *(f"{last[name]:.2f}" for name in ("largest", "median column"))])
-        rows[-1] += [f"{last[way]:.1%}" for way in WAYS]
+        rows[-1] += [f"{last[way]:.1%}" for way in WAYS] + ["floats" if last["7 bits"] > SPARED else "bytes"]
     mean = {way: float(np.mean([row[way] for row in found])) for way in WAYS}
-    rows.append(["mean", "", "", "", *(f"{value:.1%}" for value in mean.values())])
-    text = results.markdown(["", "shape", "largest weight", "median column's largest", *WAYS], rows)
+    rows.append(["mean", "", "", "", *(f"{value:.1%}" for value in mean.values()), ""])
+    text = results.markdown(["", "shape", "largest weight", "median column's largest", *WAYS, "in int8"], rows)
     print(text)
     if cfg.publish:
         about = (
