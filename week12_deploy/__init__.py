@@ -11,7 +11,7 @@ WEEK = Week(
     picture="figures/variants.png",
     targets=(
         Target("sample", "val_cosine", 0.98),
-        Target("sample", "val_mrr_kept", 0.99),
+        Target("sample", "val_mrr", 0.818),  # a point below torch's
     ),
     models=("minilm", "smollm2"),
 )
