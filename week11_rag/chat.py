@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from textwrap import shorten
 
 if __name__ == "__main__" and not __package__:  # started as a file: python week11_rag/chat.py
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -10,6 +9,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Annotated, Any, Literal
 
 import tyro
