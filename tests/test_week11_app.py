@@ -1,17 +1,15 @@
 """Week 11: the chat in the terminal and the one in the browser, over a PDF of two pages and an embedder of words."""
 
 import shutil
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import config, refused, write_pdf
+from programs import config, refused, word_embedder, write_pdf
 
 from shared.errors import CourseError
 from week11_rag import app, chat
 from week11_rag.answer import REFUSAL, Bot
-from week11_rag.embed import Embedder
 from week11_rag.exact import ExactIndex
 from week11_rag.retrieve import Retriever
 from week11_rag.store import Settings
@@ -23,25 +21,6 @@ PAGES = (
     [(20, "Soup"), (11, "Boil the leeks in water. Add salt and pepper before serving.")],
 )
 ASKED = "For how many minutes do I knead the dough?"
-
-
-class Words(Embedder):
-    """An embedder of words: each has a place, and a text points where its words do."""
-
-    name, dimension, longest = "stub", 64, 512
-
-    def __init__(self):
-        pass
-
-    def encode(self, texts):
-        rows = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in text.casefold().replace(".", " ").replace("?", " ").split():
-                row[zlib.crc32(word.encode()) % self.dimension] += 1
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-    def count(self, text):
-        return len(text.split())
 
 
 class Covered(Support):
@@ -82,7 +61,7 @@ def bot(book):
 
 def made(book, language=None):
     index = ExactIndex(None, Settings("stub", 64, 24, 0))
-    found = Bot(Retriever(index, Words()), Covered((), (), (), (), 0.0, 0.3, {}), language, 2)
+    found = Bot(Retriever(index, word_embedder()), Covered((), (), (), (), 0.0, 0.3, {}), language, 2)
     found.add(book)
     return found
 
@@ -141,8 +120,8 @@ def test_a_document_cannot_steer_the_terminal(monkeypatch, capsys, tmp_path):
     text = "Knead the dough\x1b[31m for twelve\x07 minutes."
     index = ExactIndex(None, Settings("stub", 64, 24, 0))
     part = Chunk("c", "d", "evil\x1b]0;x\x07.pdf", text, ("A\x1b[2Jhead",), ((1, 0, len(text)),))
-    index.add(Document("d", part.name, (Page(1, 1.0, 1.0, ()),)), [part], Words().encode([text]))
-    evil = Bot(Retriever(index, Words()), Covered((), (), (), (), 0.0, 0.3, {}), None, 2)
+    index.add(Document("d", part.name, (Page(1, 1.0, 1.0, ()),)), [part], word_embedder().encode([text]))
+    evil = Bot(Retriever(index, word_embedder()), Covered((), (), (), (), 0.0, 0.3, {}), None, 2)
     _, out = said(monkeypatch, capsys, evil, ASKED, "--why")
     assert "twelve" in out and "\x1b" not in out and "\x07" not in out
 

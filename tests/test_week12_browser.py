@@ -5,16 +5,13 @@ import os
 import shutil
 import socket
 import threading
-import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
-from programs import Lazily, assert_picture, write_pdf
+from programs import Lazily, assert_picture, word_embedder, write_pdf
 
 from week11_rag.answer import Bot
-from week11_rag.embed import Embedder
 from week11_rag.exact import ExactIndex
 from week11_rag.retrieve import Retriever
 from week11_rag.store import Settings as IndexSettings
@@ -53,25 +50,6 @@ COLOURS = """name => {
 """The colour of a text, and of what it stands on."""
 
 
-class Words(Embedder):
-    """An embedder of words: each has a place, and a text points where its words do."""
-
-    name, dimension, longest = "stub", 64, 512
-
-    def __init__(self):
-        pass
-
-    def encode(self, texts):
-        rows = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in text.casefold().replace(".", " ").replace("?", " ").split():
-                row[zlib.crc32(word.encode()) % self.dimension] += 1
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-    def count(self, text):
-        return len(text.split())
-
-
 class Believes(Support):
     """Takes every question for one that is answered."""
 
@@ -85,7 +63,9 @@ def service(tmp_path_factory):
 
     def open_bot(cfg, wrap):
         index = ExactIndex(None, IndexSettings("stub", 64, 24, 0))
-        return Bot(Retriever(index, wrap(Words())), Believes((), (), (), (), 0.0, 0.3, {}), k=2, folder=cfg.folder)
+        return Bot(
+            Retriever(index, wrap(word_embedder())), Believes((), (), (), (), 0.0, 0.3, {}), k=2, folder=cfg.folder
+        )
 
     cfg = with_keys(Settings(store=str(tmp_path_factory.mktemp("service")), lm="extractive"), {"COURSE_API_KEY": KEY})
     app = assembly.application(cfg, open_bot)
