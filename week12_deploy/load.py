@@ -187,7 +187,10 @@ def main(cfg: Config) -> list[dict[str, Any]]:
             run(lambda: Connection(cfg.port, key), clients, questions, cfg.requests, cfg.seconds, cfg.path)
         )
         if row.errors and not row.times:
-            raise CourseError(f"nothing was answered on port {cfg.port}: {row.errors[0]}.")
+            why = row.errors[0]
+            cure = " Start the service with --rate 0." * why.startswith("429")
+            cure = cure or " Is it started (./course run 12 serve)?" * (why == "ConnectionRefusedError")
+            raise CourseError(f"nothing was answered on port {cfg.port}: {why}.{cure}")
         rows.append(row)
     print(table(rows))
     for error in sorted({error for row in rows for error in row.errors})[:5]:

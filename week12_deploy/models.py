@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from week12_deploy.problems import SPOKEN
+
 LONGEST = 2_000
 """Characters of a question; week 11's bot refuses longer ones, too."""
 MOST_TURNS = 20
-Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=r"[\p{L}\p{N}]")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=SPOKEN)]
 
 
 def whole(value: Any) -> Any:

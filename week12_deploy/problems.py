@@ -17,6 +17,8 @@ SLUGS = {
     415: "no-pdf", 422: "invalid", 429: "rate", 500: "error", 502: "language-model", 503: "unavailable", 504: "timeout",
 }  # fmt: skip
 """What `type` ends in, for programs; people read `detail`."""
+SPOKEN = r"[\p{L}\p{N}]"
+"""What a question has to have: a letter or a digit."""
 
 
 class Problem(HTTPException):
@@ -71,9 +73,14 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def what(error: Mapping[str, Any]) -> str:
-    """What is wrong at that place, in pydantic's words; of a file that is none, in ours."""
-    if tuple(error.get("loc", ())) == ("body", "file"):
+    """What is wrong at that place, in pydantic's words; where these do not say what to do, in ours."""
+    place = tuple(error.get("loc", ()))
+    if place == ("body", "file"):
         return "send a PDF as multipart/form-data, with a file name (curl -F file=@paper.pdf)"
+    if place == ("body",) and error.get("type") == "model_attributes_type":
+        return "send a JSON object, with the header Content-Type: application/json"
+    if error.get("ctx", {}).get("pattern") == SPOKEN:
+        return "it needs a letter or a digit"
     return str(error.get("msg", "invalid"))
 
 

@@ -41,9 +41,9 @@ REDUCED = Grid(-64, 64, "int8")  # weights with a bit less: two products then fi
 def range_of(x: Reals, axis: int | None = None) -> tuple[Each, Each]:
     """The smallest and the largest number of an array, or of each channel along an axis; 0 always lies between them."""
     # exercise 1: affine int8, the range
-    # x (any shape); axis None: the whole array, else the axis whose channels have a range each -> (low, high), float32:
-    # shape () for the whole, (channels,) for an axis. 0 lies in the range, whatever x is: it has to be exact, since
-    # padding and masks are made of it.
+    # x (any shape); axis None: the whole array, else the axis (-1: the last) whose channels have a range each ->
+    # (low, high), float32: shape () for the whole, (channels,) for an axis. 0 lies in the range, whatever x is: it has
+    # to be exact, since padding and masks are made of it.
     # hint: min and max over all axes but `axis`; then np.minimum(low, 0) and np.maximum(high, 0).
     others = tuple(place for place in range(x.ndim) if axis is None or place != axis % x.ndim)
     low, high = x.min(axis=others), x.max(axis=others)

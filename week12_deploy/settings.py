@@ -71,8 +71,7 @@ class Flags:
     queue: Natural = 64
     """Requests that may wait for that; more are answered 503 at once."""
     batch: Natural = 0
-    """Questions that are embedded in one call, at most; 1: each alone. 0: what pays, 32 with torch's embedder, where a
-    call costs as much as a text, and 1 with the exported one, where it costs next to nothing (bench service)."""
+    """Questions embedded in one call, at most; 1: each alone; 0: what pays, 32 with torch's embedder, else 1."""
     wait: NonNegative = 2.0
     """Milliseconds that a question waits for others to be embedded with."""
     threads: Count = 1
