@@ -374,7 +374,7 @@ def test_encoders_that_are_none(tmp_path):
     from week11_rag.embed import Embedder
 
     assert refused(Embedder, "./no") == (
-        "--embedder ./no: no such folder. Give a folder, or a name of the hub (user/name)."
+        "--embedder ./no: no such folder. Give minilm, a folder, or a name of the hub (user/name)."
     )
     assert refused(Embedder, tmp_path).startswith(f"--embedder {tmp_path}: {tmp_path} has no tokenizer.json")
     (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]', encoding="utf-8")
