@@ -108,7 +108,11 @@ def load(path: Path, framework: str = "") -> dict[str, Any]:
             header = (file.metadata() or {})["state"]
             if not framework and file.metadata().get("framework") == "pt":
                 return load(path, "pt")
-            return _join(json.loads(header), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = [one for one in tensors.values() if isinstance(one, np.ndarray)]
+            if not all(one.dtype.isbuiltin == 1 for one in arrays):  # bfloat16, where ml_dtypes has been imported
+                raise TypeError("a number format that NumPy has not")
+            return _join(json.loads(header), tensors)
     except FileNotFoundError:
         raise CourseError(f"no checkpoint at {path}. Train first, or give the folder of a finished run.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
