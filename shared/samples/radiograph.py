@@ -230,7 +230,7 @@ def _places(x: Field, y: Field, air: Field, spots: int, ill: np.random.Generator
 
 def _exposed(
     attenuation: Field, body: Field, side: int, taken: np.random.Generator, machine: Machine
-) -> UInt8[np.ndarray, "H W"]:
+) -> UInt8[np.ndarray, "side side"]:
     """Photons through the body on to the detector, and its picture: negative logarithm, windowed to 256 greys."""
     dose = machine.photons * np.exp(taken.normal(0, 0.25))
     direct = np.exp(-attenuation)

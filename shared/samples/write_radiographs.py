@@ -1,4 +1,4 @@
-"""Writes the synthetic radiographs of week 13: synthetic_radiographs.webp and .npz. No person was ever x-rayed for them.
+"""Writes week 13's synthetic radiographs, synthetic_radiographs.webp and .npz. Nobody was x-rayed for them.
 
     python -m shared.samples.write_radiographs
 
