@@ -124,6 +124,14 @@ class Data:
         three = (np.broadcast_to(x, 3).astype(np.float32) for x in (mean, np.where(std < 1e-4, 1, std)))
         return tuple(three)
 
+    def first(self, count: int, seed: int) -> "Data":
+        """The same with `count` pictures to train on, drawn by the seed, of which more contain the fewer. 0: all."""
+        if not count or count >= len(self.train):
+            return self
+        rows = np.sort(np.random.default_rng([seed, 7]).permutation(len(self.train))[:count])
+        note = f"took {count:,} of {len(self.train):,} to train on (--examples)"
+        return replace(self, train=self.train.take(rows), notes=(*self.notes, note))
+
     def to_train_on(self) -> "Data":
         """Itself; CourseError where a class has no picture in train (which is no fault in data to be scored on)."""
         empty = np.setdiff1d(np.arange(len(self.classes)), self.train.labels)
@@ -359,8 +367,14 @@ def normalise(
     images: UInt8[Tensor, "B C H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
 ) -> Float[Tensor, "B 3 H W"]:
     """Bytes 0 to 255 as decimals around 0, (x / 255 - mean) / std for each colour; grey ones get three equal ones."""
-    three = images.expand(-1, 3, -1, -1).float() / 255  # (B, 3, H, W)
-    return (three - mean[:, None, None]) / std[:, None, None]
+    return centred(images.float() / 255, mean, std)
+
+
+def centred(
+    images: Float[Tensor, "B C H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
+) -> Float[Tensor, "B 3 H W"]:
+    """The same of decimals 0 to 1."""
+    return (images.expand(-1, 3, -1, -1) - mean[:, None, None]) / std[:, None, None]  # (B, C, H, W) -> (B, 3, H, W)
 
 
 def check_range(images: Float[Tensor, "B 3 H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]) -> None:
