@@ -11,8 +11,9 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from shared.device import Device
 from shared.files import read_json
-from week13_vit import augment, baselines, data, eval, looks, measures, train
+from week13_vit import augment, baselines, data, eval, looks, measures, pretrain, train
 from week13_vit.model import ViT, ViTConfig, flops
+from week13_vit.weights import load_pretrained
 
 CPU = Device("cpu", "float32", "a test")
 SMALL = ["--preset", "smoke", "--side", "16", "--patch", "8", "--width", "16", "--depth", "2", "--heads", "2"]
@@ -191,6 +192,29 @@ def test_a_probe_starts_from_a_run_and_only_the_head_is_new(run, tmp_path):
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), f"{name} has changed"
     assert "is not there" in refused(train.build, replace(cfg, start=str(tmp_path / "none")), 2)
+
+
+def test_pretraining_is_gone_on_with(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (90, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "photos.npz", images=images, labels=np.arange(90) % 3)
+    flags = ["--preset", "smoke", "--data", tmp_path / "photos.npz", "--side", "16", "--max-steps", "3"]
+    made = pretrain.main(config(pretrain, *flags, "--out", tmp_path / "run"))
+    cfg = config(train, *SMALL, "--start", made["run"], "--pool", "cls")
+    model = train.build(cfg, 2)
+    assert model.config.classes == 2 and model.config.pool == "cls" and model.config.width == 16
+    assert not model.head.weight.any(), "the head is new"
+    other = load_pretrained(made["run"])
+    assert torch.equal(model.blocks[1].mlp.fc1.weight, other.blocks[1].mlp.fc1.weight)
+    assert "has already finished" in refused(
+        pretrain.main, config(pretrain, *flags, "--out", tmp_path / "run", "--resume")
+    )
+
+
+def test_the_bundled_photographs_are_cut_by_class():
+    photos = data.load_photographs(16)
+    assert [len(part) for part in (photos.train, photos.val, photos.test)] == [4000, 1000, 1000] and photos.side == 16
+    assert len({image.tobytes() for image in photos.val.images}) == 1000
 
 
 def test_sides_that_cannot_be_cut_are_refused():

@@ -35,6 +35,7 @@ from shared.pictures import read_picture
 SAMPLES = Path(__file__).resolve().parent.parent / "shared" / "samples"
 SHEET, TABLE = SAMPLES / "synthetic_radiographs.webp", SAMPLES / "synthetic_radiographs.npz"
 SYNTHETIC_CLASSES, PNEUMONIA = ("normal", "opacity"), ("normal", "pneumonia")
+PHOTOGRAPHS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 64  # pixels, of the bundled radiographs
 NAMES = ("sample", "sample_other", "pneumoniamnist", "eurosat")
 
@@ -190,6 +191,19 @@ def load_sample(name: str) -> Data:
     if name == "sample_other":
         test = other
     return Data(name, SYNTHETIC_CLASSES, train, val, test, own_test=True, notes=notes, synthetic=True)
+
+
+def load_photographs(side: int = 0) -> Data:
+    """The bundled photographs of CIFAR-10, to pretrain on: a sheet of 60 rows of 100, six rows to a class, of which the
+    first four are to train on, the fifth for val, the sixth for test."""
+    with Image.open(SAMPLES / "cifar10_6k.webp") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    cut = pixels.reshape(60, 32, 100, 32, 3).swapaxes(1, 2).reshape(10, 600, 32, 32, 3)  # (class, number, …)
+    parts = []
+    for first, last in ((0, 400), (400, 500), (500, 600)):
+        images = cut[:, first:last].reshape(-1, 32, 32, 3)
+        parts.append(Part(images, np.repeat(np.arange(10), last - first), np.arange(len(images))))
+    return resized(Data("CIFAR-10 (bundled)", PHOTOGRAPHS, *parts, own_test=True), side)
 
 
 # ---------------------------------------------------------------- an .npz

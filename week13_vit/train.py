@@ -50,11 +50,11 @@ class Config(TrainConfig):
     transformers, torchvision or timm. Then its shape counts, and the next four flags are passed over."""
     patch: Count = 8
     """Pixels, height and width of a patch. Half the patch: four times the tokens, and the time."""
-    width: Count = 96
+    width: Count = 64
     """Numbers of a token. Lower it (or --batch-size) when memory runs out."""
-    depth: Count = 6
+    depth: Count = 4
     """Blocks."""
-    heads: Count = 3
+    heads: Count = 4
     """Heads of attention in each block; they share the width."""
     side: Annotated[int, Ge(8), Le(1024)] = 64
     """Pictures are brought to so many pixels in height and width; a multiple of the patch."""

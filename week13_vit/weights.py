@@ -23,6 +23,7 @@ from shared.files import read_json
 from week13_vit.model import ViT, ViTConfig
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PRETRAINED = "pretrained.safetensors"  # in a run of pretrain; model.safetensors is what train makes
 
 # What stands where: a pattern of theirs, and our name. The first that fits is taken.
 TORCHVISION = (
@@ -141,7 +142,8 @@ def load_pretrained(path: Path | str) -> ViT:
     path = Path(path).expanduser()
     heads, eps = 0, 1e-6
     if path.is_dir():
-        path = path / WEIGHTS
+        own = path / PRETRAINED
+        path = own if own.is_file() else path / WEIGHTS
         if path.is_file() and is_ours(path):
             return of_run(path)
         heads, eps = _of_config(path.with_name(CONFIG))
