@@ -82,6 +82,15 @@ def test_a_patchs_pixels_stand_channel_by_channel():
 
 
 @pytest.mark.exercise(1)
+def test_a_patch_holds_all_channels_of_one_place():
+    image = torch.arange(16.0).reshape(1, 2, 2, 4)  # two channels, two patches of 2 x 2
+    found = patchify(image, 2)
+    if torch.equal(found, torch.tensor([[[0, 1, 4, 5, 2, 3, 6, 7], [8, 9, 12, 13, 10, 11, 14, 15]]]).float()):
+        raise AssertionError("a patch holds one channel of several places, should hold all channels of one: permute")
+    close(found, torch.tensor([[[0, 1, 4, 5, 8, 9, 12, 13], [2, 3, 6, 7, 10, 11, 14, 15]]]).float(), "the patches")
+
+
+@pytest.mark.exercise(1)
 @pytest.mark.parametrize(("shape", "patch"), [((2, 3, 8, 8), 4), ((3, 1, 6, 9), 3), ((2, 4, 5, 10), 5)])
 def test_patches_times_a_matrix_are_a_convolution(shape, patch, rng):
     embed = PatchEmbed(shape[1], 7, patch)
@@ -178,6 +187,10 @@ def test_resized_positions_equal_transformers(rng):
     positions = random(rng, 1, 10, 6).requires_grad_()
     del theirs.position_embeddings
     theirs.position_embeddings = positions
+    swapped = F.interpolate(positions[:, 1:].reshape(1, 3, 3, 6).permute(0, 3, 1, 2), (2, 5), mode="bicubic")
+    swapped = swapped.permute(0, 2, 3, 1).reshape(1, 10, 6)
+    if torch.allclose(resize_positions(positions, (3, 3), (5, 2))[:, 1:], swapped, atol=1e-6):
+        raise AssertionError("height and width are swapped, should be size=new: rows first")
     for new in ((5, 2), (6, 6), (2, 2)):
         tokens = torch.zeros(1, 1 + new[0] * new[1], 6)
         their_way = partial(theirs.interpolate_pos_encoding, tokens, 4 * new[0], 4 * new[1])
