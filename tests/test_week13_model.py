@@ -455,6 +455,18 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     assert line.startswith(f"{tmp_path / 'code.pth'} is damaged, or holds more than tensors (")
 
 
+def test_a_checkpoints_own_mean_and_deviation_are_read(tmp_path):
+    assert weights.normalisation(tmp_path) is None
+    path = tmp_path / "preprocessor_config.json"
+    told = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.4], "size": 224}
+    path.write_text(json.dumps(told), encoding="utf-8")
+    assert weights.normalisation(tmp_path) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.4))
+    path.write_text(json.dumps(told | {"image_std": [0.5, 0, 0.5]}), encoding="utf-8")
+    assert refused(weights.normalisation, tmp_path) == (
+        f"{path}: expected image_mean and image_std of three numbers each."
+    )
+
+
 def test_a_pth_of_torchvision_loads(rng, tmp_path):
     theirs = torchvision_vit()
     torch.save(theirs.state_dict(), tmp_path / "vit.pth")

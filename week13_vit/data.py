@@ -97,6 +97,7 @@ class Data:
     own_test: bool = False  # whether it brings a test split of its own
     notes: tuple[str, ...] = ()  # what was guessed, left out or dropped, to be told to the reader
     synthetic: bool = False
+    given: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and deviation of the network to go on with
 
     @property
     def side(self) -> int:
@@ -112,7 +113,10 @@ class Data:
 
     @cached_property
     def mean_std(self) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-        """Of the training pictures' colours (three equal ones of grey), as decimals 0 to 1; a deviation is never 0."""
+        """Of the training pictures' colours (three equal ones of grey), as decimals 0 to 1; a deviation is never 0. Or
+        those that are given: a published network was trained on pictures made so."""
+        if self.given:
+            return tuple(np.array(numbers, np.float32) for numbers in self.given)
         counts = np.zeros((256, self.train.images.shape[3]))
         for start in range(0, len(self.train), 256):
             for colour in range(counts.shape[1]):

@@ -306,6 +306,8 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     pictures = data.load(cfg.data, cfg.side).first(cfg.examples, cfg.seed).to_train_on()
+    if cfg.start != "scratch":
+        pictures = replace(pictures, given=weights.normalisation(cfg.start))
     model = build(cfg, len(pictures.classes))
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
     run.hold_to(pictures)

@@ -22,7 +22,7 @@ from shared.errors import CourseError
 from shared.files import read_json
 from week13_vit.model import ViT, ViTConfig
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 PRETRAINED = "pretrained.safetensors"  # in a run of pretrain; model.safetensors is what train makes
 
 # What stands where: a pattern of theirs, and our name. The first that fits is taken.
@@ -152,6 +152,20 @@ def load_pretrained(path: Path | str) -> ViT:
     except CourseError as error:
         told = str(error)
         raise CourseError(told if told.startswith(str(path)) else f"{path}: {told}") from None
+
+
+def normalisation(path: Path | str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation (of red, green, blue, as decimals 0 to 1) that pictures had when a checkpoint in transformers'
+    layout was trained: its preprocessor_config.json has them. None where the checkpoint does not say."""
+    file = Path(path).expanduser() / PROCESSOR
+    if not file.is_file():
+        return None
+    told = read_json(file)
+    mean, std = (told.get(name) if isinstance(told, dict) else None for name in ("image_mean", "image_std"))
+    three = all(isinstance(x, list) and len(x) == 3 and all(isinstance(y, int | float) for y in x) for x in (mean, std))
+    if not three or min(std) <= 0:
+        raise CourseError(f"{file}: expected image_mean and image_std of three numbers each.")
+    return tuple(map(float, mean)), tuple(map(float, std))
 
 
 def _of_config(path: Path) -> tuple[int, float]:
