@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs import close, config, refused, refused_flags
+from programs import assert_picture, close, config, refused, refused_flags
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from shared.device import Device
 from shared.files import read_json
-from week13_vit import augment, baselines, data, eval, looks, measures, pretrain, train
+from week13_vit import augment, baselines, compare, data, eval, looks, measures, pretrain, train
 from week13_vit.model import ViT, ViTConfig, flops
 from week13_vit.weights import load_pretrained
 
@@ -208,6 +208,18 @@ def test_pretraining_is_gone_on_with(tmp_path):
     assert torch.equal(model.blocks[1].mlp.fc1.weight, other.blocks[1].mlp.fc1.weight)
     assert "has already finished" in refused(
         pretrain.main, config(pretrain, *flags, "--out", tmp_path / "run", "--resume")
+    )
+
+
+def test_few_and_many_pictures_are_compared_at_equal_steps(tmp_path, capsys):
+    path = spots_data(tmp_path / "images.npz", np.random.default_rng(0), 100)
+    flags = ["--preset", "smoke", "--data", path, "--side", "16", "--sizes", "20", "40", "--steps", "2"]
+    found = compare.main(config(compare, *flags, "--out", tmp_path / "out"))
+    assert found.keys() == {compare.VIT, baselines.CNN} and found[compare.VIT].keys() == {20, 40}
+    assert_picture(tmp_path / "out" / "data_efficiency.png")
+    assert "| ViT from scratch, 20 |" in capsys.readouterr().out
+    assert refused(compare.main, config(compare, *flags, "--sizes", "900")) == (
+        f"--sizes 900: {path} has 82 pictures to train on."
     )
 
 

@@ -97,7 +97,7 @@ class Config(TrainConfig):
 PRESETS = {
     "smoke": {"width": 32, "depth": 2, "heads": 2, "epochs": 4, "examples": 400},
     "quick": {},
-    "full": {"data": "pneumoniamnist", "epochs": 40},
+    "full": {"data": "pneumoniamnist", "side": 28, "patch": 4, "batch_size": 64, "epochs": 20},
 }
 # What --resume may change: how long and in what steps it goes on, and where it computes.
 FREE = ("epochs", "max_steps", "lr", "device", "threads")
