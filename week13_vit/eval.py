@@ -23,7 +23,6 @@ from week13_vit import data, looks, measures, train
 from week13_vit.trained import Trained, load
 
 SURE_MISTAKES = 24
-BELONGS = {"sample_other": "another hospital with another machine"}
 
 
 @dataclass
