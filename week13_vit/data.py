@@ -1,0 +1,411 @@
+"""The week's data: synthetic radiographs, PneumoniaMNIST, Kermany's chest X-rays, EuroSAT, or pictures of your own.
+
+None of it makes a medical device of what is trained on it.
+
+References
+    J. Yang et al., "MedMNIST v2", arXiv:2110.14795: PneumoniaMNIST, which is Kermany's pictures made small
+    D. Kermany et al., "Identifying medical diagnoses and treatable diseases by image-based deep learning", Cell 172(5),
+        2018: 5,856 chest X-rays of children, CC BY 4.0
+    P. Helber et al., "EuroSAT", arXiv:1709.00029: 27,000 satellite pictures in ten classes
+
+One patient may have many pictures. If some of them are trained on and others tested, the network can know the patient
+by the ribs, so where file names tell the patient (Kermany's do), parts are cut by patients. PneumoniaMNIST has lost
+them; its test part is Kermany's test folder, which the paper says are other children.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor
+
+from shared.assets import Asset, fetch
+from shared.errors import CourseError
+from shared.image_arrays import read_npz
+from shared.image_folders import DAMAGED, find_classes, read_folder
+from shared.own_images import Labelled, in_three
+from shared.pictures import read_picture
+
+SAMPLES = Path(__file__).resolve().parent.parent / "shared" / "samples"
+SHEET, TABLE = SAMPLES / "synthetic_radiographs.webp", SAMPLES / "synthetic_radiographs.npz"
+SYNTHETIC_CLASSES, PNEUMONIA = ("normal", "opacity"), ("normal", "pneumonia")
+PHOTOGRAPHS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIDE = 64  # pixels, of the bundled radiographs
+NAMES = ("sample", "sample_other", "pneumoniamnist", "eurosat")
+
+PNEUMONIAMNIST = Asset(
+    "pneumoniamnist/pneumoniamnist.npz",
+    ("https://zenodo.org/records/10519652/files/pneumoniamnist.npz",),
+    "28209eda62fecd6e6a2d98b1501bb15f",
+    0,
+    "CC BY 4.0",
+    algorithm="md5",
+)
+EUROSAT = Asset(
+    "eurosat/EuroSAT.zip",
+    ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/main/EuroSAT.zip",),
+    "c8fa014336c82ac7804f0398fcb19387",
+    94_280_567,
+    "MIT",
+    algorithm="md5",
+)
+
+Rows = Int[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split: pictures (N, H, W, 1 or 3) uint8, labels (N,), and of each the patient as a number."""
+
+    images: UInt8[np.ndarray, "N H W C"]
+    labels: Int[np.ndarray, " N"]
+    patients: Int[np.ndarray, " N"]
+    spots: Float[np.ndarray, "N most 5"] | None = None
+    """Of the synthetic ones: row, column, half height, half width of each opacity as shares of the side, and its angle;
+    NaN where there is none."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def examples(self) -> np.ndarray:
+        """What tells one example from another (shared.held_out)."""
+        return self.images
+
+    def take(self, rows: Rows) -> "Part":
+        """Some of them."""
+        spots = None if self.spots is None else self.spots[rows]
+        return Part(self.images[rows], self.labels[rows], self.patients[rows], spots)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set cut in three. Fit on train, choose on val, and read test once."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    val: Part
+    test: Part
+    named: bool = True  # False: its classes have numbers alone
+    own_test: bool = False  # whether it brings a test split of its own
+    notes: tuple[str, ...] = ()  # what was guessed, left out or dropped, to be told to the reader
+    synthetic: bool = False
+    given: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and deviation of the network to go on with
+
+    @property
+    def side(self) -> int:
+        """Pixels, height and width of a picture."""
+        return self.train.images.shape[1]
+
+    @property
+    def everything(self) -> Part:
+        parts = (self.train, self.val, self.test)
+        spots = None if self.test.spots is None else np.concatenate([p.spots for p in parts])
+        joined = (np.concatenate([getattr(p, field) for p in parts]) for field in ("images", "labels", "patients"))
+        return Part(*joined, spots)
+
+    @cached_property
+    def mean_std(self) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+        """Of the training pictures' colours (three equal ones of grey), as decimals 0 to 1; a deviation is never 0. Or
+        those that are given: a published network was trained on pictures made so."""
+        if self.given:
+            return tuple(np.array(numbers, np.float32) for numbers in self.given)
+        counts = np.zeros((256, self.train.images.shape[3]))
+        for start in range(0, len(self.train), 256):
+            for colour in range(counts.shape[1]):
+                counts[:, colour] += np.bincount(
+                    self.train.images[start : start + 256, ..., colour].ravel(), minlength=256
+                )
+        shares, levels = counts / counts.sum(axis=0), np.arange(256)[:, None] / 255
+        mean = (levels * shares).sum(axis=0)
+        std = np.sqrt(((levels - mean) ** 2 * shares).sum(axis=0))
+        three = (np.broadcast_to(x, 3).astype(np.float32) for x in (mean, np.where(std < 1e-4, 1, std)))
+        return tuple(three)
+
+    def first(self, count: int, seed: int) -> "Data":
+        """The same with `count` pictures to train on, drawn by the seed, of which more contain the fewer. 0: all."""
+        if not count or count >= len(self.train):
+            return self
+        rows = np.sort(np.random.default_rng([seed, 7]).permutation(len(self.train))[:count])
+        note = f"took {count:,} of {len(self.train):,} to train on (--examples)"
+        return replace(self, train=self.train.take(rows), notes=(*self.notes, note))
+
+    def to_train_on(self) -> "Data":
+        """Itself; CourseError where a class has no picture in train (which is no fault in data to be scored on)."""
+        empty = np.setdiff1d(np.arange(len(self.classes)), self.train.labels)
+        if empty.size:
+            raise CourseError(
+                f"{self.name}: class {self.classes[empty[0]]} has no image to train on. "
+                "Add some, or number the classes without gaps."
+            )
+        return self
+
+
+def load(name: str, side: int = 0) -> Data:
+    """Loads `sample`, `sample_other`, `pneumoniamnist`, `eurosat`, or a path: an .npz (MedMNIST's or one's own), a
+    folder of class folders (Kermany's, EuroSAT's, one's own).
+
+    Args:
+        name: what to load.
+        side: pictures are brought to so many pixels in height and width; 0: as they are, folders to 64.
+
+    Raises:
+        CourseError: what is wrong with the data, in one line.
+    """
+    if name in ("sample", "sample_other"):
+        return resized(load_sample(name), side)
+    if name == "pneumoniamnist":
+        return load_npz(fetch(PNEUMONIAMNIST), name, side)
+    if name == "eurosat":
+        from shared.archives import unpack
+
+        archive = fetch(EUROSAT)
+        return load_folder(unpack(archive, archive.with_name("unpacked")), name, side or SIDE)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise CourseError(f"--data {name}: no such file or folder, nor one of {', '.join(NAMES)}.")
+    return load_npz(path, name, side) if path.is_file() else load_folder(path, name, side or SIDE)
+
+
+# ---------------------------------------------------------------- the bundled radiographs
+
+
+def load_sample(name: str) -> Data:
+    """The synthetic radiographs: one large picture, 60 in a row, and the table of what is on them.
+
+    sample_other is those of another hospital with another machine: all of them are to be tested on.
+    """
+    with np.load(TABLE, allow_pickle=False) as table:
+        labels, split, spots = (table[key] for key in ("labels", "split", "spots"))
+    with Image.open(SHEET) as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
+    cut = pixels.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2)  # (rows, columns, SIDE, SIDE)
+    images = cut.reshape(-1, SIDE, SIDE, 1)[: len(labels)]
+    whole = Part(images, labels.astype(np.int64), np.arange(len(labels)), spots)
+    train, val, test, other = (whole.take(np.flatnonzero(split == part)) for part in range(4))
+    notes = ("synthetic: a program made these radiographs; what is learned here says nothing about patients",)
+    if name == "sample_other":
+        test = other
+    return Data(name, SYNTHETIC_CLASSES, train, val, test, own_test=True, notes=notes, synthetic=True)
+
+
+def load_photographs(side: int = 0) -> Data:
+    """The bundled photographs of CIFAR-10, to pretrain on: a sheet of 60 rows of 100, six rows to a class, of which the
+    first four are to train on, the fifth for val, the sixth for test."""
+    with Image.open(SAMPLES / "cifar10_6k.webp") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    cut = pixels.reshape(60, 32, 100, 32, 3).swapaxes(1, 2).reshape(10, 600, 32, 32, 3)  # (class, number, …)
+    parts = []
+    for first, last in ((0, 400), (400, 500), (500, 600)):
+        images = cut[:, first:last].reshape(-1, 32, 32, 3)
+        parts.append(Part(images, np.repeat(np.arange(10), last - first), np.arange(len(images))))
+    return resized(Data("CIFAR-10 (bundled)", PHOTOGRAPHS, *parts, own_test=True), side)
+
+
+# ---------------------------------------------------------------- an .npz
+
+
+def load_npz(path: Path, name: str, side: int = 0) -> Data:
+    """An .npz with images and labels, or as MedMNIST publishes them: train_images, train_labels, …, test_labels."""
+    own = read_npz(path)
+    if "pneumoniamnist" in path.name.lower() and not own.named and len(own.classes) == 2:
+        told = "PneumoniaMNIST does not say whose picture is whose: a child may be in train and in test, and the score "
+        own = replace(own, classes=PNEUMONIA, named=True, notes=(*own.notes, told + "may flatter"))
+    images = own.images if own.images.ndim == 4 else own.images[..., None]  # (N, H, W, C)
+    return _in_three(name, path, replace(own, images=_to_side(images, side or max(images.shape[1:3]))))
+
+
+def _in_three(name: str, path: Path, own: Labelled) -> Data:
+    """The same cut in three, copies dropped by their content (shared/own_images.py)."""
+    own, rows = in_three(path, own)
+    parts = (Part(own.images[part], own.labels[part], part) for part in rows)
+    return Data(name, own.classes, *parts, own.named, own.own_test, own.notes)
+
+
+# ---------------------------------------------------------------- folders of pictures
+
+PATIENT = re.compile(
+    r"(?P<child>person\d+)_(?:virus|bacteria)_\d+"  # person1_bacteria_1.jpeg: one child, several pictures
+    r"|(?P<normal>(?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?",  # IM-0115-0001.jpeg, NORMAL2-IM-1442-0001-0002.jpeg
+    re.IGNORECASE,
+)
+TINY_VAL = 50  # of Kermany's pictures: the val folder that Kaggle serves has 16, by which nothing can be chosen
+VAL_SHARE = 0.1
+
+
+def patient_of(path: Path) -> str:
+    """Whose picture it is, after Kermany's naming of files; nothing where the name does not tell."""
+    found = PATIENT.fullmatch(path.stem)
+    if not found:
+        return ""
+    return (found["child"] or found["normal"]).lower()
+
+
+def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
+    """A folder of class folders, perhaps within train, val and test; of each picture the middle square.
+
+    Where the names of the files tell the patients, as Kermany's do, no patient is in two parts.
+    """
+    classes, splits, notes = find_classes(folder)
+    paths = [path for group in classes.values() for path in group]
+    told = [patient_of(path) for path in paths]
+    if sum(map(bool, told)) <= 0.9 * len(paths):
+        return _in_three(name, folder, read_folder(folder, lambda picture: np.asarray(squared(picture, side))))
+    names = tuple(sorted({label for _, label in classes}))
+    images, rows, damaged = [], [], []
+    for (part, label), group in classes.items():
+        for path in group:
+            try:
+                images.append(np.asarray(squared(read_picture(path).convert("L"), side))[..., None])  # (side, side, 1)
+            except CourseError as error:
+                damaged.append(error)
+            else:
+                rows.append((part if splits else 0, names.index(label), path))
+    if len(damaged) > DAMAGED * len(paths):
+        raise damaged[0]
+    if damaged:
+        notes.append(f"left out {len(damaged):,} damaged image{'s' * (len(damaged) > 1)}; the first: {damaged[0]}")
+    split, labels, read = zip(*rows, strict=True)
+    own = Labelled(np.stack(images), np.array(labels), names, np.array(split), notes=tuple(notes))
+    return by_patients(name, folder, own, read)
+
+
+def by_patients(name: str, folder: Path, own: Labelled, paths: Sequence[Path]) -> Data:
+    """Kermany's pictures, cut so that no patient is in two parts, copies dropped by the bytes of their pixels.
+
+    The published test folder stays what it is. The val folder of 16 pictures is put back into train, and a tenth of
+    train's patients is held out in its place.
+    """
+    split = own.split
+    # Numbers begin anew in the test folder: its children are others, says the paper, though both have a person1.
+    test_of = split == 2
+    keys = [f"{'test' if test else 'train'}/{patient_of(path) or path.stem}"
+            for test, path in zip(test_of, paths, strict=True)]  # fmt: skip
+    patients = np.unique(keys, return_inverse=True)[1]
+    notes = list(own.notes)
+    keep, dropped, across = _without_copies(own.images, own.labels, split)
+    if dropped:
+        notes.append(f"dropped {dropped:,} cop{'ies' if dropped > 1 else 'y'} of other pictures, "
+                     f"{across:,} of them from train to test")  # fmt: skip
+    whole = Part(own.images[keep], own.labels[keep], patients[keep].astype(np.int64))
+    split = split[keep].copy()
+    count = int((split == 1).sum())
+    if count and count < TINY_VAL:
+        split[split == 1] = 0
+        notes.append(f"the val folder has {count} pictures, by which nothing can be chosen: it went back into train")
+    rng = np.random.default_rng(0)
+    for part, wanted in ((1, "val"), (2, "test")):
+        if not (split == part).any():
+            split = _hold_out(whole, split, part, rng)
+            notes.append(f"{wanted} is a tenth of train's patients: these data bring none to choose by"
+                         if part == 1 else "test is a tenth of train's patients: these data bring none")  # fmt: skip
+    parts = [whole.take(rng.permutation(np.flatnonzero(split == part))) for part in range(3)]
+    empty = next((wanted for part, wanted in zip(parts, ("train", "val", "test"), strict=True) if not len(part)), "")
+    if empty:
+        raise CourseError(f"{folder}: too few patients for a train, a val and a test part ({empty} is empty).")
+    who = [len(np.unique(part.patients)) for part in parts]
+    notes.append(f"cut by patients: {who[0]:,} to train on, {who[1]:,} to validate, {who[2]:,} to test; none in two")
+    return Data(name, own.classes, *parts, True, bool(test_of.any()), tuple(notes))
+
+
+def _without_copies(images: np.ndarray, labels: np.ndarray, split: np.ndarray) -> tuple[Rows, int, int]:
+    """The rows that stay of equal pictures (that in test before that in val before the first), how many were dropped,
+    and how many of these were in train or val while the one that stays is in test."""
+    from shared.held_out import fingerprints
+
+    prints = fingerprints(images)
+    order = np.lexsort((np.arange(len(labels)), -split, prints))
+    again = np.concatenate([[False], prints[order][1:] == prints[order][:-1]])
+    first = order[~again][np.cumsum(~again) - 1]
+    across = int(((split[first] == 2) & (split[order] != 2) & again).sum())
+    return np.sort(order[~again]), int(again.sum()), across
+
+
+def _hold_out(whole: Part, split: np.ndarray, part: int, rng: np.random.Generator) -> np.ndarray:
+    """The split with a tenth of train's patients of every class put into `part`."""
+    split = split.copy()
+    for label in np.unique(whole.labels):
+        there = np.unique(whole.patients[(whole.labels == label) & (split == 0)])
+        drawn = rng.permutation(there)[: max(1, round(VAL_SHARE * len(there)))] if len(there) > 2 else []
+        split[np.isin(whole.patients, drawn) & (split == 0)] = part
+    return split
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def squared(picture: Image.Image, side: int) -> Image.Image:
+    """The middle of a picture, `side` x `side`: the largest square, brought to that size; every pixel counts."""
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    square = picture.crop((left, top, left + short, top + short))
+    return square if short == side else square.resize((side, side), Image.Resampling.BILINEAR)
+
+
+def _to_side(images: UInt8[np.ndarray, "N H W C"], side: int) -> UInt8[np.ndarray, "N side side C"]:
+    if images.shape[1:3] == (side, side):
+        return np.ascontiguousarray(images)
+
+    def each() -> Iterator[np.ndarray]:
+        for image in images:
+            flat = image[..., 0] if image.shape[-1] == 1 else image
+            yield np.asarray(squared(Image.fromarray(np.ascontiguousarray(flat)), side))
+
+    return np.stack(list(each())).reshape(len(images), side, side, images.shape[3])
+
+
+def resized(images: Data, side: int) -> Data:
+    """The same data set with pictures of another side; 0: as they are."""
+    if not side or images.side == side:
+        return images
+    parts = (replace(part, images=_to_side(part.images, side)) for part in (images.train, images.val, images.test))
+    train, val, test = parts
+    return replace(images, train=train, val=val, test=test)
+
+
+# ---------------------------------------------------------------- tensors
+
+
+def tensors(part: Part, device: str = "cpu") -> tuple[UInt8[Tensor, "N C H W"], Int[Tensor, " N"]]:
+    """A part as tensors on a device, pictures still uint8."""
+    pixels = np.require(part.images, requirements="W")  # torch wants memory that may be written to
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
+    return images.contiguous().to(device), torch.from_numpy(part.labels.astype(np.int64)).to(device)
+
+
+def normalise(
+    images: UInt8[Tensor, "B C H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
+) -> Float[Tensor, "B 3 H W"]:
+    """Bytes 0 to 255 as decimals around 0, (x / 255 - mean) / std for each colour; grey ones get three equal ones."""
+    return centred(images.float() / 255, mean, std)
+
+
+def centred(
+    images: Float[Tensor, "B C H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
+) -> Float[Tensor, "B 3 H W"]:
+    """The same of decimals 0 to 1."""
+    return (images.expand(-1, 3, -1, -1) - mean[:, None, None]) / std[:, None, None]  # (B, C, H, W) -> (B, 3, H, W)
+
+
+def check_range(images: Float[Tensor, "B 3 H W"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]) -> None:
+    """CourseError where pictures are not what `normalise` gives with this mean and deviation.
+
+    A network that is given bytes for decimals, or decimals that nobody has normalised, still answers: always the same.
+    """
+    low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
+    least, most = float(images.min()), float(images.max())
+    outside = least < low - 1e-3 or most > high + 1e-3
+    one_sided = least >= 0 and low < -0.2  # nothing is darker than the mean: as decimals from 0 to 1 are
+    if outside or one_sided:
+        raise CourseError(
+            f"pixels run from {least:.3g} to {most:.3g}, but this network was trained on {low:.3g} to {high:.3g}: "
+            "normalise them with its mean and deviation."
+        )

@@ -1,0 +1,91 @@
+"""Does it look where the opacity is? The place of each is known, for the sample is synthetic: so a map can be scored.
+
+The pointing game (J. Zhang et al., "Top-down neural attention by excitation backprop", arXiv:1608.00507): a point for
+each picture whose hottest patch lies on the thing. It is played only where there is one to be pointed at, and beside
+three who do not look: chance (any patch), the centre prior (always the patch that is right most often on val), and the
+same network with shuffled weights (J. Adebayo et al., "Sanity checks for saliency maps", arXiv:1810.03292).
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from shared.device import Device
+from week13_vit import data, train
+from week13_vit.model import ViT, on_grid, rollout
+from week13_vit.trained import Trained
+
+Maps = Float[np.ndarray, "N h w"]
+
+
+def on_spot(spots: Float[np.ndarray, "N most 5"], grid: tuple[int, int]) -> Bool[np.ndarray, "N h w"]:
+    """Which patches lie on an opacity: those whose middle is inside its ellipse, made half a patch larger all round."""
+    h, w = grid
+    row, column = (np.arange(h) + 0.5) / h, (np.arange(w) + 0.5) / w
+    dy = row[None, None, :, None] - spots[..., 0, None, None]  # (N, most, h, 1)
+    dx = column[None, None, None, :] - spots[..., 1, None, None]  # (N, most, 1, w)
+    cos, sin = (f(spots[..., 4])[..., None, None] for f in (np.cos, np.sin))
+    across = (cos * dx + sin * dy) / (spots[..., 3, None, None] + 0.5 / w)
+    along = (cos * dy - sin * dx) / (spots[..., 2, None, None] + 0.5 / h)
+    return (np.nan_to_num(across**2 + along**2, nan=np.inf) <= 1).any(axis=1)
+
+
+@torch.no_grad()
+def rollouts(model: ViT, part: data.Part, mean_std: tuple[np.ndarray, np.ndarray], device: Device) -> Maps:
+    """Attention rollout of every picture, as shares on the grid of patches."""
+
+    def seen(images: Any) -> torch.Tensor:
+        return on_grid(rollout(model.attentions(images)), model.grid(images), model.config.pool).flatten(1)
+
+    model.to(device.name).eval()
+    flat = train.outputs(seen, part, mean_std, device, size=100)
+    rows = part.images.shape[1] // model.config.patch
+    return flat.reshape(len(part), rows, -1).numpy()  # (N, h * w) -> (N, h, w)
+
+
+def hits(maps: Maps, there: Bool[np.ndarray, "N h w"]) -> Bool[np.ndarray, " N"]:
+    """Whether the hottest patch of each map is one of those."""
+    hottest = maps.reshape(len(maps), -1).argmax(axis=1)
+    return there.reshape(len(maps), -1)[np.arange(len(maps)), hottest]
+
+
+def shuffled(model: ViT, seed: int = 0) -> ViT:
+    """The same network with the numbers of each weight in another order: it has learned nothing, and looks alike."""
+    found, rng = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in found.parameters():
+            order = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return found
+
+
+def pointing_game(
+    trained: Trained, part: data.Part, preds: Int[np.ndarray, " N"], device: Device
+) -> dict[str, float]:  # fmt: skip
+    """The share of the pictures with an opacity whose hottest patch lies on one: of the rollout, of the rollout where
+    the opacity was found, and of three who do not look."""
+    sick = np.flatnonzero(np.isfinite(part.spots[:, 0, 0]))
+    ill = part.take(sick)
+    rows = ill.images.shape[1] // trained.model.config.patch
+    there = on_spot(ill.spots, (rows, rows))
+    right = hits(rollouts(trained.model, ill, trained.mean_std, device), there)
+    found = preds[sick] == 1
+    val = trained.pictures().val
+    prior = on_spot(val.spots, (rows, rows)).sum(axis=0).astype(float)  # how often each patch is right on val
+    return {
+        "rollout": float(right.mean()),
+        "rollout_where_found": float(right[found].mean()) if found.any() else float("nan"),
+        "centre_prior": float(hits(np.broadcast_to(prior, there.shape), there).mean()),
+        "shuffled_weights": float(hits(rollouts(shuffled(trained.model), ill, trained.mean_std, device), there).mean()),
+        "chance": float(there.mean()),
+    }
+
+
+def print_pointing(found: dict[str, float]) -> None:
+    """The pointing game as a table."""
+    print("\npointing game: the hottest patch lies on an opacity")
+    for name, value in found.items():
+        print(f"  {name.replace('_', ' '):22s}{value:7.1%}")
