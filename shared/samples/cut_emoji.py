@@ -65,8 +65,9 @@ def render(icons: dict[str, Any], name: str) -> np.ndarray:
     icon = icons["icons"][alias.get("parent", name)] | {k: v for k, v in alias.items() if k != "parent"}
     width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
     left, top = icon.get("left", 0), icon.get("top", 0)
-    svg = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-           f'viewBox="{left} {top} {width} {height}" width="{width}" height="{height}">{icon["body"]}</svg>')  # fmt: skip
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    box = f'viewBox="{left} {top} {width} {height}" width="{width}" height="{height}"'
+    svg = f"<svg {spaces} {box}>{icon['body']}</svg>"
     inside = SIDE - 2 * MARGIN
     drawn = resvg_py.svg_to_bytes(svg_string=svg, width=4 * inside, height=4 * inside)
     picture = Image.open(io.BytesIO(bytes(drawn))).convert("RGBA")
