@@ -69,7 +69,7 @@ class EvalConfig:
 
 DATA_SETS = {
     "sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq", "anki", "synthetic", "squad", "squad_v2",
-    "wnut17", "conll2003", "github-code-clean", "alpaca", "dolly", "hh-rlhf",
+    "wnut17", "conll2003", "github-code-clean", "alpaca", "dolly", "hh-rlhf", "flickr8k", "unsplash-lite",
 }  # fmt: skip
 """What --data may name, in one week or another; all else is a path."""
 
