@@ -283,7 +283,9 @@ def test_an_epoch_has_all_pictures_and_other_epochs_other_captions():
     again = data.batches(concept, captions, 8, np.random.default_rng([0, 0]))
     for rows, _ in (zip(*epoch, strict=True) for epoch in epochs):
         assert sorted(np.concatenate(rows)) == list(range(40))
-    assert all(np.array_equal(a, b) for one, two in zip(epochs[0], again, strict=True) for a, b in zip(one, two))
+    assert all(
+        np.array_equal(a, b) for one, two in zip(epochs[0], again, strict=True) for a, b in zip(one, two, strict=True)
+    )
     said = [dict(zip(*map(np.concatenate, zip(*epoch, strict=True)), strict=True)) for epoch in epochs]
     assert sum(said[0][n] != said[1][n] for n in range(40)) > 20
 

@@ -81,12 +81,14 @@ def emoji(part: str, styles: Sequence[str], limit: int = 0) -> Pictures:
         for style in styles:
             key = f"{style}/{one['code']}"
             found.append(Picture(key, captions, one["code"], key, place=place, tags=tuple(one["keywords"])))
-    return Part(tuple(found[: limit or None]))
+    if limit and limit < len(found):  # of all groups: they stand one after the other
+        found = [found[row] for row in np.sort(np.random.default_rng(0).permutation(len(found))[:limit])]
+    return Part(tuple(found))
 
 
 def sample(limit: int = 0) -> Splits[Picture]:
     """842 concepts to learn in three styles, 120 others to choose by in the same; 240 others in a fourth to test."""
-    parts = (emoji("train", STYLES, limit), emoji("val", STYLES), emoji("test", (NEW_STYLE,)))
+    parts = (emoji("train", STYLES, limit), emoji("val", STYLES, limit), emoji("test", (NEW_STYLE,), limit))
     note = f"drawings of emoji; the style {NEW_STYLE} and the concepts of val and test are not trained on"
     return Splits("sample", *parts, own_test=True, notes=(note,))
 
