@@ -158,8 +158,8 @@ def baselines(pictures: data.Pictures, part: Features, metric: str = "val") -> l
     right, rows = right_of(part), []
     texts = [text for one in pictures.items for text in one.captions]
     found = {"random order": measures.by_chance(right)}
-    if any(data.words_of(Path(one.name)) for one in pictures.items):
-        names = [data.words_of(Path(one.name)) for one in pictures.items]
+    names = [data.words_of(one.path) if one.path else "" for one in pictures.items]  # a drawing has no file
+    if any(names):
         found["words of the files' names"] = measures.summary(measures.ranks(measures.overlap(texts, names), right))
     if any(one.tags for one in pictures.items):
         tags = [" ".join(one.tags) for one in pictures.items]
