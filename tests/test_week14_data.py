@@ -79,7 +79,7 @@ def test_flickr_jsonl(tmp_path):
     jsonl(tmp_path / "captions_test.jsonl", [(names[0], ["e"])])
     found = data.load(str(tmp_path))
     assert (len(found.train), len(found.val), len(found.test)) == (20, 4, 1)
-    (tmp_path / "captions_dev.jsonl").write_text('{"image": "1.jpg"}\n')
+    (tmp_path / "captions_dev.jsonl").write_text('{"image": "1.jpg"}\n', encoding="utf-8")
     line = f'{tmp_path}/captions_dev.jsonl, line 1: not {{"image": …, "captions": […]}}.'
     assert refused(data.load, str(tmp_path)) == line
 
@@ -90,11 +90,11 @@ def test_flickr_as_published(tmp_path):
     lines = [f"{one}#{n}\tcaption {n} of {one}\n" for one in names for n in range(5)]
     (tmp_path / "Flickr8k.token.txt").write_text("".join(lines), encoding="utf-8")
     for part, rows in (("train", names[:8]), ("dev", names[8:10]), ("test", names[10:])):
-        (tmp_path / f"Flickr_8k.{part}Images.txt").write_text("\n".join(rows) + "\n")
+        (tmp_path / f"Flickr_8k.{part}Images.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
     found = data.load(str(tmp_path))
     assert (len(found.train), len(found.val), len(found.test)) == (8, 2, 2)
     assert found.train.items[0].captions == tuple(f"caption {n} of {names[0]}" for n in range(5))
-    (tmp_path / "Flickr8k.token.txt").write_text("0_a.jpg#0 no tab\n")
+    (tmp_path / "Flickr8k.token.txt").write_text("0_a.jpg#0 no tab\n", encoding="utf-8")
     assert refused(data.load, str(tmp_path)).endswith("line 1: not `photo.jpg#0<tab>caption`.")
 
 
@@ -119,7 +119,7 @@ def test_captions_csv(tmp_path):
     assert len(found.everything) == 12 and (len(found.val), len(found.test)) == (1, 1)
     assert all(len(one.captions) == 2 for one in found.everything.items)
     assert data.load(str(tmp_path)).test == found.test  # always the same ones
-    (tmp_path / "captions.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "captions.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     line = f"{tmp_path}/captions.csv: needs a header with the columns image and caption."
     assert refused(data.load, str(tmp_path)) == line
 
@@ -239,10 +239,10 @@ def test_limit_is_what_is_fetched(lite):
 
 
 def test_pictures_that_cannot_be_reached(lite):
-    text = (lite / "photos.tsv000").read_text()
+    text = (lite / "photos.tsv000").read_text(encoding="utf-8")
     port = text.partition("127.0.0.1:")[2].partition("/")[0]
     for part in lite.glob("photos.tsv*"):
-        part.write_text(part.read_text().replace(f":{port}/", ":9/"))
+        part.write_text(part.read_text(encoding="utf-8").replace(f":{port}/", ":9/"), encoding="utf-8")
     said = refused(unsplash.load, lite, 0, 100)
     assert said.startswith("the pictures cannot be reached (") and said.endswith(
         "0 are here, and the same command goes on."
@@ -250,7 +250,7 @@ def test_pictures_that_cannot_be_reached(lite):
 
 
 def test_tables_that_are_others(lite):
-    (lite / "photos.tsv000").write_text("photo_id\turl\n1\t2\n")
+    (lite / "photos.tsv000").write_text("photo_id\turl\n1\t2\n", encoding="utf-8")
     line = f"{lite}/photos.tsv000: the column photo_image_url is missing; is it the published table?"
     assert refused(unsplash.load, lite, 0, 100) == line
 

@@ -183,7 +183,7 @@ def test_odd_files(folder):
     """What cannot be read is named and passed over; turned, transparent, grey, 16-bit and huge ones are read."""
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     (folder / "empty.png").write_bytes(b"")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no picture", encoding="utf-8")
     (folder / ".hidden.png").write_bytes((folder / "red.png").read_bytes())
     Image.new("RGBA", (9, 9), (255, 0, 0, 0)).save(folder / "clear.png")
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "deep.png")
