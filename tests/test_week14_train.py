@@ -9,7 +9,7 @@ from programs import assert_picture, close, config, refused
 from shared.device import choose
 from shared.files import read_json
 from shared.progress import read_metrics
-from week14_clip import efficientnet, measures, search, train
+from week14_clip import baselines, efficientnet, measures, search, train
 from week14_clip.features import Features, in_batches
 
 # ---------------------------------------------------------------- measures
@@ -103,6 +103,19 @@ def test_it_learns_what_holds_for_pairs_it_has_not_seen():
     assert rows[-1]["val_recall_at_1"] > 0.6 and rows[-1]["train_loss"] < 0.5 * rows[0]["train_loss"]
 
 
+def test_regression_finds_what_is_linear():
+    """The least squares: no other map has a smaller error, pull included; and on new pairs it beats chance by far."""
+    part, val = made_up(256), made_up(60, seed=1)
+    fitted = baselines.regression(part, 1e-2)
+    x = part.pictures - fitted["picture_mean"]
+    y = part.texts.reshape(256, 2, 384).mean(1) - fitted["text_mean"]
+    pull = 1e-2 * (x**2).sum(0).mean()
+    slope = x.T @ (x @ fitted["weights"] - y) + pull * fitted["weights"]
+    assert slope.abs().max() < 1e-2 * (x.T @ y).abs().max()
+    scores = baselines.by_regression(baselines.fit_regression(part, val), val)
+    assert measures.summary(measures.ranks(scores, baselines.right_of(val)))["recall_at_1"] > 0.5
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A tiny training on the drawings, by its flags."""
@@ -116,7 +129,7 @@ def test_training_leaves_a_run(trained):
     rows = read_metrics(out / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3] and rows[0]["step"] == 0
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] + 1
-    assert {row["name"] for row in result["baselines"]} == {"random order", "words of the tags"}
+    assert [row["name"] for row in result["baselines"]] == [baselines.REGRESSION, "random order", "words of the tags"]
     assert_picture(out / "curves.png")
 
 

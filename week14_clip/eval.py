@@ -17,7 +17,7 @@ from shared import cli, held_out
 from shared.config import EvalConfig, Natural
 from shared.device import choose
 from shared.splits import Part
-from week14_clip import data, measures, train
+from week14_clip import baselines, data, measures, train
 from week14_clip.features import features, look
 from week14_clip.trained import Trained, load
 
@@ -33,18 +33,18 @@ class Config(EvalConfig):
     """At most so many pictures of other data than the run's own; 0: all."""
 
 
-def score(trained: Trained, pictures: data.Pictures, names: bool = True) -> tuple[list[dict[str, Any]], Any]:
+def score(trained: Trained, pictures: data.Pictures, all_of_it: bool = True) -> tuple[list[dict[str, Any]], Any]:
     """Rows of the table for some pictures: both directions, and the baselines; and what a picture of it needs."""
     looked = look({"part": pictures}, trained.eyes, trained.reader)["part"]
     part = features(pictures, looked)
     p, t = train.embed(trained.model, part, trained.device)
-    right = train.right_of(part)
+    right = baselines.right_of(part)
     rows = [
         {"name": "text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
         {"name": "picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
     ]
-    others = train.baselines(pictures, part, "test") if names else []
-    rows += [{k.removeprefix("test_"): v for k, v in row.items()} for row in others]
+    others = baselines.rows(pictures, part, trained.run.baselines["regression"], "test") if all_of_it else []
+    rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
     return rows, (t @ p.T, right)
 
 
@@ -103,7 +103,7 @@ def main(cfg: Config) -> dict[str, Any]:
     print(f"\n{printed(rows)}\n")
     if name == "sample" and not trained.config.limit:
         for what, part in hard_parts().items():
-            print(f"{what}: {len(part):,} pictures\n{printed(score(trained, part, names=False)[0])}\n")
+            print(f"{what}: {len(part):,} pictures\n{printed(score(trained, part, all_of_it=False)[0])}\n")
     out = Path(cfg.out or run.folder)
     draw(out / "search.png", pictures, *shown)
     print(f"a few of the questions, and what they find: {out / 'search.png'}")

@@ -8,6 +8,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,14 +16,14 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge, Le
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from shared import cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, choose
 from shared.loop import Loop
 from shared.seed import seed_everything
-from week14_clip import data, measures
+from week14_clip import baselines, data, measures
 from week14_clip.efficientnet import SIDE
 from week14_clip.features import Eyes, Features, Reader, features, look
 from week14_clip.model import DualEncoder, DualEncoderConfig, count_parameters, info_nce
@@ -138,11 +139,6 @@ def embed(
     return pictures, texts
 
 
-def right_of(part: Features) -> Bool[np.ndarray, "M N"]:
-    """Which pictures are right for each text: those of its concept."""
-    return part.concept[part.owner][:, None] == part.concept[None, :]
-
-
 def evaluate(model: DualEncoder, part: Features, device: Device) -> dict[str, float]:
     """Loss of a part's pairs (each picture with its first caption, one of each concept), and how well texts find
     pictures among all of the part."""
@@ -150,23 +146,15 @@ def evaluate(model: DualEncoder, part: Features, device: Device) -> dict[str, fl
     once = np.unique(part.concept, return_index=True)[1]
     pairs = (torch.from_numpy(pictures[once]), torch.from_numpy(texts[part.first[once]]))
     loss = info_nce(*pairs, model.scale.detach().cpu()).item()
-    return {"loss": loss, **measures.summary(measures.ranks(texts @ pictures.T, right_of(part)))}
+    return {"loss": loss, **measures.summary(measures.ranks(texts @ pictures.T, baselines.right_of(part)))}
 
 
-def baselines(pictures: data.Pictures, part: Features, metric: str = "val") -> list[runs.Row]:
-    """What needs no network: a random order, the words of the names of the files, and of the tags, if there are any."""
-    right, rows = right_of(part), []
-    texts = [text for one in pictures.items for text in one.captions]
-    found = {"random order": measures.by_chance(right)}
-    names = [data.words_of(one.path) if one.path else "" for one in pictures.items]  # a drawing has no file
-    if any(names):
-        found["words of the files' names"] = measures.summary(measures.ranks(measures.overlap(texts, names), right))
-    if any(one.tags for one in pictures.items):
-        tags = [" ".join(one.tags) for one in pictures.items]
-        found["words of the tags"] = measures.summary(measures.ranks(measures.overlap(texts, tags), right))
-    for name, scores in found.items():
-        rows.append({"name": name, "params": 0, "seconds": 0.0} | {f"{metric}_{k}": v for k, v in scores.items()})
-    return rows
+def train_baselines(pictures: data.Pictures, train: Features, val: Features) -> dict[str, Any]:
+    """The rows of the baselines on val, and the regression, to be scored on test later."""
+    began = time.perf_counter()
+    fitted = baselines.fit_regression(train, val)
+    seconds = time.perf_counter() - began
+    return {"rows": baselines.rows(pictures, val, fitted, "val", seconds), "regression": fitted}
 
 
 def side_of(cfg: Config) -> int:
@@ -190,17 +178,17 @@ def main(cfg: Config) -> dict[str, Any]:
     parts: dict[str, data.Pictures] = {name: getattr(pictures, name) for name in PARTS}
     looked = run.once("features", lambda: look(parts, Eyes(device, side_of(cfg)), Reader(device)))
     train, val = (features(parts[name], looked[name]) for name in ("train", "val"))
+    theirs = run.once("baselines", lambda: train_baselines(pictures.val, train, val))
     model = build(cfg)
     best, last = run.follow(
         fit(cfg, train, val, model, device, run),
         lambda: {"model": model.state_dict(), "side": side_of(cfg)},
         metric="val_mrr",
     )
-    rows = run.once("baselines", lambda: {"rows": baselines(pictures.val, val)})["rows"]
     advice = "Try another --lr, or more --epochs."
     hints = ['search with it: ./course run 14 search FOLDER "a dog in the snow"{run}']
     scores = {name: best[name] for name in best if name.startswith("val_recall")}
-    result = run.finish(best, last, device, count_parameters(model), rows, advice, hints, at_best=scores)
+    result = run.finish(best, last, device, count_parameters(model), theirs["rows"], advice, hints, at_best=scores)
     print("text → picture on val: " + ", ".join(f"{name[4:].replace('_', ' ')} {v:.1%}" for name, v in scores.items()))
     return result
 
