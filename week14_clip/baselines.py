@@ -12,7 +12,7 @@ from week14_clip import data, measures
 from week14_clip.features import Features
 from week14_clip.model import unit
 
-REGRESSION = "ridge regression to texts"
+REGRESSION, UNTRAINED = "ridge regression to texts", "the towers before the first step"
 STRENGTHS = (0.1, 1.0, 10.0)  # of the pull towards zero, times the mean variance; the best on val is taken
 
 

@@ -224,8 +224,8 @@ def words_of(path: Path) -> str:
     if CAMERA.fullmatch(path.stem):
         return ""
     stem = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.stem)
-    words = [word for word in re.split(r"[\W_\d]+", stem) if len(word) > 1]
-    return " ".join(words).lower()
+    words = [word.rstrip("0123456789") for word in re.split(r"[\W_]+", stem)]
+    return " ".join(word for word in words if len(word) > 1 and word.isalpha()).lower()  # 693b08cb0e is no word
 
 
 def as_said(one: Picture) -> Picture:

@@ -40,11 +40,16 @@ def score(trained: Trained, pictures: data.Pictures, all_of_it: bool = True) -> 
     p, t = train.embed(trained.model, part, trained.device)
     right = baselines.right_of(part)
     rows = [
-        {"name": "text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
-        {"name": "picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
+        {"name": "this network, text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
+        {"name": "this network, picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
     ]
-    others = baselines.rows(pictures, part, trained.run.baselines["regression"], "test") if all_of_it else []
-    rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
+    if all_of_it:
+        theirs = trained.run.baselines
+        before = trained.run.fill(train.build(trained.config), theirs["model"])
+        p0, t0 = train.embed(before, part, trained.device)
+        rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
+        others = baselines.rows(pictures, part, theirs["regression"], "test")
+        rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
     return rows, (t @ p.T, right)
 
 

@@ -77,8 +77,16 @@ FREE = ("epochs", "max_steps", "lr", "device", "threads")
 def build(cfg: Config) -> DualEncoder:
     """The towers of a config, with weights drawn from its seed."""
     seed_everything(cfg.seed)
-    return DualEncoder(DualEncoderConfig(dim=cfg.dim, hidden=cfg.hidden, dropout=cfg.dropout,
-                                         temperature=cfg.temperature))  # fmt: skip
+    shape = DualEncoderConfig(dim=cfg.dim, hidden=cfg.hidden, dropout=cfg.dropout, temperature=cfg.temperature)
+    return DualEncoder(shape)
+
+
+def begin(cfg: Config, train: Features) -> DualEncoder:
+    """The towers as they are before the first step: of the training data they know mean and spread, and no more."""
+    model = build(cfg)
+    model.picture_tower.fit_scale(train.pictures)
+    model.text_tower.fit_scale(train.texts)
+    return model
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -90,8 +98,7 @@ def learning_rate(step: int, steps: int) -> float:
 def fit(
     cfg: Config, train: Features, val: Features, model: DualEncoder, device: Device, run: runs.Run | None = None
 ) -> Iterator[runs.Row]:
-    """The training loop. Yields {epoch, step, train_loss, val_loss, val_recall_at_1, …, seconds} before the first step
-    (as epoch 0) and after every epoch.
+    """The training loop. Yields {epoch, step, train_loss, val_loss, val_recall_at_1, …, seconds} after every epoch.
 
     Raises:
         Diverged: the loss is no longer a number.
@@ -99,8 +106,6 @@ def fit(
     """
     model.to(device.name)
     pictures, texts = train.pictures.to(device.name), train.texts.to(device.name)
-    model.picture_tower.fit_scale(pictures)
-    model.text_tower.fit_scale(texts)
     optimizer = torch.optim.AdamW(model.parameters(), cfg.lr, weight_decay=cfg.weight_decay)
 
     def epoch_of(number: int) -> list:
@@ -110,10 +115,6 @@ def fit(
     steps = cfg.max_steps or cfg.epochs * per_epoch
     parts = {"model": model, "optimizer": optimizer}
     with Loop(cfg, run, steps, per_epoch, f"Try --lr {cfg.lr / 10:g}.", **parts) as loop:
-        if loop.step == 0 and not (run and run.rows):
-            before = evaluate(model, val, device)
-            yield {"epoch": 0, "step": 0, "train_loss": math.log(min(cfg.batch_size, len(train.concept))),
-                   **{f"val_{name}": value for name, value in before.items()}, "seconds": 0.0}  # fmt: skip
         for epoch in loop.epochs():
             model.train()
             for rows, captions in loop.batches(epoch_of(epoch)):
@@ -149,12 +150,21 @@ def evaluate(model: DualEncoder, part: Features, device: Device) -> dict[str, fl
     return {"loss": loss, **measures.summary(measures.ranks(texts @ pictures.T, baselines.right_of(part)))}
 
 
-def train_baselines(pictures: data.Pictures, train: Features, val: Features) -> dict[str, Any]:
-    """The rows of the baselines on val, and the regression, to be scored on test later."""
+def train_baselines(cfg: Config, pictures: data.Pictures, train: Features, val: Features) -> dict[str, Any]:
+    """The rows of the baselines on val, and what is to be scored on test later: the regression, and the towers as they
+    are before the first step."""
     began = time.perf_counter()
     fitted = baselines.fit_regression(train, val)
-    seconds = time.perf_counter() - began
-    return {"rows": baselines.rows(pictures, val, fitted, "val", seconds), "regression": fitted}
+    seconds, model = time.perf_counter() - began, begin(cfg, train)
+    rows = baselines.rows(pictures, val, fitted, "val", seconds)
+    before = {f"val_{name}": value for name, value in evaluate(model, val, choose("cpu")).items() if name != "loss"}
+    untrained = {"name": baselines.UNTRAINED, "params": count_parameters(model), "seconds": 0.0, **before}
+    return {"rows": [untrained, *rows], "regression": fitted, "model": model.state_dict()}
+
+
+def recalls(row: dict[str, Any]) -> str:
+    """R@1, R@5 and R@10 of a row, in words."""
+    return ", ".join(f"{name[4:].replace('_', ' ')} {v:.1%}" for name, v in row.items() if "recall" in name)
 
 
 def side_of(cfg: Config) -> int:
@@ -178,8 +188,10 @@ def main(cfg: Config) -> dict[str, Any]:
     parts: dict[str, data.Pictures] = {name: getattr(pictures, name) for name in PARTS}
     looked = run.once("features", lambda: look(parts, Eyes(device, side_of(cfg)), Reader(device)))
     train, val = (features(parts[name], looked[name]) for name in ("train", "val"))
-    theirs = run.once("baselines", lambda: train_baselines(pictures.val, train, val))
-    model = build(cfg)
+    theirs = run.once("baselines", lambda: train_baselines(cfg, pictures.val, train, val))
+    before = {name: value for name, value in theirs["rows"][0].items() if name.startswith("val_")}
+    print(f"before the first step: {recalls(before)}")
+    model = begin(cfg, train)
     best, last = run.follow(
         fit(cfg, train, val, model, device, run),
         lambda: {"model": model.state_dict(), "side": side_of(cfg)},
@@ -189,7 +201,7 @@ def main(cfg: Config) -> dict[str, Any]:
     hints = ['search with it: ./course run 14 search FOLDER "a dog in the snow"{run}']
     scores = {name: best[name] for name in best if name.startswith("val_recall")}
     result = run.finish(best, last, device, count_parameters(model), theirs["rows"], advice, hints, at_best=scores)
-    print("text → picture on val: " + ", ".join(f"{name[4:].replace('_', ' ')} {v:.1%}" for name, v in scores.items()))
+    print(f"text → picture on val: {recalls(scores)}")
     return result
 
 
