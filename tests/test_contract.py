@@ -36,8 +36,8 @@ from shared.loop import Loop
 
 # What makes a training of `smoke` as small as it can be, with two epochs; and the steps of its epoch. DATA is a small
 # data set of ours: images.npz, reviews.csv, pairs.tsv, questions.json, instructions.jsonl, preferences.jsonl, code, a
-# folder of Python files, or photos, of pictures with captions; DATA/bert is an encoder of two small layers, DATA/llama a
-# language model of two.
+# folder of Python files, or photos, of pictures with captions; DATA/bert is an encoder of two small layers,
+# DATA/llama a language model of two.
 SMALL: dict[int, tuple[str, int]] = {
     1: ("--data DATA/images.npz --batch-size 16 --epochs 2 --lr 0.02", 9),
     2: ("--data DATA/images.npz --side 8 --depth 3 --width 4 --batch-size 16 --epochs 2 --lr 0.05", 9),
