@@ -115,7 +115,7 @@ class DualEncoderConfig:
 
     picture_dim: int = 1280  # of the features that come in: EfficientNet-Lite0's
     text_dim: int = 384  # MiniLM's
-    dim: int = 384  # of the space that both meet in
+    dim: int = 256  # of the space that both meet in
     hidden: int = 0  # width of the layer between; 0: a tower is one projection
     dropout: float = 0.0  # of the features that come in
     temperature: float = 0.07  # at the start; it is learned
@@ -145,7 +145,6 @@ class Tower(nn.Module):
         self.register_buffer("spread", torch.ones(features))
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(features, dim, bias=False)
-        nn.init.orthogonal_(self.projection.weight)  # begins by keeping the angles that the published network has found
         self.more = nn.Sequential()
         if hidden:
             self.more = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, dim, bias=False))

@@ -43,12 +43,12 @@ class Config(TrainConfig):
     side: Natural = 0
     """Pixels that a picture is brought to before it is looked at; 0: 128 for the bundled drawings, 224 for photos.
     Half the side takes a quarter of the time."""
-    dim: Annotated[int, Ge(2)] = 384
+    dim: Annotated[int, Ge(2)] = 256
     """Numbers of a vector in the space that both meet in."""
     hidden: Natural = 0
     """Neurons of a layer inside each tower; 0: a tower is one projection. With few pairs that is as good."""
-    dropout: Share = 0.3
-    """The share of features silenced at random, so that the towers lean on all of them."""
+    dropout: Share = 0.5
+    """The share of features silenced at random. With few pairs, much helps."""
     temperature: Annotated[float, Ge(0.01), Le(10.0)] = 0.07
     """Where the temperature begins; it is learned. Lower: small differences of angle decide."""
     lr: Positive = 1e-3
@@ -57,7 +57,7 @@ class Config(TrainConfig):
     """Pulls every weight towards zero."""
     batch_size: Annotated[int, Ge(2)] = 128
     """Pairs a step. More: more wrong answers to tell the right one from, and a harder question."""
-    epochs: Count = 20
+    epochs: Count = 40
     """How often each picture is seen, each time with one of its captions."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
