@@ -69,8 +69,8 @@ class EvalConfig:
 
 DATA_SETS = {
     "sample", "mnist", "fashion_mnist", "cifar10", "imdb", "sp500", "nasdaq", "anki", "synthetic", "squad", "squad_v2",
-    "wnut17", "conll2003", "github-code-clean", "alpaca", "dolly", "hh-rlhf",
-    "sample_other", "pneumoniamnist", "eurosat",
+    "wnut17", "conll2003", "github-code-clean", "alpaca", "dolly", "hh-rlhf", "sample_other", "pneumoniamnist",
+    "eurosat", "flickr8k", "unsplash-lite",
 }  # fmt: skip
 """What --data may name, in one week or another; all else is a path."""
 

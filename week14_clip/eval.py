@@ -1,0 +1,122 @@
+"""Scores trained towers on pictures they have not seen: `./course eval 14`."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week14_clip/eval.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared import cli, held_out
+from shared.config import EvalConfig, Natural
+from shared.device import choose
+from shared.splits import Part
+from week14_clip import baselines, data, measures, train
+from week14_clip.features import features, look
+from week14_clip.trained import Trained, load
+
+COLUMNS = (*(f"recall_at_{k}" for k in measures.KS), "mrr")
+SHOWN = 6  # questions in search.png
+
+
+@dataclass
+class Config(EvalConfig):
+    """The flags of eval. --data also takes flickr8k, unsplash-lite, or a folder of pictures with captions."""
+
+    limit: Natural = 0
+    """At most so many pictures of other data than the run's own; 0: all."""
+
+
+def score(trained: Trained, pictures: data.Pictures, all_of_it: bool = True) -> tuple[list[dict[str, Any]], Any]:
+    """Rows of the table for some pictures: both directions, and the baselines; and what a picture of it needs."""
+    looked = look({"part": pictures}, trained.eyes, trained.reader)["part"]
+    part = features(pictures, looked)
+    p, t = train.embed(trained.model, part, trained.device)
+    right = baselines.right_of(part)
+    rows = [
+        {"name": "this network, text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
+        {"name": "this network, picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
+    ]
+    if all_of_it:
+        theirs = trained.run.baselines
+        before = trained.run.fill(train.build(trained.config), theirs["model"])
+        p0, t0 = train.embed(before, part, trained.device)
+        rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
+        others = baselines.rows(pictures, part, theirs["regression"], "test")
+        rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
+    return rows, (t @ p.T, right)
+
+
+def hard_parts() -> dict[str, data.Pictures]:
+    """Of the bundled drawings: what is new about them."""
+    return {
+        "new things, known styles": data.emoji("test", data.STYLES),
+        "known things, new style": data.emoji("train", (data.NEW_STYLE,)),
+    }
+
+
+def printed(rows: Sequence[dict[str, Any]]) -> str:
+    """A table."""
+    width = max(26, *(len(row["name"]) + 2 for row in rows))
+    head = f"{'':{width}}" + "".join(f"{name.replace('recall_at_', 'R@').upper():>9}" for name in COLUMNS)
+    lines = [f"{row['name']:{width}}" + "".join(
+        f"{row[name]:>9.3f}" if name == "mrr" else f"{row[name]:>9.1%}" for name in COLUMNS) for row in rows
+    ]  # fmt: skip
+    return "\n".join([head, *lines])
+
+
+def draw(path: Path, pictures: data.Pictures, scores: np.ndarray, right: np.ndarray) -> None:
+    """A few questions, always the same ones, and the five pictures that each finds; a right one has a frame."""
+    from shared.plots import GREEN, figure, images
+
+    texts = [text for one in pictures.items for text in one.captions]
+    asked = np.random.default_rng(0).permutation(len(texts))[:SHOWN]
+    with figure(path, len(asked), 5, size=(7.2, 1.6 * len(asked))) as (_, axes):
+        for line, row in zip(np.atleast_2d(axes), asked, strict=True):
+            for axis, place in zip(line, np.argsort(-scores[row], kind="stable")[:5], strict=False):
+                images(axis, np.asarray(pictures.items[place].read()))
+                if right[row, place]:
+                    axis.set_axis_on()
+                    axis.set(xticks=[], yticks=[])
+                    for spine in axis.spines.values():
+                        spine.set(visible=True, color=GREEN, linewidth=3)
+            line[0].set_title(texts[row][:90], fontsize=8, loc="left", fontweight="normal")
+
+
+def main(cfg: Config) -> dict[str, Any]:
+    """Reads the test pictures and shows recall at 1, 5 and 10 and the mean reciprocal rank, beside the baselines.
+
+    Returns what result.json holds now; the run folder is under "run".
+    """
+    device = choose(cfg.device)
+    trained = load(cfg.run, device, finished=True)
+    run, name = trained.run, cfg.data or trained.config.data
+    own = name == trained.config.data
+    found = data.load(name, trained.config.limit if own else cfg.limit, trained.config.width)
+    chosen = held_out.choose(run, name, found, "pictures")
+    pictures: data.Pictures = Part(tuple(chosen.part.items))
+    rows, shown = score(trained, pictures)
+    print(f"{chosen.name}: {len(pictures):,} pictures, {sum(len(one.captions) for one in pictures.items):,} texts")
+    for note in chosen.notes:
+        print(f"  {note}")
+    print(f"\n{printed(rows)}\n")
+    if name == "sample" and not trained.config.limit:
+        for what, part in hard_parts().items():
+            print(f"{what}: {len(part):,} pictures\n{printed(score(trained, part, all_of_it=False)[0])}\n")
+    out = Path(cfg.out or run.folder)
+    draw(out / "search.png", pictures, *shown)
+    print(f"a few of the questions, and what they find: {out / 'search.png'}")
+    scores = {f"test_{key}": rows[0][key] for key in ("mrr", *COLUMNS[:-1])}
+    theirs = {row["name"]: row["mrr"] for row in rows[2:]}
+    result = run.scored(scores, theirs, run.folder if chosen.own else None)
+    return result | {"run": str(run.folder), "scored": len(pictures)}
+
+
+if __name__ == "__main__":
+    cli.launch(main, Config)

@@ -1,0 +1,146 @@
+"""What the published networks make of pictures and texts. They stay as they are, so each is looked at once.
+
+References
+    A. Radford et al., "CLIP", arXiv:2103.00020; X. Zhai et al., "LiT", arXiv:2111.07991: why frozen towers do
+    N. Reimers, I. Gurevych, "Sentence-BERT", arXiv:1908.10084, section 3: a text's vector is the mean over its tokens
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from shared import models
+from shared.device import Device
+from shared.progress import bar
+from week14_clip import efficientnet
+from week14_clip.data import Pictures, numbered
+
+TEXT_DIM = 384
+LONGEST = 128  # tokens of a text that are read
+
+
+class Eyes:
+    """EfficientNet-Lite0 on a device. `side`: pixels that a picture is brought to; fewer are quicker, and show less."""
+
+    def __init__(self, device: Device, side: int, batch: int = 32) -> None:
+        self.network = efficientnet.load().to(device.name)
+        self.device, self.side, self.batch = device.name, side, batch
+
+    @torch.inference_mode()
+    def encode(self, pictures: Iterable[Image.Image]) -> Float[Tensor, "N 1280"]:
+        """The features of pictures, in their order. All of a picture is seen, pressed into a square."""
+        small = map(self.small, pictures)  # one by one: a batch of photos as they come may not fit into memory
+        rows = [self.network(self.pixels(some)).cpu() for some in in_batches(small, self.batch)]
+        return torch.cat(rows).clone() if rows else torch.zeros(0, efficientnet.DIM)
+
+    def small(self, picture: Image.Image) -> Image.Image:
+        """A picture in the size that it is looked at in."""
+        return picture.resize((self.side, self.side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "N 3 side side"]:
+        """Numbers from 0 to 255."""
+        stack = torch.from_numpy(np.stack([np.asarray(one) for one in pictures]))
+        return stack.to(self.device).permute(0, 3, 1, 2).float()  # (N, side, side, 3) -> (N, 3, side, side)
+
+
+class Reader:
+    """MiniLM on a device."""
+
+    def __init__(self, device: Device, batch: int = 64) -> None:
+        from tokenizers import Tokenizer
+        from transformers import AutoModel
+
+        from shared.chat_models import quiet
+
+        folder = models.fetch("minilm")
+        with quiet():
+            self.network = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        self.network.to(device.name).eval()
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(LONGEST)
+        self.tokenizer.enable_padding()
+        self.device, self.batch = device.name, batch
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> Float[Tensor, "N 384"]:
+        """The features of texts, in their order; those of about the same length share a batch."""
+        found = torch.zeros(len(texts), TEXT_DIM)
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        for rows in in_batches(order, self.batch):
+            tokens = self.tokenizer.encode_batch([texts[row] for row in rows])
+            ids, mask = (torch.tensor([getattr(one, name) for one in tokens], device=self.device)
+                         for name in ("ids", "attention_mask"))  # fmt: skip
+            hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state  # (rows, tokens, 384)
+            weight = mask[:, :, None].float()
+            found[rows] = ((hidden * weight).sum(1) / weight.sum(1)).cpu()
+        return found
+
+
+def in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one shorter."""
+    some: list[Any] = []
+    for item in items:
+        some.append(item)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+@dataclass(frozen=True)
+class Features:
+    """A part as the towers see it.
+
+    Attributes:
+        pictures: of each picture.
+        texts: of all captions, those of the first picture first.
+        owner: whose caption each text is: the number of a picture.
+        concept: of each picture, as a number.
+    """
+
+    pictures: Float[Tensor, "N 1280"]
+    texts: Float[Tensor, "M 384"]
+    owner: Int[np.ndarray, " M"]
+    concept: Int[np.ndarray, " N"]
+
+    @property
+    def counts(self) -> Int[np.ndarray, " N"]:
+        """How many captions each picture has."""
+        return np.bincount(self.owner, minlength=len(self.concept))
+
+    @property
+    def first(self) -> Int[np.ndarray, " N"]:
+        """The number of each picture's first caption."""
+        return np.cumsum(self.counts) - self.counts
+
+
+def look(parts: dict[str, Pictures], eyes: Eyes, reader: Reader) -> dict[str, dict[str, Tensor]]:
+    """{part: {pictures, texts}} of parts, as `Features` has them; a text that several pictures have is read once."""
+    found = {}
+    with bar(sum(map(len, parts.values())), 0, "looking") as told:
+        for name, part in parts.items():
+
+            def pictures(part: Pictures = part) -> Iterator[Image.Image]:
+                for one in part.items:
+                    told.update()
+                    yield one.read()
+
+            texts = [text for one in part.items for text in one.captions]
+            once = list(dict.fromkeys(texts))
+            place = {text: row for row, text in enumerate(once)}
+            rows = torch.tensor([place[text] for text in texts], dtype=torch.long)
+            found[name] = {"pictures": eyes.encode(pictures()), "texts": reader.encode(once)[rows]}
+    return found
+
+
+def features(part: Pictures, looked: dict[str, Tensor]) -> Features:
+    """What `look` found of a part, with what belongs to what."""
+    owner = np.repeat(np.arange(len(part)), [len(one.captions) for one in part.items])
+    return Features(looked["pictures"], looked["texts"], owner, numbered(part))
