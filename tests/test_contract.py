@@ -75,7 +75,15 @@ WEEKS = [number for number in SMALL if plan.is_there(number)]
 # Weeks whose train.py builds something and learns next to nothing: test_contract_built.py.
 BUILT = (11, 12)
 # The number that decides.
-METRIC = dict.fromkeys(SMALL, "accuracy") | {5: "bleu", 6: "bleu", 7: "f1", 8: "bits_per_byte", 9: "loss", 13: "auroc", 14: "mrr"}
+METRIC = dict.fromkeys(SMALL, "accuracy") | {
+    5: "bleu",
+    6: "bleu",
+    7: "f1",
+    8: "bits_per_byte",
+    9: "loss",
+    13: "auroc",
+    14: "mrr",
+}
 LOWER = {8, 9}  # where less of it is better
 ROW = {"epoch", "step", "train_loss", "val_loss", "seconds"}
 RESULT = {"week", "command", "data", "seed", "device", "dtype", "params", "seconds", "versions", "metrics", "baselines"}

@@ -97,14 +97,13 @@ def main(cfg: Config) -> dict[str, Any]:
     device = choose(cfg.device)
     trained = load(cfg.run, device, finished=True)
     run, name = trained.run, cfg.data or trained.config.data
-    own = name == trained.config.data
-    found = data.load(name, trained.config.limit if own else cfg.limit, trained.config.width)
+    limit = trained.config.limit if name == trained.config.data else cfg.limit
+    found = data.load(name, limit, trained.config.width)
     chosen = held_out.choose(run, name, found, "pictures")
     pictures: data.Pictures = Part(tuple(chosen.part.items))
     rows, shown = score(trained, pictures)
     print(f"{chosen.name}: {len(pictures):,} pictures, {sum(len(one.captions) for one in pictures.items):,} texts")
-    for note in chosen.notes:
-        print(f"  {note}")
+    print("".join(f"  {note}\n" for note in chosen.notes), end="")
     print(f"\n{printed(rows)}\n")
     if name == "sample" and not trained.config.limit:
         for what, part in hard_parts().items():
@@ -113,8 +112,7 @@ def main(cfg: Config) -> dict[str, Any]:
     draw(out / "search.png", pictures, *shown)
     print(f"a few of the questions, and what they find: {out / 'search.png'}")
     scores = {f"test_{key}": rows[0][key] for key in ("mrr", *COLUMNS[:-1])}
-    theirs = {row["name"]: row["mrr"] for row in rows[2:]}
-    result = run.scored(scores, theirs, run.folder if chosen.own else None)
+    result = run.scored(scores, {row["name"]: row["mrr"] for row in rows[2:]}, run.folder if chosen.own else None)
     return result | {"run": str(run.folder), "scored": len(pictures)}
 
 
