@@ -33,6 +33,7 @@ class Bot:
 
     def __init__(self, store):
         self.store, self.known, self.goes_down, self.pause = store, {}, 0, None
+        self.paused = threading.Event()  # it has come as far as the pause
 
     def documents(self):
         return [Stored(id, name, len(pages), len(pages)) for id, (name, pages) in self.known.items()]
@@ -65,6 +66,7 @@ class Bot:
         passages = tuple(self.retrieve(f"{question} {' '.join(old for old, _ in history)}"))
         yield Event("passages", passages=passages)
         if self.pause:
+            self.paused.set()
             self.pause.wait(20)
         for word in passages[0].chunk.text.split()[:3] if passages else [REFUSAL]:
             if self.goes_down == 2:
@@ -745,7 +747,7 @@ def test_what_is_cut_off_when_the_service_is_stopped_is_told_so(tmp_path):
         await client.upload("town.pdf", some_pdf(tmp_path, "The bakery opens at six."))
         bot.pause = threading.Event()
         asked = asyncio.ensure_future(client.ask("bakery"))
-        await asyncio.sleep(0.3)  # until it waits for the bot
+        assert await asyncio.to_thread(bot.paused.wait, 20)
         asked.cancel()
         said = await asked
         bot.pause.set()

@@ -130,8 +130,8 @@ def unit(vectors: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows 
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def folder_of(name: str, flag: str = "--embedder ") -> Path:
-    """The folder of an encoder.
+def folder_of(name: str, flag: str = "--embedder ", bundled: str = "minilm, ") -> Path:
+    """The folder of an encoder; `bundled` is what there is of that kind without a network, for whoever asks in vain.
 
     Raises:
         CourseError: it is neither `minilm` nor a folder, and the hub does not have it, or does not answer.
@@ -142,10 +142,7 @@ def folder_of(name: str, flag: str = "--embedder ") -> Path:
     if path.is_dir():
         return path
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise CourseError(
-            f"{flag}{name}: no such folder. Give {'a' if 'cross' in flag else 'minilm, a'} folder, or a "
-            "name of the hub (user/name)."
-        )
+        raise CourseError(f"{flag}{name}: no such folder. Give {bundled}a folder, or a name of the hub (user/name).")
     from huggingface_hub import snapshot_download
 
     try:

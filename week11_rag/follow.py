@@ -14,7 +14,8 @@ WHOLE = re.compile(
 )
 """With these a single word of its own is what a question is about."""
 REFERS = re.compile(
-    r"\b(?:it|its|they|them|their|theirs|this(?!\s+(?:document|handbook|manual|book|pdf|text)\b)|these|those|he|she|him|his|her|ones?|former|latter)\b|"
+    r"\b(?:it|its|they|them|their|theirs|these|those|he|she|him|his|her|ones?|former|latter)\b|"
+    r"\bthis\b(?!\s+(?:document|handbook|manual|book|pdf|text)\b)|"
     r"\bthat\b(?=\s*[?.!]?$|\s+(?:is|was|be|does|do|did|has|have|can|could|will|would|should|must|may)\b)|"
     r"\b(?:is|was|does|do|did|has|have|can|could|will|would|should|must|may)\s+that\b|"
     r"^\W*(?:and|or|but|so|what about|how about|what if|why|who else|what else|when else|where else)\b",

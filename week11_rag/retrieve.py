@@ -182,7 +182,7 @@ class CrossEncoder:
         from shared.chat_models import quiet
         from week11_rag.embed import folder_of
 
-        folder = folder_of(model, "--rescore cross:")
+        folder = folder_of(model, "--rescore cross:", bundled="")
         try:
             with quiet():
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

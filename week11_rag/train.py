@@ -200,11 +200,8 @@ def finish(
 
 def show(result: Mapping[str, Any], cfg: Config) -> None:
     """How much there is, and the result beside its baselines."""
-    many = len(result["documents"])
-    print(
-        f"\n{many} document{'s' * (many != 1)}, {(pages := result['pages']):,} page{'s' * (pages != 1)}, "
-        f"{(passages := result['passages']):,} passage{'s' * (passages != 1)}"
-    )
+    counts = {"document": len(result["documents"]), "page": result["pages"], "passage": result["passages"]}
+    print("\n" + ", ".join(f"{many:,} {what}{'s' * (many != 1)}" for what, many in counts.items()))
     names = [name for name in ("val_hit_at_5", "val_mrr", "val_refusal_f1") if name in result["metrics"]]
     if not names:
         print("(no questions lie beside these PDFs, so nothing can be measured; the README says how they look)")

@@ -118,7 +118,9 @@ class Answering:
         try:
             while True:
                 try:
-                    item = await asyncio.wait_for(found.get(), max(0.0, deadline - time.monotonic()))
+                    # Not wait_for: that of Python 3.11 drops a cancellation which comes together with an event.
+                    async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                        item = await found.get()
                 except TimeoutError:
                     raise self.too_slow() from None
                 if item is END:

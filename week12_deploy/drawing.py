@@ -14,10 +14,14 @@ def variants(path: Path, rows: Rows, times: Rows) -> None:
     names = list(rows)
     with figure(path, columns=2, size=(8.4, 3.0)) as (drawing, (left, right)):
         worst = [row["val_cosine"] for row in rows.values()]
-        bars = left.barh(names, worst, color=[BLUE if value >= 0.98 else VERMILLION for value in worst])
-        left.bar_label(bars, fmt="%.4f", fontsize=8, padding=-40, color="white")
+        for row, value in enumerate(worst):  # points, not bars: what matters lies close to 1, far from 0
+            left.plot(value, row, "o", color=BLUE if value >= 0.98 else VERMILLION)
+            left.annotate(f"{value:.4f}  ", (value, row), ha="right", va="center", fontsize=8)
         left.axvline(0.98, color=INK, linewidth=0.7, linestyle="--")
-        left.set(title="smallest cosine with torch's vector", xlim=(min(0.6, *worst) - 0.05, 1.0))
+        left.set_yticks(range(len(names)), names)
+        left.set(
+            title="smallest cosine with torch's vector", xlim=(min(worst) - 0.04, 1.005), ylim=(-0.5, len(names) - 0.5)
+        )
         left.invert_yaxis()
         both = ["torch", *names]
         bars = right.barh(both, [times[name]["ms"] for name in both], color=[GREY] + [GREEN] * len(names))
@@ -81,7 +85,7 @@ def bucket(path: Path, times: Sequence[float], tokens: Sequence[float], asked: S
         for granted, colour, mark, label in ((True, GREEN, "o", "let through"), (False, VERMILLION, "x", "429")):
             at = [second for second, found in asked if found is granted]
             axis.plot(at, [-0.35] * len(at), mark, color=colour, label=label, clip_on=False)
-        axis.set(xlabel="seconds", ylabel="tokens in the bucket", ylim=(-0.7, None))
+        axis.set(xlabel="seconds", ylabel="tokens in the bucket", ylim=(-0.7, None), yticks=range(4))
         axis.set_title("2 tokens a second, 3 at most", **HEADING)
         axis.legend(fontsize=8, loc="upper right")
 
