@@ -16,9 +16,8 @@ def variants(path: Path, rows: Rows, times: Rows) -> None:
         worst = [row["val_cosine"] for row in rows.values()]
         for row, value in enumerate(worst):  # points, not bars: what matters lies close to 1, far from 0
             left.plot(value, row, "o", color=BLUE if value >= 0.98 else VERMILLION)
-            left.annotate(f"{value:.4f}  ", (value, row), ha="right", va="center", fontsize=8)
         left.axvline(0.98, color=INK, linewidth=0.7, linestyle="--")
-        left.set_yticks(range(len(names)), names)
+        left.set_yticks(range(len(names)), [f"{name}  {value:.4f}" for name, value in zip(names, worst, strict=True)])
         left.set(
             title="smallest cosine with torch's vector", xlim=(min(worst) - 0.04, 1.005), ylim=(-0.5, len(names) - 0.5)
         )
@@ -26,7 +25,7 @@ def variants(path: Path, rows: Rows, times: Rows) -> None:
         both = ["torch", *names]
         bars = right.barh(both, [times[name]["ms"] for name in both], color=[GREY] + [GREEN] * len(names))
         right.bar_label(bars, fmt="%.1f", fontsize=8, padding=3)
-        right.set(title="ms of one short question, one thread")
+        right.set(title="ms a short question, one thread")
         right.margins(x=0.15)
         right.invert_yaxis()
         drawing.suptitle("The same embedder, kept in five ways", **HEADING)
