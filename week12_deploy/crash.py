@@ -133,8 +133,8 @@ async def look(served: Served, known: Known, rng: random.Random, some: int = 5) 
     known.open.clear()
     for id in rng.sample(sorted(known.stored), min(some, len(known.stored))):
         word = known.stored[id]
-        # Is it in the index at all? Among hundreds of pages that say the same, its own word alone does not bring it into
-        # the first five: at worst into the first thirteen, since others can be before it in two rankings of three.
+        # Is it in the index at all? Among hundreds of pages that say the same its own word does not always bring it into
+        # the first five: others can be before it in two rankings of three.
         asked = {"question": f"What is {word}?", "k": 50}
         found = (await connection.call("POST", "/search", asked)).json["passages"]
         if not any(row["document"] == id and word in row["text"] for row in found):
