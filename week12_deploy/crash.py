@@ -133,7 +133,7 @@ async def look(served: Served, known: Known, rng: random.Random, some: int = 5) 
     known.open.clear()
     for id in rng.sample(sorted(known.stored), min(some, len(known.stored))):
         word = known.stored[id]
-        # Is it in the index at all? Among hundreds of pages that say the same its own word does not always bring it into
+        # Is it in the index at all? Among hundreds of pages that say the same its own word need not bring it into
         # the first five: others can be before it in two rankings of three.
         asked = {"question": f"What is {word}?", "k": 50}
         found = (await connection.call("POST", "/search", asked)).json["passages"]
