@@ -6,6 +6,7 @@ and put back is the reference, letter by letter.
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 
@@ -105,8 +106,9 @@ def run_variants(number, base):
             (folder / name).write_text(text, encoding="utf-8")
         runs.append((variant, exercise_check.pytest_arguments(number, folder, [piece])))
     done = subprocess.run(
-        [sys.executable, "-c", RUN_VARIANTS], cwd=ROOT, input=json.dumps(runs), capture_output=True, encoding="utf-8"
-    )
+        [sys.executable, "-c", RUN_VARIANTS], cwd=ROOT, input=json.dumps(runs), capture_output=True, encoding="utf-8",
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
     said, variant = {variant: [] for variant, _ in variants}, ""
     for line in done.stdout.split("\n"):  # splitlines would split at our mark, too
         variant = line.removeprefix("variant ") if line.startswith("variant ") else variant
