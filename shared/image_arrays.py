@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 
 from shared.errors import CourseError
 from shared.own_images import SPLITS, Labelled
@@ -52,6 +52,20 @@ def read_npz(path: Path, colours: Sequence[int] = (1, 3)) -> Labelled:
     if len(classes) < count:
         raise CourseError(f"{path}: label {count - 1} is outside the {len(classes)} classes that are named.")
     return Labelled(images, labels, classes, arrays.get("split"), bool(named), notes)
+
+
+def moments(images: UInt8[np.ndarray, "N H W C"]) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    """Mean and standard deviation of each colour, as decimals 0 to 1; the deviation is 1 where a colour never changes,
+    so that one can divide by it."""
+    counts = np.zeros((256, images.shape[3]))  # how often each value occurs
+    for start in range(0, len(images), 256):  # a few at a time: bincount wants eight bytes a pixel
+        some = images[start : start + 256]
+        for colour in range(counts.shape[1]):
+            counts[:, colour] += np.bincount(some[..., colour].ravel(), minlength=256)
+    shares, values = counts / counts[:, 0].sum(), np.arange(256) / 255
+    mean = (values @ shares).astype(np.float32)
+    std = np.sqrt(((values[:, None] - mean) ** 2 * shares).sum(axis=0)).astype(np.float32)
+    return mean, np.where(std < 1e-4, np.float32(1), std)
 
 
 def _one_layout(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:

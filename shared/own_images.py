@@ -132,6 +132,15 @@ def stratified(labels: Int[np.ndarray, " N"], shares: Sequence[float]) -> list[I
     return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
+def all_to_train_on(name: str, classes: Sequence[str], labels: Int[np.ndarray, " N"]) -> None:
+    """CourseError where a class has no image among those to train on."""
+    empty = np.setdiff1d(np.arange(len(classes)), labels)
+    if empty.size:
+        raise CourseError(
+            f"{name}: class {classes[empty[0]]} has no image to train on. Add some, or number the classes without gaps."
+        )
+
+
 def cut_in_three(path: Path, own: Labelled) -> list[Int[np.ndarray, " _"]]:
     """Row numbers of train, val and test: as `own.split` says, else a tenth of every class for val and one for test.
 

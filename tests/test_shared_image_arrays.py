@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from programs import refused
 
-from shared.image_arrays import read_npz
+from shared.image_arrays import moments, read_npz
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (12, 6, 6), dtype=np.uint8)
 LABELS = np.arange(12) % 3
@@ -127,3 +127,16 @@ def test_an_archive_of_folders_is_to_be_unpacked(tmp_path):
     assert refused(read_npz, tmp_path / "pets.tar.gz") == (
         f"{tmp_path / 'pets.tar.gz'}: an archive, no .npz. Unpack it and give the folder."
     )
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_moments_are_numpys(colours):
+    images = np.random.default_rng(4).integers(0, 256, (300, 5, 4, colours), dtype=np.uint8)
+    mean, std = moments(images)
+    np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(std, (images / 255).std(axis=(0, 1, 2)), rtol=1e-6)
+
+
+def test_a_colour_that_never_changes_can_be_divided_by():
+    mean, std = moments(np.full((3, 2, 2, 1), 51, np.uint8))
+    assert (mean.tolist(), std.tolist()) == (pytest.approx([0.2]), [1.0])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from shared import own_images
+from shared import cifar10_sample, own_images
 from shared.assets import Asset
 from shared.errors import CourseError
 from week02_cnn import data
@@ -58,7 +58,7 @@ def test_sample_holds_as_many_of_every_class_in_every_part_and_no_image_twice(sa
 
 def test_sample_is_cut_where_the_photographs_are(sample):
     """The first six rows of 32 x 32 pixels are airplanes: four to train on, one for val, one for test. And so on."""
-    with Image.open(data.SAMPLE) as sheet:
+    with Image.open(cifar10_sample.SHEET) as sheet:
         for row, column, label, part in ((3, 99, 0, 0), (4, 0, 0, 1), (5, 7, 0, 2), (59, 99, 9, 2), (30, 50, 5, 0)):
             box = (32 * column, 32 * row, 32 * column + 32, 32 * row + 32)
             image = np.asarray(sheet.convert("RGB").crop(box)).tobytes()

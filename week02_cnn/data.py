@@ -13,16 +13,14 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from shared import cifar10_sample
 from shared.archives import unpack
 from shared.assets import Asset, fetch
+from shared.cifar10_sample import CLASSES, SIDE
 from shared.errors import CourseError
-from shared.image_arrays import read_npz
+from shared.image_arrays import moments, read_npz
 from shared.image_folders import read_folder
-from shared.own_images import HELD_OUT, Labelled, in_three, stratified
-
-SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "cifar10_6k.webp"
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SIDE = 32  # pixels, of CIFAR-10's images
+from shared.own_images import HELD_OUT, Labelled, all_to_train_on, in_three, stratified
 
 ARCHIVE = Asset(
     "cifar10/cifar-10-python.tar.gz",
@@ -80,35 +78,23 @@ class Data:
         return Part(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
 
     @cached_property
-    def _histogram(self) -> Float[np.ndarray, "256 3"]:
-        """How often each value 0 to 255 occurs in the red, green and blue of the training images, as shares of 1."""
-        counts = np.zeros((256, 3))
-        for start in range(0, len(self.train), 256):  # a few at a time: bincount wants eight bytes a pixel
-            images = self.train.images[start : start + 256]
-            for colour in range(3):
-                counts[:, colour] += np.bincount(images[..., colour].ravel(), minlength=256)
-        return counts / counts[:, 0].sum()
+    def moments(self) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+        """Mean and standard deviation of the training images' red, green and blue, as decimals 0 to 1."""
+        return moments(self.train.images)
 
     @property
     def mean(self) -> Float[np.ndarray, " 3"]:
-        """Of the training images' red, green and blue, as decimals 0 to 1."""
-        return (np.arange(256) / 255 @ self._histogram).astype(np.float32)
+        """Of the training images' colours."""
+        return self.moments[0]
 
     @property
     def std(self) -> Float[np.ndarray, " 3"]:
-        """The standard deviation of the same; 1 where a colour never changes, so that one can divide by it."""
-        spread = np.arange(256)[:, None] / 255 - self.mean
-        std = np.sqrt((spread**2 * self._histogram).sum(axis=0)).astype(np.float32)
-        return np.where(std < 1e-4, np.float32(1), std)
+        """Of the same; never 0."""
+        return self.moments[1]
 
     def to_train_on(self) -> "Data":
         """Itself; CourseError where a class has no image in train (which is no fault in data to be scored on)."""
-        empty = np.setdiff1d(np.arange(len(self.classes)), self.train.labels)
-        if empty.size:
-            raise CourseError(
-                f"{self.name}: class {self.classes[empty[0]]} has no image to train on. "
-                "Add some, or number the classes without gaps."
-            )
+        all_to_train_on(self.name, self.classes, self.train.labels)
         return self
 
 
@@ -123,7 +109,7 @@ def load(name: str, side: int = SIDE) -> Data:
         CourseError: what is wrong with the data, in one line.
     """
     if name == "sample":
-        return resized(load_sheet(SAMPLE, name), side)
+        return resized(load_sample(name), side)
     if name == "cifar10":
         archive = fetch(ARCHIVE)
         return resized(load_batches(unpack(archive, archive.with_name("unpacked")), name), side)
@@ -148,19 +134,13 @@ def published(folder: Path) -> Path | None:
 # ---------------------------------------------------------------- CIFAR-10
 
 
-def load_sheet(path: Path, name: str) -> Data:
-    """The bundled sample: one large picture of 60 rows of 100 photographs, six rows to a class. Of each class the
-    first 400 are to train on, then 100 for val and 100 for test; each part is shuffled, the same way every time."""
-    with Image.open(path) as sheet:
-        pixels = np.asarray(sheet.convert("RGB"))
-    rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
-    cut = pixels.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)  # (rows, columns, SIDE, SIDE, 3)
-    images = cut.reshape(len(CLASSES), -1, SIDE, SIDE, 3)  # (10, 600, SIDE, SIDE, 3)
+def load_sample(name: str) -> Data:
+    """The bundled photographs: of each class 400 to train on, 100 for val and 100 for test; each part is shuffled, the
+    same way every time."""
     parts = []
-    for seed, (first, last) in enumerate(((0, 400), (400, 500), (500, 600))):
-        order = np.random.default_rng(seed).permutation(len(CLASSES) * (last - first))
-        photos = images[:, first:last].reshape(-1, SIDE, SIDE, 3)
-        parts.append(Part(photos[order], np.repeat(np.arange(len(CLASSES)), last - first)[order]))
+    for seed, (images, labels) in enumerate(cifar10_sample.read().values()):
+        order = np.random.default_rng(seed).permutation(len(labels))
+        parts.append(Part(images[order], labels[order]))
     return Data(name, CLASSES, *parts, own_test=True)
 
 
