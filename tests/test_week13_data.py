@@ -11,7 +11,7 @@ from programs import refused
 
 from shared.samples import radiograph as simulation
 from shared.samples.radiograph import Machine, in_pixels, radiograph
-from week13_vit import data
+from week13_vit import data, decoded, patients
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def kermany(tmp_path, rng):
     ],
 )  # fmt: skip
 def test_patients_by_the_names_of_files(tmp_path, name, patient):
-    assert data.patient_of(tmp_path / name) == patient
+    assert patients.patient_of(tmp_path / name) == patient
 
 
 def test_kermanys_folders_are_cut_by_patients(kermany):
@@ -210,7 +210,7 @@ def test_kermanys_folders_are_cut_by_patients(kermany):
 
 
 def test_a_val_folder_of_some_size_stays(kermany, monkeypatch):
-    monkeypatch.setattr(data, "TINY_VAL", 10)
+    monkeypatch.setattr(patients, "TINY_VAL", 10)
     found = data.load(str(kermany), 16)
     assert len(found.val) == 16 and not any("went back" in note for note in found.notes)
 
@@ -228,10 +228,63 @@ def test_a_few_damaged_pictures_are_named_and_left_out(kermany):
     path.write_bytes(path.read_bytes()[:300])
     found = data.load(str(kermany), 16)
     assert sum(map(len, parts(found))) == 115
-    assert any(note.startswith(f"left out 1 damaged image; the first: {path}") for note in found.notes)
+    assert any(
+        note.startswith("left out 1 damaged image; the first: train/NORMAL/IM-0003-0000.jpeg: ") for note in found.notes
+    )
     for other in (kermany / "train" / "NORMAL").glob("*.jpeg"):
         other.write_bytes(b"")
     assert refused(data.load, str(kermany), 16).endswith("an empty file. Remove it.")
+
+
+# ---------------------------------------------------------------- decoded once
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """The files that are decoded, in their order."""
+    done, decode = [], decoded.decode
+    monkeypatch.setattr(decoded, "decode", lambda path, *how: done.append(path) or decode(path, *how))
+    return done
+
+
+def test_a_folder_is_decoded_once_and_what_has_changed_is_decoded_anew(kermany, decodings, rng):
+    first = data.load(str(kermany), 16)
+    assert len(decodings) == 116
+    decodings.clear()
+    again = data.load(str(kermany), 16)
+    assert not decodings
+    for part, other in zip(parts(first), parts(again), strict=True):
+        np.testing.assert_array_equal(part.images, other.images)
+    changed = xray(kermany / "train" / "NORMAL" / "IM-0003-0000.jpeg", rng, (50, 40))
+    new = xray(kermany / "train" / "NORMAL" / "IM-0099-0000.jpeg", rng)
+    (kermany / "test" / "NORMAL" / "NORMAL2-IM-0000-0001-0002.jpeg").unlink()
+    found = data.load(str(kermany), 16)
+    assert sorted(decodings) == [changed, new] and sum(map(len, parts(found))) == 116
+    decodings.clear()
+    assert data.load(str(kermany), 12).side == 12 and len(decodings) == 116, "another side is kept by itself"
+
+
+def test_a_damaged_cache_is_as_good_as_none(kermany, decodings):
+    expected = data.load(str(kermany), 16).test.images
+    root = kermany
+    file = decoded.place(root, 16, "L")
+    whole = file.read_bytes()
+    broken = bytearray(whole)
+    broken[len(whole) // 2 :] = bytes(len(whole) - len(whole) // 2)
+    for wrong in (whole[:1000], bytes(broken), b""):
+        file.write_bytes(wrong)
+        decodings.clear()
+        np.testing.assert_array_equal(data.load(str(kermany), 16).test.images, expected)
+        assert len(decodings) == 116 and file.read_bytes() == whole, "and it is made again"
+    np.savez(file, prints=np.zeros(2, np.int64), images=np.zeros((2, 8, 8, 1), np.uint8))
+    np.testing.assert_array_equal(data.load(str(kermany), 16).test.images, expected)
+
+
+def test_where_nothing_can_be_kept_nothing_is_lost(kermany, monkeypatch, tmp_path, capsys):
+    (tmp_path / "home").write_bytes(b"")  # a file, where a folder should be
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    assert len(data.load(str(kermany), 16).test) == 10
+    assert capsys.readouterr().err.startswith("decoded pictures are not kept: cannot write ")
 
 
 # ---------------------------------------------------------------- EuroSAT, one's own
