@@ -216,8 +216,8 @@ def load_npz(path: Path, name: str, side: int = 0) -> Data:
     """An .npz with images and labels, or as MedMNIST publishes them: train_images, train_labels, …, test_labels."""
     own = read_npz(path)
     if "pneumoniamnist" in path.name.lower() and not own.named and len(own.classes) == 2:
-        told = "PneumoniaMNIST does not say whose picture is whose: a child may be in train and in test, and the score "
-        own = replace(own, classes=PNEUMONIA, named=True, notes=(*own.notes, told + "may flatter"))
+        told = "PneumoniaMNIST does not say whose picture is whose: a child may be in two parts, and scores may flatter"
+        own = replace(own, classes=PNEUMONIA, named=True, notes=(*own.notes, told))
     images = own.images if own.images.ndim == 4 else own.images[..., None]  # (N, H, W, C)
     own = replace(own, images=_to_side(images, side or max(images.shape[1:3])))
     return _cut(name, *in_three(path, own))
@@ -265,7 +265,6 @@ def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
 def _to_side(images: UInt8[np.ndarray, "N H W C"], side: int) -> UInt8[np.ndarray, "N side side C"]:
     if images.shape[1:3] == (side, side):
         return np.ascontiguousarray(images)
-
     flat = np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
     made = [np.asarray(decoded.squared(Image.fromarray(image), side)) for image in flat]
     return np.stack(made).reshape(len(images), side, side, images.shape[3])  # (N, side, side, 1 or 3)
