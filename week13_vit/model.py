@@ -172,9 +172,8 @@ class SelfAttention(nn.Module):
         """Queries, keys and values of each head."""
         N, T, D = x.shape
         three = self.qkv(x).chunk(3, dim=-1)  # each (N, T, D)
-        q, k, v = (one.view(N, T, self.heads, D // self.heads).transpose(1, 2) for one in three)  # (N, heads, T, …)
-            one.view(N, T, self.heads, D // self.heads).transpose(1, 2) for one in three
-        )  # (N, heads, T, head_dim)
+        shape = (N, T, self.heads, D // self.heads)
+        q, k, v = (one.view(shape).transpose(1, 2) for one in three)  # (N, heads, T, head_dim)
         return q, k, v
 
     def forward(self, x: Tokens, fused: bool = True) -> Tokens:
