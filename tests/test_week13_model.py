@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import close, gradients, refused
+from programs import close, config, gradients, refused
 from safetensors.torch import load_file, save_file
 
-from week13_vit import weights
+from week13_vit import bench, weights
 from week13_vit.model import (
     PatchEmbed,
     ViT,
@@ -438,6 +438,15 @@ def test_attention_maps_equal_transformers(rng):
     assert len(found) == len(expected) == 2
     for mine, other in zip(found, expected, strict=True):
         close(mine, other, "the attention of a block")
+
+
+def test_the_bench_compares_networks_that_say_the_same(tmp_path, capsys):
+    flags = ["--preset", "smoke", "--files", "3", "--pixels", "30", "--out", tmp_path]
+    found = bench.main(config(bench, *flags))
+    assert found.keys() == {f"{part}, 1 threads" for part in bench.PARTS}
+    for side in (64, 224):
+        assert found["train, 1 threads"][f"ours, {side}"]["apart"] < 1e-5
+    assert "3 JPEGs of 37 x 30 brought to 64 x 64" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- checkpoints that are not right
