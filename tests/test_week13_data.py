@@ -2,16 +2,18 @@
 
 import inspect
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from programs import refused
+from programs import assert_picture, config, refused
 
 from shared.samples import radiograph as simulation
 from shared.samples.radiograph import Machine, in_pixels, radiograph
-from week13_vit import data, decoded, patients
+from week13_vit import data, decoded, figures, patients
+from week13_vit.model import ViT, ViTConfig
 
 
 @pytest.fixture
@@ -330,3 +332,27 @@ def test_pictures_out_of_the_networks_range_are_refused():
     mean, std = (x[:, None, None] for x in imagenet)
     data.check_range((decimals - mean) / std, *imagenet)
     refused(data.check_range, (decimals - mean) / std, half, half)
+
+
+# ---------------------------------------------------------------- the lesson's pictures
+
+
+def test_the_lessons_pictures_are_drawn(sample, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = ViT(ViTConfig(side=64, patch=16, width=8, depth=1, heads=2, mlp_width=16, classes=2)).eval()
+    torch.nn.init.normal_(model.head.weight)
+    net = SimpleNamespace(model=model, mean_std=sample.mean_std, threshold=0.0, pictures=lambda: sample)
+    monkeypatch.setattr(figures, "load", lambda run, finished: net)
+    figures.main(config(figures, "--count", "2", "--out", tmp_path))
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn == {"patches", "positions", "rollout", "heads", "reliability"}
+    for path in tmp_path.glob("*.png"):
+        assert_picture(path, 150)
+
+
+def test_positions_that_point_the_same_way_are_alike():
+    model = ViT(ViTConfig(side=8, patch=4, width=4, depth=1, heads=1, mlp_width=4, classes=0))
+    with torch.no_grad():
+        model.pos_embed[0, 1:] = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]])
+    found = figures.similarity(model)  # rows are alike, and the opposite of the other row: the mean is taken away
+    np.testing.assert_allclose(found[0, 0], [[1, 1], [-1, -1]], atol=1e-6)

@@ -13,29 +13,27 @@ Grey = UInt8[np.ndarray, "H W"]
 Maps = Float[np.ndarray, "h w"]
 
 
-def patches(path: Path, picture: Grey, patch: int) -> None:
-    """A picture, the patches that it is cut into, and the first of them in the row that the encoder reads."""
+def spaced(cut: UInt8[np.ndarray, "rows columns patch patch"], gap: int = 2) -> Grey:
+    """Patches beside each other with some paper in between."""
+    rows, columns, patch, _ = cut.shape
+    wide = np.pad(cut, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=251)
+    return wide.swapaxes(1, 2).reshape(rows * (patch + gap), columns * (patch + gap))  # (rows, columns, …) -> (H, W)
+
+
+def patches(path: Path, picture: Grey, patch: int, shown: int = 14) -> None:
+    """A picture, the patches that it is cut into, and some of them in the row that the encoder reads."""
     rows, columns = picture.shape[0] // patch, picture.shape[1] // patch
     cut = picture.reshape(rows, patch, columns, patch).swapaxes(1, 2)  # (rows, columns, patch, patch)
-    gap = 2
-    spread = np.full((rows * (patch + gap), columns * (patch + gap)), 251, np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            y, x = row * (patch + gap), column * (patch + gap)
-            spread[y : y + patch, x : x + patch] = cut[row, column]
-    line = np.full((patch, 14 * (patch + gap)), 251, np.uint8)
-    for number in range(14):
-        line[:, number * (patch + gap) : number * (patch + gap) + patch] = cut[2 + number // columns, number % columns]
+    first = max(0, min(2 * columns, rows * columns - shown))
+    line = cut.reshape(1, rows * columns, patch, patch)[:, first : first + shown]  # (1, shown, patch, patch)
     with figure(path, size=(8.4, 3.9)) as (drawing, axes):
         axes.remove()
-        grid = drawing.add_gridspec(2, 2, height_ratios=(3.2, 1), width_ratios=(1, 1))
-        limits = {"vmin": 0, "vmax": 255}
+        grid, limits = drawing.add_gridspec(2, 2, height_ratios=(3.2, 1)), {"vmin": 0, "vmax": 255}
         images(drawing.add_subplot(grid[0, 0]), picture, f"{picture.shape[0]} x {picture.shape[1]} pixels", **limits)
         title = f"{rows} x {columns} = {rows * columns} patches of {patch} x {patch}"
-        images(drawing.add_subplot(grid[0, 1]), spread, title, **limits)
-        below = drawing.add_subplot(grid[1, :])
-        words = f"… tokens {2 * columns + 1} to {2 * columns + 14} of the sequence (token 0 is CLS) …"
-        images(below, line, words, **limits)
+        images(drawing.add_subplot(grid[0, 1]), spaced(cut), title, **limits)
+        words = f"tokens {first + 1} to {first + line.shape[1]} of the sequence (token 0 is CLS)"
+        images(drawing.add_subplot(grid[1, :]), spaced(line), words, **limits)
 
 
 def positions(path: Path, similarity: Float[np.ndarray, "h w h w"], chosen: Sequence[tuple[int, int]]) -> None:
