@@ -25,10 +25,11 @@ from shared.device import Device, choose
 from shared.errors import CourseError
 from week13_vit import data, drawing, looks, measures, train
 from week13_vit.model import ViT, on_grid
-from week13_vit.trained import Trained, load
+from week13_vit.trained import load
 
 FIGURES = Path(__file__).parent / "figures"
 EFFICIENCY = "data_efficiency.png"
+MeanStd = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -52,19 +53,17 @@ def similarity(model: ViT) -> Float[np.ndarray, "h w h w"]:
     return (rows @ rows.T).reshape(*model.config.grid, *model.config.grid).numpy()  # (patches, patches) -> (h, w, h, w)
 
 
-def draw_rollout(path: Path, net: Trained, test: data.Part, found: np.ndarray, device: Device) -> None:
-    """Some ill ones that were found: the rollout of the network, and of the same with shuffled weights."""
-    part = test.take(found)
-    both = (("rollout", net.model), ("weights shuffled", looks.shuffled(net.model)))
-    maps = [(name, looks.rollouts(model, part, net.mean_std, device)) for name, model in both]
+def draw_rollout(path: Path, model: ViT, part: data.Part, mean_std: MeanStd, device: Device) -> None:
+    """Where the network looks in some pictures, and where the same with shuffled weights does."""
+    both = (("rollout", model), ("weights shuffled", looks.shuffled(model)))
+    maps = [(name, looks.rollouts(one, part, mean_std, device)) for name, one in both]
     drawing.rollout(path, part.images[..., 0], part.spots, maps)
 
 
-def draw_heads(path: Path, net: Trained, part: data.Part) -> None:
+def draw_heads(path: Path, model: ViT, part: data.Part, mean_std: MeanStd) -> None:
     """What each head of each block looks at in one picture."""
-    mean, std = map(torch.from_numpy, net.mean_std)
-    images = data.normalise(data.tensors(part)[0], mean, std)
-    seen = [on_grid(one, net.model.grid(images), net.model.config.pool)[0] for one in net.model.attentions(images)]
+    images = data.normalise(data.tensors(part)[0], *map(torch.from_numpy, mean_std))
+    seen = [on_grid(one, model.grid(images), model.config.pool)[0] for one in model.attentions(images)]
     drawing.heads(path, part.images[0, ..., 0], torch.stack(seen).numpy())
 
 
@@ -79,8 +78,8 @@ def main(cfg: Config) -> None:
     drawing.patches(out / "patches.png", test.images[found[0], ..., 0], net.model.config.patch)
     h, w = net.model.config.grid
     drawing.positions(out / "positions.png", similarity(net.model), [(1, 1), (h // 2, w // 2), (h - 2, 1), (2, w - 2)])
-    draw_rollout(out / "rollout.png", net, test, found, device)
-    draw_heads(out / "heads.png", net, test.take(found[:1]))
+    draw_rollout(out / "rollout.png", net.model, test.take(found), net.mean_std, device)
+    draw_heads(out / "heads.png", net.model, test.take(found[:1]), net.mean_std)
     error, rows = measures.calibration(test.labels, probs)
     drawing.reliability(out / "reliability.png", rows, error, len(test))
     if cfg.compare and (Path(cfg.compare) / EFFICIENCY).is_file():
