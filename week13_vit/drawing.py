@@ -92,7 +92,9 @@ def rollout(
 def heads(path: Path, picture: Grey, maps: Float[np.ndarray, "blocks heads h w"]) -> None:
     """A picture, and what each head of each block looks at in it."""
     blocks, count = maps.shape[:2]
-    with figure(path, blocks, count + 1, (1.25 * (count + 1) + 0.4, 1.3 * blocks + 0.4)) as (drawing, axes):
+    size = (1.25 * (count + 1) + 0.4, 1.3 * blocks + 0.4)
+    with figure(path, blocks, count + 1, size) as (drawing, axes):
+        axes = axes.reshape(blocks, count + 1)  # of one block they come in a row
         for axis in axes[:, 0]:
             axis.set_axis_off()
         images(axes[0, 0], picture, vmin=0, vmax=255)
