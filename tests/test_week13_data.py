@@ -190,7 +190,8 @@ def kermany(tmp_path, rng):
         ("person1_bacteria_1.jpeg", "person1"), ("person1_virus_12.jpeg", "person1"),
         ("IM-0115-0001.jpeg", "im-0115"), ("IM-0128-0001-0002.jpeg", "im-0128"),
         ("NORMAL2-IM-1442-0001.jpeg", "normal2-im-1442"), ("NORMAL2-IM-0986-0001-0003.jpeg", "normal2-im-0986"),
-        ("cat.jpg", ""), ("person1.jpg", ""),
+        ("BACTERIA-1008087-0001.jpeg", "1008087"), ("NORMAL-28501-0002.jpeg", "28501"),
+        ("cat.jpg", ""), ("person1.jpg", ""), ("VIRUS-1.jpg", ""),
     ],
 )  # fmt: skip
 def test_patients_by_the_names_of_files(tmp_path, name, patient):
@@ -215,6 +216,16 @@ def test_a_val_folder_of_some_size_stays(kermany, monkeypatch):
     monkeypatch.setattr(patients, "TINY_VAL", 10)
     found = data.load(str(kermany), 16)
     assert len(found.val) == 16 and not any("went back" in note for note in found.notes)
+
+
+def test_what_kaggle_serves_twice_is_read_once(kermany):
+    expected = data.load(str(kermany), 16)
+    shutil.copytree(kermany, kermany / "chest_xray")
+    (kermany / "__MACOSX").mkdir()
+    found = data.load(str(kermany.parent), 16)
+    assert found.notes == (*expected.notes[:1], told := found.notes[1], *expected.notes[1:])
+    assert told == "its folders are there twice: those in chest_xray/chest_xray were read"
+    np.testing.assert_array_equal(found.train.images, expected.train.images)
 
 
 def test_copies_under_another_name_are_dropped(kermany):

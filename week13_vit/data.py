@@ -238,7 +238,9 @@ def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
 
     Where the names of the files tell the patients, as Kermany's do, pictures are grey and no patient is in two parts.
     """
+    folder, twice = patients.once(folder)
     classes, splits, notes = find_classes(folder)
+    notes += [twice] * bool(twice)
     names = tuple(sorted({label for _, label in classes}))
     paths = [path for group in classes.values() for path in group]
     told = patients.told_by(paths)

@@ -1,7 +1,8 @@
 """Whose picture it is: Kermany's names of files tell, so no child is in two parts.
 
 D. Kermany et al., "Identifying medical diagnoses and treatable diseases by image-based deep learning", Cell 172(5),
-2018: 5,856 chest X-rays of children, CC BY 4.0. Kaggle serves them as train, val and test, with 16 pictures in val.
+2018: 5,856 chest X-rays of children, CC BY 4.0. Kaggle serves them as train, val and test, with 16 pictures in val, and
+all of it once more in a folder within.
 """
 
 import re
@@ -14,11 +15,13 @@ from jaxtyping import Int
 
 from shared.errors import CourseError
 from shared.held_out import fingerprints
+from shared.image_folders import folders, root_of
 from shared.own_images import Labelled, without_copies
 
 NAMES = re.compile(
     r"(?P<child>person\d+)_(?:virus|bacteria)_\d+"  # person1_bacteria_1.jpeg: one child, several pictures
-    r"|(?P<normal>(?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?",  # IM-0115-0001.jpeg, NORMAL2-IM-1442-0001-0002.jpeg
+    r"|(?P<normal>(?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?"  # IM-0115-0001.jpeg, NORMAL2-IM-1442-0001-0002.jpeg
+    r"|(?:BACTERIA|VIRUS|NORMAL)-(?P<number>\d+)-\d+",  # BACTERIA-1008087-0001.jpeg: the authors' own archive
     re.IGNORECASE,
 )
 TINY_VAL = 50  # pictures: by fewer nothing can be chosen
@@ -30,7 +33,18 @@ Rows = Int[np.ndarray, " _"]
 def patient_of(path: Path) -> str:
     """Whose picture it is, after Kermany's naming of files; nothing where the name does not tell."""
     found = NAMES.fullmatch(path.stem)
-    return (found["child"] or found["normal"]).lower() if found else ""
+    return (found["child"] or found["normal"] or found["number"]).lower() if found else ""
+
+
+def once(folder: Path) -> tuple[Path, str]:
+    """Where the pictures lie, and a note: of a folder that holds in one of its folders all others once more, that one."""
+    root = root_of(folder)
+    names = {path.name for path in folders(root)}
+    for inner in folders(root):
+        others = names - {inner.name}
+        if len(others) > 1 and others == {path.name for path in folders(inner)}:
+            return inner, f"its folders are there twice: those in {inner.relative_to(folder)} were read"
+    return folder, ""
 
 
 def told_by(paths: Sequence[Path]) -> bool:
