@@ -250,17 +250,22 @@ class ViT(nn.Module):
         positions = resize_positions(self.pos_embed, self.config.grid, self.grid(images))
         return F.dropout(with_cls(patches, self.cls_token, positions), self.config.dropout, self.training)
 
-    def encode(self, images: Images, fused: bool = True) -> Tokens:
-        """The tokens behind the last block, normalised."""
+    def through(self, images: Images, fused: bool = True) -> Tokens:
+        """The tokens behind the last block."""
         x = self.tokens(images)
         for block in self.blocks:
             x = block(x, fused)
-        return self.norm(x)
+        return x
+
+    def encode(self, images: Images, fused: bool = True) -> Tokens:
+        """The same, normalised."""
+        return self.norm(self.through(images, fused))
 
     def features(self, images: Images, fused: bool = True) -> Float[Tensor, "N D"]:
         """One vector an image: what the head sees."""
-        x = self.encode(images, fused)
-        return x[:, 0] if self.config.pool == "cls" else x[:, 1:].mean(dim=1)
+        if self.config.pool == "cls":
+            return self.norm(self.through(images, fused)[:, 0])  # a norm looks at one token, so the others need none
+        return self.encode(images, fused)[:, 1:].mean(dim=1)
 
     def forward(self, images: Images, fused: bool = True) -> Float[Tensor, "N classes"]:
         """The logits; without a head the features."""

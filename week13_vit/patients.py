@@ -37,7 +37,7 @@ def patient_of(path: Path) -> str:
 
 
 def once(folder: Path) -> tuple[Path, str]:
-    """Where the pictures lie, and a note: of a folder that holds in one of its folders all others once more, that one."""
+    """Where the pictures lie, and a note: in a folder's folder, where that holds all of its other folders once more."""
     root = root_of(folder)
     names = {path.name for path in folders(root)}
     for inner in folders(root):
