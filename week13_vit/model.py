@@ -171,8 +171,9 @@ class SelfAttention(nn.Module):
     def split(self, x: Tokens) -> tuple[Heads, Heads, Heads]:
         """Queries, keys and values of each head."""
         N, T, D = x.shape
-        packed = self.qkv(x).view(N, T, 3, self.heads, D // self.heads)
-        q, k, v = packed.permute(2, 0, 3, 1, 4)  # three of (N, heads, tokens, head_dim)
+        three = self.qkv(x).chunk(3, dim=-1)  # each (N, T, D)
+        shape = (N, T, self.heads, D // self.heads)
+        q, k, v = (one.view(shape).transpose(1, 2) for one in three)  # (N, heads, T, head_dim)
         return q, k, v
 
     def forward(self, x: Tokens, fused: bool = True) -> Tokens:
