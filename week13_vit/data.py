@@ -313,9 +313,18 @@ def check_range(images: Float[Tensor, "B 3 H W"], mean: Float[Tensor, " 3"], std
     low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
     least, most = float(images.min()), float(images.max())
     outside = least < low - 1e-3 or most > high + 1e-3
+    faint = most - least < 0.5  # of the deviation that pictures had there: bytes that were taken for decimals, say
     one_sided = least >= 0 and low < -0.2  # nothing is darker than the mean: as decimals from 0 to 1 are
-    if outside or one_sided:
+    if outside or one_sided or faint:
         raise CourseError(
             f"pixels run from {least:.3g} to {most:.3g}, but this network was trained on {low:.3g} to {high:.3g}: "
             "normalise them with its mean and deviation."
         )
+
+
+def check_part(part: Part, mean: Float[np.ndarray, " 3"], std: Float[np.ndarray, " 3"]) -> None:
+    """The same for a whole part, by its darkest and its brightest pixel: before a checkpoint's own mean and deviation
+    are used on other pictures."""
+    ends = torch.tensor([part.images.min(), part.images.max()]).view(1, 1, 1, 2)
+    mean, std = (torch.from_numpy(np.asarray(numbers, np.float32)) for numbers in (mean, std))
+    check_range(normalise(ends, mean, std), mean, std)

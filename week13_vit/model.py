@@ -230,7 +230,7 @@ class ViT(nn.Module):
         rows, columns = config.grid
         self.patch_embed = PatchEmbed(config.channels, config.width, config.patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + rows * columns, config.width).normal_(std=0.02))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + rows * columns, config.width).normal_())
         last = max(1, config.depth - 1)
         self.blocks = nn.ModuleList(Block(config, config.drop_path * i / last) for i in range(config.depth))
         self.norm = nn.LayerNorm(config.width, config.eps)
