@@ -2,16 +2,18 @@
 
 import inspect
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from programs import refused
+from programs import assert_picture, config, refused
 
 from shared.samples import radiograph as simulation
 from shared.samples.radiograph import Machine, in_pixels, radiograph
-from week13_vit import data
+from week13_vit import data, decoded, figures, patients
+from week13_vit.model import ViT, ViTConfig
 
 
 @pytest.fixture
@@ -188,11 +190,12 @@ def kermany(tmp_path, rng):
         ("person1_bacteria_1.jpeg", "person1"), ("person1_virus_12.jpeg", "person1"),
         ("IM-0115-0001.jpeg", "im-0115"), ("IM-0128-0001-0002.jpeg", "im-0128"),
         ("NORMAL2-IM-1442-0001.jpeg", "normal2-im-1442"), ("NORMAL2-IM-0986-0001-0003.jpeg", "normal2-im-0986"),
-        ("cat.jpg", ""), ("person1.jpg", ""),
+        ("BACTERIA-1008087-0001.jpeg", "1008087"), ("NORMAL-28501-0002.jpeg", "28501"),
+        ("cat.jpg", ""), ("person1.jpg", ""), ("VIRUS-1.jpg", ""),
     ],
 )  # fmt: skip
 def test_patients_by_the_names_of_files(tmp_path, name, patient):
-    assert data.patient_of(tmp_path / name) == patient
+    assert patients.patient_of(tmp_path / name) == patient
 
 
 def test_kermanys_folders_are_cut_by_patients(kermany):
@@ -210,9 +213,19 @@ def test_kermanys_folders_are_cut_by_patients(kermany):
 
 
 def test_a_val_folder_of_some_size_stays(kermany, monkeypatch):
-    monkeypatch.setattr(data, "TINY_VAL", 10)
+    monkeypatch.setattr(patients, "TINY_VAL", 10)
     found = data.load(str(kermany), 16)
     assert len(found.val) == 16 and not any("went back" in note for note in found.notes)
+
+
+def test_what_kaggle_serves_twice_is_read_once(kermany):
+    expected = data.load(str(kermany), 16)
+    shutil.copytree(kermany, kermany / "chest_xray")
+    (kermany / "__MACOSX").mkdir()
+    found = data.load(str(kermany.parent), 16)
+    assert found.notes == (*expected.notes[:1], told := found.notes[1], *expected.notes[1:])
+    assert told == "its folders are there twice: those in chest_xray/chest_xray were read"
+    np.testing.assert_array_equal(found.train.images, expected.train.images)
 
 
 def test_copies_under_another_name_are_dropped(kermany):
@@ -228,10 +241,63 @@ def test_a_few_damaged_pictures_are_named_and_left_out(kermany):
     path.write_bytes(path.read_bytes()[:300])
     found = data.load(str(kermany), 16)
     assert sum(map(len, parts(found))) == 115
-    assert any(note.startswith(f"left out 1 damaged image; the first: {path}") for note in found.notes)
+    assert any(
+        note.startswith("left out 1 damaged image; the first: train/NORMAL/IM-0003-0000.jpeg: ") for note in found.notes
+    )
     for other in (kermany / "train" / "NORMAL").glob("*.jpeg"):
         other.write_bytes(b"")
     assert refused(data.load, str(kermany), 16).endswith("an empty file. Remove it.")
+
+
+# ---------------------------------------------------------------- decoded once
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """The files that are decoded, in their order."""
+    done, decode = [], decoded.decode
+    monkeypatch.setattr(decoded, "decode", lambda path, *how: done.append(path) or decode(path, *how))
+    return done
+
+
+def test_a_folder_is_decoded_once_and_what_has_changed_is_decoded_anew(kermany, decodings, rng):
+    first = data.load(str(kermany), 16)
+    assert len(decodings) == 116
+    decodings.clear()
+    again = data.load(str(kermany), 16)
+    assert not decodings
+    for part, other in zip(parts(first), parts(again), strict=True):
+        np.testing.assert_array_equal(part.images, other.images)
+    changed = xray(kermany / "train" / "NORMAL" / "IM-0003-0000.jpeg", rng, (50, 40))
+    new = xray(kermany / "train" / "NORMAL" / "IM-0099-0000.jpeg", rng)
+    (kermany / "test" / "NORMAL" / "NORMAL2-IM-0000-0001-0002.jpeg").unlink()
+    found = data.load(str(kermany), 16)
+    assert sorted(decodings) == [changed, new] and sum(map(len, parts(found))) == 116
+    decodings.clear()
+    assert data.load(str(kermany), 12).side == 12 and len(decodings) == 116, "another side is kept by itself"
+
+
+def test_a_damaged_cache_is_as_good_as_none(kermany, decodings):
+    expected = data.load(str(kermany), 16).test.images
+    root = kermany
+    file = decoded.place(root, 16, "L")
+    whole = file.read_bytes()
+    broken = bytearray(whole)
+    broken[len(whole) // 2 :] = bytes(len(whole) - len(whole) // 2)
+    for wrong in (whole[:1000], bytes(broken), b""):
+        file.write_bytes(wrong)
+        decodings.clear()
+        np.testing.assert_array_equal(data.load(str(kermany), 16).test.images, expected)
+        assert len(decodings) == 116 and file.read_bytes() == whole, "and it is made again"
+    np.savez(file, prints=np.zeros(2, np.int64), images=np.zeros((2, 8, 8, 1), np.uint8))
+    np.testing.assert_array_equal(data.load(str(kermany), 16).test.images, expected)
+
+
+def test_where_nothing_can_be_kept_nothing_is_lost(kermany, monkeypatch, tmp_path, capsys):
+    (tmp_path / "home").write_bytes(b"")  # a file, where a folder should be
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    assert len(data.load(str(kermany), 16).test) == 10
+    assert capsys.readouterr().err.startswith("decoded pictures are not kept: cannot write ")
 
 
 # ---------------------------------------------------------------- EuroSAT, one's own
@@ -277,3 +343,27 @@ def test_pictures_out_of_the_networks_range_are_refused():
     mean, std = (x[:, None, None] for x in imagenet)
     data.check_range((decimals - mean) / std, *imagenet)
     refused(data.check_range, (decimals - mean) / std, half, half)
+
+
+# ---------------------------------------------------------------- the lesson's pictures
+
+
+def test_the_lessons_pictures_are_drawn(sample, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = ViT(ViTConfig(side=64, patch=16, width=8, depth=1, heads=2, mlp_width=16, classes=2)).eval()
+    torch.nn.init.normal_(model.head.weight)
+    net = SimpleNamespace(model=model, mean_std=sample.mean_std, threshold=0.0, pictures=lambda: sample)
+    monkeypatch.setattr(figures, "load", lambda run, finished: net)
+    figures.main(config(figures, "--count", "2", "--out", tmp_path))
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn == {"patches", "positions", "rollout", "heads", "reliability"}
+    for path in tmp_path.glob("*.png"):
+        assert_picture(path, 150)
+
+
+def test_positions_that_point_the_same_way_are_alike():
+    model = ViT(ViTConfig(side=8, patch=4, width=4, depth=1, heads=1, mlp_width=4, classes=0))
+    with torch.no_grad():
+        model.pos_embed[0, 1:] = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]])
+    found = figures.similarity(model)  # rows are alike, and the opposite of the other row: the mean is taken away
+    np.testing.assert_allclose(found[0, 0], [[1, 1], [-1, -1]], atol=1e-6)

@@ -5,16 +5,16 @@ imports transformers and torchvision.
 """
 
 import json
+import math
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import close, gradients, refused
+from programs import close, config, gradients, refused
 from safetensors.torch import load_file, save_file
 
-from week13_vit import weights
+from week13_vit import bench, weights
 from week13_vit.model import (
     PatchEmbed,
     ViT,
@@ -177,31 +177,51 @@ def test_resized_positions_stay_where_they_are():
     assert (found[:, 1:, 1] > found[:, :-1, 1]).all(), "what tells the column does not grow to the right: mixed up"
 
 
-@pytest.mark.exercise(3)
-def test_resized_positions_equal_transformers(rng):
-    from transformers import ViTConfig as TheirConfig
-    from transformers.models.vit.modeling_vit import ViTEmbeddings
+def bicubic(old, new):
+    """(new, old): what each new place takes of each old one, by Keys' kernel with a = -0.75, the edge repeated. The
+    middle of new place i lies at (i + 1/2) old / new - 1/2."""
+    found, a = torch.zeros(new, old), -0.75
+    for i in range(new):
+        at = (i + 0.5) * old / new - 0.5
+        first = math.floor(at) - 1
+        for j in range(first, first + 4):
+            t = abs(at - j)
+            near, far = (a + 2) * t**3 - (a + 3) * t**2 + 1, a * (t**3 - 5 * t**2 + 8 * t - 4)
+            found[i, min(max(j, 0), old - 1)] += near if t <= 1 else far
+    return found
 
-    shape = {"hidden_size": 6, "num_attention_heads": 2, "image_size": 12, "patch_size": 4}
-    theirs = ViTEmbeddings(TheirConfig(**shape))
+
+@pytest.mark.exercise(3)
+@pytest.mark.parametrize("new", [(5, 2), (6, 6), (2, 4)])
+def test_resized_positions_are_a_picture_interpolated_bicubically(new, rng):
     positions = random(rng, 1, 10, 6).requires_grad_()
-    del theirs.position_embeddings
-    theirs.position_embeddings = positions
-    swapped = F.interpolate(positions[:, 1:].reshape(1, 3, 3, 6).permute(0, 3, 1, 2), (2, 5), mode="bicubic")
-    swapped = swapped.permute(0, 2, 3, 1).reshape(1, 10, 6)
-    if torch.allclose(resize_positions(positions, (3, 3), (5, 2))[:, 1:], swapped, atol=1e-6):
-        raise AssertionError("height and width are swapped, should be size=new: rows first")
-    for new in ((5, 2), (6, 6), (2, 2)):
-        tokens = torch.zeros(1, 1 + new[0] * new[1], 6)
-        their_way = partial(theirs.interpolate_pos_encoding, tokens, 4 * new[0], 4 * new[1])
-        expected, theirs_of = gradients(lambda _, way=their_way: way(), positions)
-        found, ours_of = gradients(lambda p, n=new: resize_positions(p, (3, 3), n), positions)
-        corners = F.interpolate(positions[:, 1:].reshape(1, 3, 3, 6).permute(0, 3, 1, 2), new, mode="bicubic",
-                                align_corners=True).permute(0, 2, 3, 1).reshape(1, -1, 6)  # fmt: skip
-        if found.shape == expected.shape and torch.allclose(found[:, 1:], corners, atol=1e-6):
-            raise AssertionError("the corners are aligned, should not be: align_corners=False")
-        close(found, expected, f"positions for {new[0]} x {new[1]}")
-        close(ours_of[0], theirs_of[0], f"the gradient of positions for {new[0]} x {new[1]}")
+
+    def by_formula(positions):
+        picture = positions[0, 1:].reshape(3, 3, 6)
+        rows = torch.einsum("ih,jw,hwd->ijd", bicubic(3, new[0]), bicubic(3, new[1]), picture)
+        return torch.cat([positions[:, :1], rows.reshape(1, -1, 6)], dim=1)
+
+    expected, theirs = gradients(by_formula, positions)
+    found, ours = gradients(lambda p: resize_positions(p, (3, 3), new), positions)
+    picture = positions[:, 1:].reshape(1, 3, 3, 6).permute(0, 3, 1, 2)
+    for size, corners, message in (
+        (new[::-1], False, "height and width are swapped, should be size=new: rows first"),
+        (new, True, "the corners are aligned, should not be: align_corners=False"),
+    ):
+        wrong = F.interpolate(picture, size, mode="bicubic", align_corners=corners).permute(0, 2, 3, 1)
+        if new[0] != new[1] or corners:
+            assert not torch.allclose(found[:, 1:], wrong.reshape(1, -1, 6), atol=1e-6), message
+    close(found, expected, f"positions for {new[0]} x {new[1]}")
+    close(ours[0], theirs[0], f"the gradient of positions for {new[0]} x {new[1]}")
+
+
+@pytest.mark.exercise(3)
+def test_as_many_patches_on_another_grid_have_other_positions(rng):
+    positions = random(rng, 1, 17, 3)
+    found = resize_positions(positions, (2, 8), (4, 4))
+    assert not torch.equal(found, positions), "2 x 8 for 4 x 4 came back as it was: as many, but not the same places"
+    expected = torch.einsum("ih,jw,hwd->ijd", bicubic(2, 4), bicubic(8, 4), positions[0, 1:].reshape(2, 8, 3))
+    close(found[0, 1:], expected.reshape(16, 3), "positions of 2 x 8 for 4 x 4")
 
 
 # ---------------------------------------------------------------- exercise 4: rollout
@@ -399,7 +419,8 @@ def test_a_vit_model_has_no_head(rng, tmp_path, pooler):
 
 
 def test_equal_to_timms(rng):
-    timm = pytest.importorskip("timm")
+    import timm
+
     theirs = shaken(timm.models.VisionTransformer(img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=3,
                                                   mlp_ratio=40 / 24, num_classes=5))  # fmt: skip
     ours = weights.build(theirs.state_dict(), heads=3)
@@ -417,6 +438,15 @@ def test_attention_maps_equal_transformers(rng):
     assert len(found) == len(expected) == 2
     for mine, other in zip(found, expected, strict=True):
         close(mine, other, "the attention of a block")
+
+
+def test_the_bench_compares_networks_that_say_the_same(tmp_path, capsys):
+    flags = ["--preset", "smoke", "--files", "3", "--pixels", "30", "--out", tmp_path]
+    found = bench.main(config(bench, *flags))
+    assert found.keys() == {f"{part}, 1 threads" for part in bench.PARTS}
+    for side in (64, 224):
+        assert found["train, 1 threads"][f"ours, {side}"]["apart"] < 1e-5
+    assert "3 JPEGs of 37 x 30 brought to 64 x 64" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- checkpoints that are not right

@@ -11,9 +11,9 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from shared.device import Device
 from shared.files import read_json
-from week13_vit import augment, baselines, compare, data, eval, looks, measures, pretrain, train
-from week13_vit.model import ViT, ViTConfig, flops
-from week13_vit.weights import load_pretrained
+from week13_vit import augment, baselines, compare, data, eval, looks, masked, measures, pretrain, train
+from week13_vit.model import ViT, ViTConfig, flops, patchify
+from week13_vit.weights import fill, in_our_names, load_pretrained
 
 CPU = Device("cpu", "float32", "a test")
 SMALL = ["--preset", "smoke", "--side", "16", "--patch", "8", "--width", "16", "--depth", "2", "--heads", "2"]
@@ -194,11 +194,12 @@ def test_a_probe_starts_from_a_run_and_only_the_head_is_new(run, tmp_path):
     assert "is not there" in refused(train.build, replace(cfg, start=str(tmp_path / "none")), 2)
 
 
-def test_pretraining_is_gone_on_with(tmp_path):
+@pytest.mark.parametrize("task", ["mae", "photos"])
+def test_pretraining_is_gone_on_with(task, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (90, 16, 16, 3), dtype=np.uint8)
     np.savez(tmp_path / "photos.npz", images=images, labels=np.arange(90) % 3)
-    flags = ["--preset", "smoke", "--data", tmp_path / "photos.npz", "--side", "16", "--max-steps", "3"]
+    flags = ["--preset", "smoke", "--task", task, "--data", tmp_path / "photos.npz", "--side", "16", "--max-steps", "3"]
     made = pretrain.main(config(pretrain, *flags, "--out", tmp_path / "run"))
     cfg = config(train, *SMALL, "--start", made["run"], "--pool", "cls")
     model = train.build(cfg, 2)
@@ -215,7 +216,7 @@ def test_few_and_many_pictures_are_compared_at_equal_steps(tmp_path, capsys):
     path = spots_data(tmp_path / "images.npz", np.random.default_rng(0), 100)
     flags = ["--preset", "smoke", "--data", path, "--side", "16", "--sizes", "20", "40", "--steps", "2"]
     found = compare.main(config(compare, *flags, "--out", tmp_path / "out"))
-    assert found.keys() == {compare.VIT, baselines.CNN} and found[compare.VIT].keys() == {20, 40}
+    assert found.keys() == {compare.VIT, baselines.CNN, baselines.LOGISTIC} and found[compare.VIT].keys() == {20, 40}
     assert_picture(tmp_path / "out" / "data_efficiency.png")
     assert "| ViT from scratch, 20 |" in capsys.readouterr().out
     assert refused(compare.main, config(compare, *flags, "--sizes", "900")) == (
@@ -229,10 +230,79 @@ def test_the_bundled_photographs_are_cut_by_class():
     assert len({image.tobytes() for image in photos.val.images}) == 1000
 
 
+def test_pictures_that_are_not_what_a_checkpoint_was_trained_on_are_refused(run, tmp_path):
+    images = np.random.default_rng(0).integers(0, 4, (60, 16, 16), dtype=np.uint8)  # 2 bits of 8
+    np.savez(tmp_path / "dark.npz", images=images, labels=np.arange(60) % 2)
+    told = refused(eval.main, config(eval, "--run", run["run"], "--data", tmp_path / "dark.npz"))
+    assert told.startswith("pixels run from -") and told.endswith("normalise them with its mean and deviation.")
+    cfg = config(train, *SMALL, "--data", tmp_path / "dark.npz", "--start", run["run"], "--out", tmp_path / "run")
+    assert refused(train.main, cfg).startswith("pixels run from -") and not (tmp_path / "run").exists()
+
+
 def test_sides_that_cannot_be_cut_are_refused():
     assert refused_flags(train, "--augment", "-1") == "--augment -1: must be 0 or more."
     cfg = config(train, "--side", "30")
     assert refused(train.build, cfg, 2) == "--side 30: must be a multiple of --patch 8."
+
+
+# ---------------------------------------------------------------- masked autoencoding
+
+TINY = ViTConfig(side=16, patch=4, channels=3, width=16, depth=2, heads=2, mlp_width=32, classes=0)
+
+
+def test_masked_autoencoding_is_that_of_transformers():
+    """The same weights and the same patches hidden: the loss is equal, and so are its gradients."""
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    torch.manual_seed(0)
+    theirs = ViTMAEForPreTraining(
+        ViTMAEConfig(
+            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=16,
+            patch_size=4, decoder_hidden_size=8, decoder_num_hidden_layers=1, decoder_num_attention_heads=2,
+            decoder_intermediate_size=32, mask_ratio=0.75, norm_pix_loss=False, layer_norm_eps=1e-6,
+        )
+    )  # fmt: skip
+    ours = masked.MaskedAutoencoder(ViT(TINY), 8, depth=1, heads=2)
+    state = theirs.state_dict()
+    fill(ours.encoder, in_our_names({k: v for k, v in state.items() if k.startswith("vit.")}))
+    decoder = {k.replace("decoder.decoder_layers", "layers"): v for k, v in state.items() if "decoder_layers" in k}
+    same = {"mask_token": "mask_token", "pos_embed": "decoder_pos_embed", "embed": "decoder_embed",
+            "norm": "decoder_norm", "paint": "decoder_pred"}  # fmt: skip
+    rest = {name: state.get(f"decoder.{same[name.split('.')[0]]}{name.partition('.')[1]}{name.partition('.')[2]}")
+            for name in ours.state_dict() if name.split(".")[0] in same}  # fmt: skip
+    fill(ours, {f"encoder.{k}": v for k, v in ours.encoder.state_dict().items()} | in_our_names(decoder) | rest)
+    order = torch.arange(48).view(4, 4, 3).permute(2, 0, 1).flatten()  # theirs paint row, column, channel
+    with torch.no_grad():
+        ours.paint.weight.copy_(ours.paint.weight[order])
+        ours.paint.bias.copy_(ours.paint.bias[order])
+    images, noise = torch.randn(5, 3, 16, 16), torch.rand(5, 16)
+    visible = noise.argsort(dim=1)[:, :4]  # theirs keep those with the least noise
+    loss, expected = ours.loss(images, visible), theirs(images, noise=noise).loss
+    close(loss, expected, "the loss")
+    loss.backward()
+    expected.backward()
+    close(ours.encoder.patch_embed.proj.weight.grad, theirs.vit.embeddings.patch_embeddings.projection.weight.grad,
+          "the gradient of the patches' matrix")  # fmt: skip
+    close(ours.mask_token.grad, theirs.decoder.mask_token.grad, "the gradient of the mask token")
+
+
+def test_what_is_hidden_is_hidden():
+    torch.manual_seed(0)
+    model = masked.MaskedAutoencoder(ViT(TINY), 8).eval()
+    visible = masked.draw_visible(3, 16, 0.75)
+    assert visible.shape == (3, 4) and (visible.diff(dim=1) > 0).all()
+    images = torch.randn(3, 3, 16, 16)
+    patches = patchify(images, 4)
+    kept = torch.zeros(3, 16, 1).scatter(1, visible[..., None], 1.0) > 0
+    others = masked.put_together(torch.where(kept, patches, torch.randn_like(patches)), images, 4)
+    assert torch.equal(model(images, visible), model(others, visible)), "a hidden patch is seen"
+    assert torch.equal(masked.put_together(patches, images, 4), images)
+    torch.nn.init.zeros_(model.paint.weight)
+    torch.nn.init.zeros_(model.paint.bias)
+    expected = patches[~kept.expand_as(patches)].square().mean()
+    close(model.loss(images, visible), expected, "the loss of who paints nothing, over the hidden patches alone")
+    shown, painted = masked.pasted(model, images, visible)
+    assert torch.equal(patchify(shown, 4), patches * kept) and torch.equal(patchify(painted, 4), patches * kept)
 
 
 # ---------------------------------------------------------------- where it looks

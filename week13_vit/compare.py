@@ -1,4 +1,4 @@
-"""How many pictures does each need? `./course run 13 compare`: a ViT against a CNN of equal FLOPs, on ever more.
+"""How many pictures does each need? `./course run 13 compare`: a ViT, a CNN of equal FLOPs and logistic regression.
 
 Every training makes the same number of steps, so that only what there is to see differs. With --start a ViT that was
 pretrained is a third contestant. A finished training is kept: a second call goes on where the first one stopped.
@@ -38,9 +38,9 @@ class Config(trials.StudyConfig):
 
     start: str = ""
     """A checkpoint, as train's --start: then a pretrained ViT is compared, too."""
-    sizes: tuple[Count, ...] = (100, 300, 1500)
+    sizes: tuple[Count, ...] = (100, 400, 1500)
     """How many pictures to train on."""
-    steps: Count = 750
+    steps: Count = 300
     """Steps of every training."""
     side: Count = 64
     """Pictures are brought to so many pixels in height and width."""
@@ -74,7 +74,7 @@ def train_once(flags: trials.Flags, threads: int, device_name: str = "cpu") -> R
         pictures = replace(pictures, given=weights.normalisation(cfg.start))
     network = train.build(cfg, len(pictures.classes))
     cost = flops(network.config)
-    if kind == baselines.CNN:
+    if kind in baselines.RECIPES:
         cfg = replace(cfg, **baselines.RECIPES[kind])
         train.seed_everything(cfg.seed)
         network = baselines.build(kind, cfg.side, len(pictures.classes), cost)
@@ -100,7 +100,7 @@ def train_once(flags: trials.Flags, threads: int, device_name: str = "cpu") -> R
 def recipes(cfg: Config) -> dict[tuple[str, int], trials.Flags]:
     """The flags of every contestant at every size."""
     plain = {"data": cfg.data, "side": cfg.side, "patch": cfg.patch, "max_steps": cfg.steps, "lr": cfg.lr}
-    kinds = {VIT: {}, baselines.CNN: {}} | ({PRETRAINED: {"start": cfg.start}} if cfg.start else {})
+    kinds = {kind: {} for kind in (VIT, *baselines.RECIPES)} | ({PRETRAINED: {"start": cfg.start}} if cfg.start else {})
     return {(kind, size): plain | more | {"kind": kind, "examples": size}
             for kind, more in kinds.items() for size in cfg.sizes}  # fmt: skip
 
@@ -117,7 +117,7 @@ def draw(path: Path, found: dict[str, dict[int, Row]]) -> None:
 
 
 def main(cfg: Config) -> dict[str, Any]:
-    """Trains a ViT and a CNN on ever more pictures, from several seeds; prints a table and draws the curve.
+    """Trains a ViT and its baselines on ever more pictures, from several seeds; prints a table and draws the curve.
 
     Returns {contestant: {size: row}}.
     """

@@ -13,8 +13,7 @@ by the ribs, so where file names tell the patient (Kermany's do), parts are cut 
 them; its test part is Kermany's test folder, which the paper says are other children.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +27,9 @@ from torch import Tensor
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
 from shared.image_arrays import read_npz
-from shared.image_folders import DAMAGED, find_classes, read_folder
+from shared.image_folders import DAMAGED, find_classes
 from shared.own_images import Labelled, in_three
-from shared.pictures import read_picture
+from week13_vit import decoded, patients
 
 SAMPLES = Path(__file__).resolve().parent.parent / "shared" / "samples"
 SHEET, TABLE = SAMPLES / "synthetic_radiographs.webp", SAMPLES / "synthetic_radiographs.npz"
@@ -39,6 +38,7 @@ PHOTOGRAPHS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 SIDE = 64  # pixels, of the bundled radiographs
 NAMES = ("sample", "sample_other", "pneumoniamnist", "eurosat")
 
+# The first checksum is that of MedMNIST's info.py, which states no size; the second that of TensorFlow Datasets.
 PNEUMONIAMNIST = Asset(
     "pneumoniamnist/pneumoniamnist.npz",
     ("https://zenodo.org/records/10519652/files/pneumoniamnist.npz",),
@@ -50,13 +50,12 @@ PNEUMONIAMNIST = Asset(
 EUROSAT = Asset(
     "eurosat/EuroSAT.zip",
     ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/main/EuroSAT.zip",),
-    "c8fa014336c82ac7804f0398fcb19387",
+    "8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd",
     94_280_567,
     "MIT",
-    algorithm="md5",
 )
 
-Rows = Int[np.ndarray, " n"]
+Rows = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
@@ -217,149 +216,60 @@ def load_npz(path: Path, name: str, side: int = 0) -> Data:
     """An .npz with images and labels, or as MedMNIST publishes them: train_images, train_labels, …, test_labels."""
     own = read_npz(path)
     if "pneumoniamnist" in path.name.lower() and not own.named and len(own.classes) == 2:
-        told = "PneumoniaMNIST does not say whose picture is whose: a child may be in train and in test, and the score "
-        own = replace(own, classes=PNEUMONIA, named=True, notes=(*own.notes, told + "may flatter"))
+        told = "PneumoniaMNIST does not say whose picture is whose: a child may be in two parts, and scores may flatter"
+        own = replace(own, classes=PNEUMONIA, named=True, notes=(*own.notes, told))
     images = own.images if own.images.ndim == 4 else own.images[..., None]  # (N, H, W, C)
-    return _in_three(name, path, replace(own, images=_to_side(images, side or max(images.shape[1:3]))))
+    own = replace(own, images=_to_side(images, side or max(images.shape[1:3])))
+    return _cut(name, *in_three(path, own))
 
 
-def _in_three(name: str, path: Path, own: Labelled) -> Data:
-    """The same cut in three, copies dropped by their content (shared/own_images.py)."""
-    own, rows = in_three(path, own)
-    parts = (Part(own.images[part], own.labels[part], part) for part in rows)
+def _cut(name: str, own: Labelled, rows: Sequence[Rows], patient: Rows | None = None) -> Data:
+    """Pictures with the row numbers of train, val and test; where nobody tells whose they are, each is a patient."""
+    patient = np.arange(len(own.labels)) if patient is None else patient
+    parts = (Part(own.images[part], own.labels[part], patient[part]) for part in rows)
     return Data(name, own.classes, *parts, own.named, own.own_test, own.notes)
 
 
 # ---------------------------------------------------------------- folders of pictures
 
-PATIENT = re.compile(
-    r"(?P<child>person\d+)_(?:virus|bacteria)_\d+"  # person1_bacteria_1.jpeg: one child, several pictures
-    r"|(?P<normal>(?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?",  # IM-0115-0001.jpeg, NORMAL2-IM-1442-0001-0002.jpeg
-    re.IGNORECASE,
-)
-TINY_VAL = 50  # of Kermany's pictures: the val folder that Kaggle serves has 16, by which nothing can be chosen
-VAL_SHARE = 0.1
-
-
-def patient_of(path: Path) -> str:
-    """Whose picture it is, after Kermany's naming of files; nothing where the name does not tell."""
-    found = PATIENT.fullmatch(path.stem)
-    if not found:
-        return ""
-    return (found["child"] or found["normal"]).lower()
-
 
 def load_folder(folder: Path, name: str, side: int = SIDE) -> Data:
     """A folder of class folders, perhaps within train, val and test; of each picture the middle square.
 
-    Where the names of the files tell the patients, as Kermany's do, no patient is in two parts.
+    Where the names of the files tell the patients, as Kermany's do, pictures are grey and no patient is in two parts.
     """
+    folder, twice = patients.once(folder)
     classes, splits, notes = find_classes(folder)
-    paths = [path for group in classes.values() for path in group]
-    told = [patient_of(path) for path in paths]
-    if sum(map(bool, told)) <= 0.9 * len(paths):
-        return _in_three(name, folder, read_folder(folder, lambda picture: np.asarray(squared(picture, side))))
+    notes += [twice] * bool(twice)
     names = tuple(sorted({label for _, label in classes}))
-    images, rows, damaged = [], [], []
+    paths = [path for group in classes.values() for path in group]
+    told = patients.told_by(paths)
+    found = dict(zip(paths, decoded.read(folder, paths, side, "L" if told else "RGB"), strict=True))
+    rows, damaged = [], []
     for (part, label), group in classes.items():
-        for path in group:
-            try:
-                images.append(np.asarray(squared(read_picture(path).convert("L"), side))[..., None])  # (side, side, 1)
-            except CourseError as error:
-                damaged.append(error)
-            else:
-                rows.append((part if splits else 0, names.index(label), path))
-    if len(damaged) > DAMAGED * len(paths):
-        raise damaged[0]
+        bad = [found[path] for path in group if isinstance(found[path], CourseError)]
+        if len(bad) > DAMAGED * len(group):
+            raise bad[0]
+        damaged += bad
+        rows += [(path, part, names.index(label)) for path in group if not isinstance(found[path], CourseError)]
     if damaged:
-        notes.append(f"left out {len(damaged):,} damaged image{'s' * (len(damaged) > 1)}; the first: {damaged[0]}")
-    split, labels, read = zip(*rows, strict=True)
-    own = Labelled(np.stack(images), np.array(labels), names, np.array(split), notes=tuple(notes))
-    return by_patients(name, folder, own, read)
-
-
-def by_patients(name: str, folder: Path, own: Labelled, paths: Sequence[Path]) -> Data:
-    """Kermany's pictures, cut so that no patient is in two parts, copies dropped by the bytes of their pixels.
-
-    The published test folder stays what it is. The val folder of 16 pictures is put back into train, and a tenth of
-    train's patients is held out in its place.
-    """
-    split = own.split
-    # Numbers begin anew in the test folder: its children are others, says the paper, though both have a person1.
-    test_of = split == 2
-    keys = [f"{'test' if test else 'train'}/{patient_of(path) or path.stem}"
-            for test, path in zip(test_of, paths, strict=True)]  # fmt: skip
-    patients = np.unique(keys, return_inverse=True)[1]
-    notes = list(own.notes)
-    keep, dropped, across = _without_copies(own.images, own.labels, split)
-    if dropped:
-        notes.append(f"dropped {dropped:,} cop{'ies' if dropped > 1 else 'y'} of other pictures, "
-                     f"{across:,} of them from train to test")  # fmt: skip
-    whole = Part(own.images[keep], own.labels[keep], patients[keep].astype(np.int64))
-    split = split[keep].copy()
-    count = int((split == 1).sum())
-    if count and count < TINY_VAL:
-        split[split == 1] = 0
-        notes.append(f"the val folder has {count} pictures, by which nothing can be chosen: it went back into train")
-    rng = np.random.default_rng(0)
-    for part, wanted in ((1, "val"), (2, "test")):
-        if not (split == part).any():
-            split = _hold_out(whole, split, part, rng)
-            notes.append(f"{wanted} is a tenth of train's patients: these data bring none to choose by"
-                         if part == 1 else "test is a tenth of train's patients: these data bring none")  # fmt: skip
-    parts = [whole.take(rng.permutation(np.flatnonzero(split == part))) for part in range(3)]
-    empty = next((wanted for part, wanted in zip(parts, ("train", "val", "test"), strict=True) if not len(part)), "")
-    if empty:
-        raise CourseError(f"{folder}: too few patients for a train, a val and a test part ({empty} is empty).")
-    who = [len(np.unique(part.patients)) for part in parts]
-    notes.append(f"cut by patients: {who[0]:,} to train on, {who[1]:,} to validate, {who[2]:,} to test; none in two")
-    return Data(name, own.classes, *parts, True, bool(test_of.any()), tuple(notes))
-
-
-def _without_copies(images: np.ndarray, labels: np.ndarray, split: np.ndarray) -> tuple[Rows, int, int]:
-    """The rows that stay of equal pictures (that in test before that in val before the first), how many were dropped,
-    and how many of these were in train or val while the one that stays is in test."""
-    from shared.held_out import fingerprints
-
-    prints = fingerprints(images)
-    order = np.lexsort((np.arange(len(labels)), -split, prints))
-    again = np.concatenate([[False], prints[order][1:] == prints[order][:-1]])
-    first = order[~again][np.cumsum(~again) - 1]
-    across = int(((split[first] == 2) & (split[order] != 2) & again).sum())
-    return np.sort(order[~again]), int(again.sum()), across
-
-
-def _hold_out(whole: Part, split: np.ndarray, part: int, rng: np.random.Generator) -> np.ndarray:
-    """The split with a tenth of train's patients of every class put into `part`."""
-    split = split.copy()
-    for label in np.unique(whole.labels):
-        there = np.unique(whole.patients[(whole.labels == label) & (split == 0)])
-        drawn = rng.permutation(there)[: max(1, round(VAL_SHARE * len(there)))] if len(there) > 2 else []
-        split[np.isin(whole.patients, drawn) & (split == 0)] = part
-    return split
+        first = str(damaged[0]).removeprefix(f"{folder}/")
+        notes.append(f"left out {len(damaged):,} damaged image{'s' * (len(damaged) > 1)}; the first: {first}")
+    paths, split, labels = zip(*rows, strict=True)
+    images = np.stack([found[path] for path in paths])  # (N, side, side, 1 or 3)
+    own = Labelled(images, np.array(labels), names, np.array(split) if splits else None, notes=tuple(notes))
+    return _cut(name, *(patients.in_three(folder, own, paths) if told else in_three(folder, own)))
 
 
 # ---------------------------------------------------------------- sizes
 
 
-def squared(picture: Image.Image, side: int) -> Image.Image:
-    """The middle of a picture, `side` x `side`: the largest square, brought to that size; every pixel counts."""
-    short = min(picture.size)
-    left, top = (picture.width - short) // 2, (picture.height - short) // 2
-    square = picture.crop((left, top, left + short, top + short))
-    return square if short == side else square.resize((side, side), Image.Resampling.BILINEAR)
-
-
 def _to_side(images: UInt8[np.ndarray, "N H W C"], side: int) -> UInt8[np.ndarray, "N side side C"]:
     if images.shape[1:3] == (side, side):
         return np.ascontiguousarray(images)
-
-    def each() -> Iterator[np.ndarray]:
-        for image in images:
-            flat = image[..., 0] if image.shape[-1] == 1 else image
-            yield np.asarray(squared(Image.fromarray(np.ascontiguousarray(flat)), side))
-
-    return np.stack(list(each())).reshape(len(images), side, side, images.shape[3])
+    flat = np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
+    made = [np.asarray(decoded.squared(Image.fromarray(image), side)) for image in flat]
+    return np.stack(made).reshape(len(images), side, side, images.shape[3])  # (N, side, side, 1 or 3)
 
 
 def resized(images: Data, side: int) -> Data:
@@ -403,9 +313,18 @@ def check_range(images: Float[Tensor, "B 3 H W"], mean: Float[Tensor, " 3"], std
     low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
     least, most = float(images.min()), float(images.max())
     outside = least < low - 1e-3 or most > high + 1e-3
+    faint = most - least < 0.5  # of the deviation that pictures had there: bytes that were taken for decimals, say
     one_sided = least >= 0 and low < -0.2  # nothing is darker than the mean: as decimals from 0 to 1 are
-    if outside or one_sided:
+    if outside or one_sided or faint:
         raise CourseError(
             f"pixels run from {least:.3g} to {most:.3g}, but this network was trained on {low:.3g} to {high:.3g}: "
             "normalise them with its mean and deviation."
         )
+
+
+def check_part(part: Part, mean: Float[np.ndarray, " 3"], std: Float[np.ndarray, " 3"]) -> None:
+    """The same for a whole part, by its darkest and its brightest pixel: before a checkpoint's own mean and deviation
+    are used on other pictures."""
+    ends = torch.tensor([part.images.min(), part.images.max()]).view(1, 1, 1, 2)
+    mean, std = (torch.from_numpy(np.asarray(numbers, np.float32)) for numbers in (mean, std))
+    check_range(normalise(ends, mean, std), mean, std)

@@ -19,7 +19,7 @@ from shared import cli, held_out, plots, runs
 from shared.config import EvalConfig
 from shared.device import choose
 from shared.scores import confusion_matrix, print_classes, print_confusion, surest_mistakes
-from week13_vit import data, looks, measures, train
+from week13_vit import data, drawing, looks, measures, train
 from week13_vit.trained import Trained, load
 
 SURE_MISTAKES = 24
@@ -54,11 +54,12 @@ def main(cfg: Config) -> dict[str, Any]:
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
     chosen = part_to_score(cfg.data, trained)
     part, folder = chosen.part, Path(cfg.out) if cfg.out else trained.run.folder
+    data.check_part(part, *trained.mean_std)
     labels, classes = part.labels.astype(np.int64), trained.classes
     probs = train.probabilities(trained.model, part, trained.mean_std, device)
     preds = measures.decided(probs, trained.threshold)
     low, high = measures.bootstrap(labels, probs, part.patients.astype(np.int64))
-    error, _ = measures.calibration(labels, probs)
+    error, sureness = measures.calibration(labels, probs)
     scores = {"test_auroc": measures.mean_auroc(labels, probs), "test_auroc_low": low, "test_auroc_high": high}
     scores |= {"test_accuracy": float((preds == labels).mean()), "test_ece": error}
     scores |= {f"test_{name}": value for name, value in measures.at_threshold(labels, preds).items()}
@@ -70,6 +71,8 @@ def main(cfg: Config) -> dict[str, Any]:
     result = trained.run.scored(scores, theirs | {constant: 0.5}, folder if chosen.own else None)
     matrix = confusion_matrix(labels, preds, len(classes))
     plots.confusion(folder / "confusion.png", matrix, classes)
+    drawing.reliability(folder / "reliability.png", sureness, error, len(labels))
+    made = ["confusion.png", "mistakes.png", "reliability.png"]
     said = np.where(np.arange(len(classes)) == preds[:, None], np.maximum(probs, 1e-9), 0)  # by the threshold
     rows, titles = surest_mistakes(labels, said, classes, SURE_MISTAKES)
     plots.mistakes(folder / "mistakes.png", part.images[rows].squeeze(-1) if part.images.shape[-1] == 1
@@ -91,7 +94,9 @@ def main(cfg: Config) -> dict[str, Any]:
     print_confusion(matrix, classes)
     if pointing:
         looks.print_pointing(pointing)
-    print(f"\npictures: {folder / 'confusion.png'}, {folder / 'mistakes.png'}")
+        looks.draw(folder / "rollout.png", trained, part, preds, device)
+        made.append("rollout.png")
+    print("\npictures: " + ", ".join(str(folder / name) for name in made))
     return result | {"run": str(trained.run.folder), "confusion": matrix.tolist()}
 
 

@@ -1,4 +1,6 @@
-"""Does it look where the opacity is? The place of each is known, for the sample is synthetic: so a map can be scored.
+"""Does it look where the opacity is? `./course run 13 looks` scores that and draws it.
+
+Of the synthetic sample the place of each opacity is known, so a map can be scored.
 
 The pointing game (J. Zhang et al., "Top-down neural attention by excitation backprop", arXiv:1608.00507): a point for
 each picture whose hottest patch lies on the thing. It is played only where there is one to be pointed at, and beside
@@ -6,19 +8,36 @@ three who do not look: chance (any patch), the centre prior (always the patch th
 same network with shuffled weights (J. Adebayo et al., "Sanity checks for saliency maps", arXiv:1810.03292).
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week13_vit/looks.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from shared.device import Device
-from week13_vit import data, train
+from shared import cli
+from shared.config import EvalConfig
+from shared.device import Device, choose
+from shared.errors import CourseError
+from week13_vit import data, drawing, measures, train
 from week13_vit.model import ViT, on_grid, rollout
-from week13_vit.trained import Trained
+from week13_vit.trained import Trained, load
 
 Maps = Float[np.ndarray, "N h w"]
+SHOWN = 6
+
+
+@dataclass
+class Config(EvalConfig):
+    """The flags of looks. --data: `sample`, or `sample_other` (another hospital)."""
 
 
 def on_spot(spots: Float[np.ndarray, "N most 5"], grid: tuple[int, int]) -> Bool[np.ndarray, "N h w"]:
@@ -89,3 +108,35 @@ def print_pointing(found: dict[str, float]) -> None:
     print("\npointing game: the hottest patch lies on an opacity")
     for name, value in found.items():
         print(f"  {name.replace('_', ' '):22s}{value:7.1%}")
+
+
+def draw(path: Path, trained: Trained, part: data.Part, preds: Int[np.ndarray, " N"], device: Device) -> None:
+    """Where the network looks in the first pictures whose opacity it found, and where it does with shuffled weights."""
+    found = np.flatnonzero((part.labels == 1) & (preds == 1))[:SHOWN]
+    some = part.take(found if len(found) > 1 else np.flatnonzero(part.labels == 1)[:SHOWN])
+    both = (("rollout", trained.model), ("weights shuffled", shuffled(trained.model)))
+    maps = [(name, rollouts(one, some, trained.mean_std, device)) for name, one in both]
+    drawing.rollout(path, some.images[..., 0], some.spots, maps)
+
+
+def main(cfg: Config) -> dict[str, float]:
+    """Plays the pointing game on the test pictures that have an opacity, and draws some: rollout.png.
+
+    Returns the share of the pictures in which each hits.
+    """
+    device, trained = choose(cfg.device), load(cfg.run, finished=True)
+    pictures = data.load(cfg.data or trained.config.data, trained.side)
+    part, folder = pictures.test, Path(cfg.out) if cfg.out else trained.run.folder
+    if part.spots is None:
+        raise CourseError(f"--data {pictures.name}: nobody knows where the opacities are. Give sample or sample_other.")
+    probs = train.probabilities(trained.model, part, trained.mean_std, device)
+    preds = measures.decided(probs, trained.threshold)
+    found = pointing_game(trained, part, preds, device)
+    print_pointing(found)
+    draw(folder / "rollout.png", trained, part, preds, device)
+    print(f"\npicture: {folder / 'rollout.png'}")
+    return found
+
+
+if __name__ == "__main__":
+    cli.launch(main, Config)

@@ -171,8 +171,9 @@ class SelfAttention(nn.Module):
     def split(self, x: Tokens) -> tuple[Heads, Heads, Heads]:
         """Queries, keys and values of each head."""
         N, T, D = x.shape
-        packed = self.qkv(x).view(N, T, 3, self.heads, D // self.heads)
-        q, k, v = packed.permute(2, 0, 3, 1, 4)  # three of (N, heads, tokens, head_dim)
+        three = self.qkv(x).chunk(3, dim=-1)  # each (N, T, D)
+        shape = (N, T, self.heads, D // self.heads)
+        q, k, v = (one.view(shape).transpose(1, 2) for one in three)  # (N, heads, T, head_dim)
         return q, k, v
 
     def forward(self, x: Tokens, fused: bool = True) -> Tokens:
@@ -229,7 +230,7 @@ class ViT(nn.Module):
         rows, columns = config.grid
         self.patch_embed = PatchEmbed(config.channels, config.width, config.patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + rows * columns, config.width).normal_(std=0.02))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + rows * columns, config.width).normal_())
         last = max(1, config.depth - 1)
         self.blocks = nn.ModuleList(Block(config, config.drop_path * i / last) for i in range(config.depth))
         self.norm = nn.LayerNorm(config.width, config.eps)
@@ -249,17 +250,22 @@ class ViT(nn.Module):
         positions = resize_positions(self.pos_embed, self.config.grid, self.grid(images))
         return F.dropout(with_cls(patches, self.cls_token, positions), self.config.dropout, self.training)
 
-    def encode(self, images: Images, fused: bool = True) -> Tokens:
-        """The tokens behind the last block, normalised."""
+    def through(self, images: Images, fused: bool = True) -> Tokens:
+        """The tokens behind the last block."""
         x = self.tokens(images)
         for block in self.blocks:
             x = block(x, fused)
-        return self.norm(x)
+        return x
+
+    def encode(self, images: Images, fused: bool = True) -> Tokens:
+        """The same, normalised."""
+        return self.norm(self.through(images, fused))
 
     def features(self, images: Images, fused: bool = True) -> Float[Tensor, "N D"]:
         """One vector an image: what the head sees."""
-        x = self.encode(images, fused)
-        return x[:, 0] if self.config.pool == "cls" else x[:, 1:].mean(dim=1)
+        if self.config.pool == "cls":
+            return self.norm(self.through(images, fused)[:, 0])  # a norm looks at one token, so the others need none
+        return self.encode(images, fused)[:, 1:].mean(dim=1)
 
     def forward(self, images: Images, fused: bool = True) -> Float[Tensor, "N classes"]:
         """The logits; without a head the features."""

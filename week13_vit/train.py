@@ -308,6 +308,7 @@ def main(cfg: Config) -> dict[str, Any]:
     pictures = data.load(cfg.data, cfg.side).first(cfg.examples, cfg.seed).to_train_on()
     if cfg.start != "scratch":
         pictures = replace(pictures, given=weights.normalisation(cfg.start))
+        data.check_part(pictures.train, *pictures.mean_std)
     model = build(cfg, len(pictures.classes))
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
     run.hold_to(pictures)

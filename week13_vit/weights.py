@@ -155,9 +155,15 @@ def load_pretrained(path: Path | str) -> ViT:
 
 
 def normalisation(path: Path | str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and deviation (of red, green, blue, as decimals 0 to 1) that pictures had when a checkpoint in transformers'
-    layout was trained: its preprocessor_config.json has them. None where the checkpoint does not say."""
-    file = Path(path).expanduser() / PROCESSOR
+    """Mean and deviation (of red, green, blue, as decimals 0 to 1) that pictures had when a checkpoint was trained:
+    a run of pretrain holds them, and in transformers' layout preprocessor_config.json. None where it does not say."""
+    path = Path(path).expanduser()
+    for own in (path / PRETRAINED, path / WEIGHTS, path):
+        if own.is_file() and is_ours(own):
+            saved = checkpoint.load(own)
+            if "mean" in saved and "std" in saved:
+                return tuple(map(float, saved["mean"])), tuple(map(float, saved["std"]))
+    file = path / PROCESSOR
     if not file.is_file():
         return None
     told = read_json(file)
