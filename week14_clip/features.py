@@ -27,11 +27,14 @@ LONGEST = 128  # tokens of a text that are read
 
 
 class Eyes:
-    """EfficientNet-Lite0 on a device. `side`: pixels that a picture is brought to; fewer are quicker, and show less."""
+    """EfficientNet-Lite0 on a device. `side`: pixels that a picture is brought to; fewer are quicker, and show less.
 
-    def __init__(self, device: Device, side: int, batch: int = 32) -> None:
-        self.network = efficientnet.load().to(device.name)
-        self.device, self.side, self.batch = device.name, side, batch
+    A batch of 8 stays in a processor's caches; of 32 each picture takes half as long again. A card wants more.
+    """
+
+    def __init__(self, device: Device, side: int) -> None:
+        self.network = efficientnet.load().to(device.name, memory_format=torch.channels_last)
+        self.device, self.side, self.batch = device.name, side, 8 if device.name == "cpu" else 64
 
     @torch.inference_mode()
     def encode(self, pictures: Iterable[Image.Image]) -> Float[Tensor, "N 1280"]:
@@ -47,7 +50,8 @@ class Eyes:
     def pixels(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "N 3 side side"]:
         """Numbers from 0 to 255."""
         stack = torch.from_numpy(np.stack([np.asarray(one) for one in pictures]))
-        return stack.to(self.device).permute(0, 3, 1, 2).float()  # (N, side, side, 3) -> (N, 3, side, side)
+        # (N, side, side, 3) -> (N, 3, side, side); in memory the channels stay last, as the convolutions like them.
+        return stack.to(self.device).permute(0, 3, 1, 2).float()
 
 
 class Reader:

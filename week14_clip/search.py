@@ -30,7 +30,7 @@ from shared.terminal import printable
 from week14_clip import sheet
 from week14_clip.chroma import nearest
 from week14_clip.index import Index
-from week14_clip.trained import Towers, Which, opened
+from week14_clip.trained import Encoder, Towers, Which, opened
 
 
 @dataclass
@@ -109,21 +109,23 @@ def terms(text: str) -> list[tuple[float, str]]:
     return found
 
 
-def question(text: str, towers: Towers, folder: Path) -> Float[np.ndarray, " dim"]:
+def question(text: str, towers: Encoder, folder: Path | None) -> Float[np.ndarray, " dim"]:
     """The vector of a sum of texts and pictures: each has unit length before it is weighted, and so has the whole.
 
-    A term that is the name of a picture's file, in the folder or elsewhere, stands for the picture.
+    A term that is the name of a picture's file, in the folder or elsewhere, stands for the picture. Without a folder
+    none is: who asks from elsewhere names no files here.
 
     Raises:
         CourseError: a file is missing or damaged, or the terms cancel.
     """
     total = np.zeros(towers.dim, np.float32)
     for weight, part in terms(text):
-        places = (folder / part, Path(part).expanduser()) if len(part) < 250 else ()  # longer is no name of a file
+        names_file = folder is not None and len(part) < 250  # longer is no name of a file
+        places = (folder / part, Path(part).expanduser()) if names_file else ()
         path = next((one for one in places if one.is_file()), None)
         if path:
             total += weight * towers.of_pictures([read_picture(path)])[0]
-        elif re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
+        elif names_file and re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
             raise CourseError(f"{printable(part)}: no such file, neither here nor in {folder}.")
         else:
             total += weight * towers.of_texts([part])[0]
@@ -149,7 +151,7 @@ def indexed(folder: Path, towers: Towers, quiet: bool = False) -> Index:
     """The folder's index, up to date."""
     name = sha256(str(folder.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     index = Index(folder, towers.place / f"{name}.safetensors", towers.print, towers.dim)
-    changes = index.update(towers.of_pictures)
+    changes = index.update(towers.of_pictures, towers.side)
     if not quiet:
         print(f"{folder}: {len(index.names):,} pictures ({changes})")
         for name, why in index.wrong.items():

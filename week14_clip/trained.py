@@ -31,22 +31,30 @@ class Which:
 
 
 @runtime_checkable
-class Towers(Protocol):
-    """What makes vectors of unit length.
+class Encoder(Protocol):
+    """What makes vectors of unit length, of `dim` numbers; of a picture it looks at `side` pixels each way."""
+
+    dim: int
+    side: int
+
+    def of_pictures(self, pictures: Iterable[Image.Image]) -> Float[np.ndarray, "N dim"]: ...
+    def of_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "N dim"]: ...
+
+
+@runtime_checkable
+class Towers(Encoder, Protocol):
+    """An encoder, and what it is made of.
 
     `print` is a fingerprint of what looks at pictures: vectors of two different ones cannot be compared. `place` is the
     folder for the indexes. `look` prepares a part for `Pairs.embed`, which `model` is called by.
     """
 
-    dim: int
     print: str
     place: Path
     device: Device
     model: Any
     run: runs.Trained | None
 
-    def of_pictures(self, pictures: Iterable[Image.Image]) -> Float[np.ndarray, "N dim"]: ...
-    def of_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "N dim"]: ...
     def look(self, part: Pictures) -> Pairs: ...
 
 
@@ -70,12 +78,16 @@ class Trained:
         return self.model.config.dim
 
     @property
+    def side(self) -> int:
+        return self.run.saved["side"]
+
+    @property
     def place(self) -> Path:
         return self.run.folder / "indexes"
 
     @cached_property
     def eyes(self) -> Eyes:
-        return Eyes(self.device, self.run.saved["side"])
+        return Eyes(self.device, self.side)
 
     @cached_property
     def reader(self) -> Reader:
@@ -83,7 +95,7 @@ class Trained:
 
     @cached_property
     def print(self) -> str:
-        return fingerprint(self.model.picture_tower, str(self.run.saved["side"]))
+        return fingerprint(self.model.picture_tower, str(self.side))
 
     @torch.no_grad()
     def of_pictures(self, pictures: Iterable[Image.Image]) -> Float[np.ndarray, "N dim"]:
@@ -118,6 +130,10 @@ class Published:
     def dim(self) -> int:
         """Numbers of a vector."""
         return self.model.dim
+
+    @property
+    def side(self) -> int:
+        return int(np.max(self.model.network.visual.image_size))
 
     @property
     def place(self) -> Path:

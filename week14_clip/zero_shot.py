@@ -32,7 +32,7 @@ from shared.progress import bar
 from shared.runs import tell
 from week14_clip import data
 from week14_clip.picture import SAMPLES
-from week14_clip.trained import Towers, Which, opened
+from week14_clip.trained import Encoder, Which, opened
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TEMPLATES = ("{}", "a photo of a {}", "a picture of a {}", "a drawing of a {}", "a small {}", "a blurry photo of a {}")
@@ -63,7 +63,7 @@ class Classes:
     notes: tuple[str, ...] = ()
 
 
-def classifier(towers: Towers, names: Sequence[str], templates: Sequence[str]) -> Float[np.ndarray, "classes dim"]:
+def classifier(towers: Encoder, names: Sequence[str], templates: Sequence[str]) -> Float[np.ndarray, "classes dim"]:
     """A vector of each class: the mean over its sentences, each of unit length, brought to unit length again."""
     texts = [one.replace("{}", name) for name in names for one in templates]
     vectors = towers.of_texts(texts).reshape(len(names), len(templates), -1)  # (classes * templates, dim) -> …
@@ -72,12 +72,14 @@ def classifier(towers: Towers, names: Sequence[str], templates: Sequence[str]) -
 
 
 def cifar10(part: str = "test") -> Classes:
-    """The bundled photographs: a sheet of 60 rows of 100, six to a class, of which the fifth is val, the sixth test."""
+    """The bundled photographs: a sheet of 60 rows of 100, six to a class: four to train on, one val, one test."""
     with Image.open(SAMPLES / "cifar10_6k.webp") as file:
         pixels = np.asarray(file.convert("RGB"))
     cut = pixels.reshape(10, 6, 32, 100, 32, 3).swapaxes(2, 3)  # (class, row, number, 32, 32, 3)
-    images = cut[:, {"val": 4, "test": 5}[part]].reshape(-1, 32, 32, 3)
-    return Classes([lambda one=one: Image.fromarray(one) for one in images], np.repeat(np.arange(10), 100), CIFAR10)
+    rows = {"train": slice(4), "val": slice(4, 5), "test": slice(5, 6)}[part]
+    images = cut[:, rows].reshape(-1, 32, 32, 3)  # (class, rows, number, 32, 32, 3) -> all, class by class
+    labels = np.repeat(np.arange(10), len(images) // 10)
+    return Classes([lambda one=one: Image.fromarray(one) for one in images], labels, CIFAR10)
 
 
 def groups(part: str = "test") -> Classes:
@@ -114,7 +116,7 @@ def load(name: str) -> Classes:
     return folder(path)
 
 
-def predict(towers: Towers, classes: Classes, templates: Sequence[str]) -> tuple[np.ndarray, np.ndarray, int]:
+def predict(towers: Encoder, classes: Classes, templates: Sequence[str]) -> tuple[np.ndarray, np.ndarray, int]:
     """(the class that each picture is given, the rows that could be read, how many could not)."""
     read: list[int] = []
 
