@@ -41,7 +41,7 @@ class Config(Which):
     """A folder, and what to look for: a text, a picture's file, or a sum of them: "2:dog + beach.jpg - people"."""
     k: Count = 10
     """How many pictures to show."""
-    f: bool = False
+    f: Annotated[bool, tyro.conf.arg(aliases=["-f"])] = False
     """Paths only, one a line, for other programs."""
     same: bool = False
     """Show pictures of the folder that are nearly the same, instead of looking for something."""
