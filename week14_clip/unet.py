@@ -32,6 +32,7 @@ class UNetConfig:
     levels: int = 3  # at each but the last the side is halved
     heads: int = 4
     text_dim: int = 384  # of a text's token vectors; 0: no texts
+    attention: int = 16  # floors of at most so many places in height and width have attention
 
     def __post_init__(self) -> None:
         limits = (
@@ -127,23 +128,24 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """From a noisy picture, its time and a text to the noise in it.
 
-    Attention costs the square of the places, so it stands on all floors but the first. A token of zeros is padding; of
-    a text there must be one token at least that is none. Without a text (None) cross-attention is passed over.
+    Attention costs the square of the places, so large floors have none. A token of zeros is padding; of a text there
+    must be one token at least that is none. Without a text (None) cross-attention is passed over.
     """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
         widths = [config.width * 2**level for level in range(config.levels)]
+        looks = [config.side / 2**level <= config.attention for level in range(config.levels)]
         time_dim = 4 * config.width
         self.time = nn.Sequential(nn.Linear(config.width, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
         self.first = nn.Conv2d(config.channels, config.width, 3, padding=1)
         self.down = nn.ModuleList(
-            Level(widths[max(0, n - 1)], width, time_dim, config, looks=n > 0) for n, width in enumerate(widths)
+            Level(widths[max(0, n - 1)], width, time_dim, config, looks[n]) for n, width in enumerate(widths)
         )
         self.middle = Level(widths[-1], widths[-1], time_dim, config, looks=True)
         self.up = nn.ModuleList(
-            Level(width + widths[min(n + 1, config.levels - 1)], width, time_dim, config, looks=n > 0)
+            Level(width + widths[min(n + 1, config.levels - 1)], width, time_dim, config, looks[n])
             for n, width in reversed(list(enumerate(widths)))
         )
         self.norm = nn.GroupNorm(8, config.width)
