@@ -223,7 +223,9 @@ def test_guidance_by_hand(weight, expected):
     times = torch.tensor([1.0, 2.0, 3.0])[:, None].expand(3, 2)
     if weight == 1 and found.shape == (3, 2):
         assert not torch.allclose(found, 2 + times), "the halves are exchanged: `nothing` should come first"
-        assert not torch.allclose(found, 8 + times), "it starts from what is said with the wish: should from without"
+        assert not torch.allclose(found, 8 + times), (
+            "it starts from what is said with the wish: should from what is said without"
+        )
     close(found, expected + times, f"guidance of weight {weight:g}")
 
 

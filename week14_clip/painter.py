@@ -114,9 +114,9 @@ class Painter(nn.Module):
     `nothing` are the tokens of an empty text: what it is shown in place of one that is not to be heard.
     """
 
-    def __init__(self, shape: UNetConfig, codec: Codec, noise: Noise) -> None:
+    def __init__(self, shape: UNetConfig, codec: Codec, noise: Noise, says: diffusion.Says) -> None:
         super().__init__()
-        self.unet, self.codec, self.noise = UNet(shape), codec, noise
+        self.unet, self.codec, self.noise, self.says = UNet(shape), codec, noise, says
         self.register_buffer("mean", torch.zeros(shape.text_dim))
         self.register_buffer("spread", torch.ones(shape.text_dim))
         self.register_buffer("nothing", torch.zeros(LONGEST, shape.text_dim))
@@ -138,6 +138,10 @@ class Painter(nn.Module):
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(1000 * seed + row)) for row in range(count)]
         return torch.stack(rows).to(self.mean.device)
 
+    def denoiser(self, unet: nn.Module | None = None) -> diffusion.Denoising:
+        """What finds the noise, by its own U-Net or by another one, as the average of one that is being trained."""
+        return diffusion.Denoising(unet or self.unet, self.noise, self.says)
+
     def paint(
         self, texts: Tokens, start: Latents, weight: float, steps: int, unet: nn.Module | None = None, size: int = 128
     ) -> UInt8[Tensor, "N 3 side side"]:
@@ -148,13 +152,13 @@ class Painter(nn.Module):
             start: noise.
             weight: of guidance; 0: the texts are not heard.
             steps: of DDIM.
-            unet: another one than its own, as the average of one that is being trained.
+            unet: as of `denoiser`.
             size: how many at once.
         """
-        found = []
+        denoise, found = self.denoiser(unet), []
         for some, noise in zip(texts.split(size), start.split(size), strict=True):
             nothing = self.nothing.expand_as(some)
-            *_, (_, x) = diffusion.sample(unet or self.unet, self.noise, noise, steps, some, nothing, weight)
+            *_, (_, x) = diffusion.sample(denoise, self.noise, noise, steps, some, nothing, weight)
             found.append(self.codec.decode(x).cpu())
         return torch.cat(found)
 
@@ -182,4 +186,4 @@ def build(cfg: dict[str, Any]) -> Painter:
     seed_everything(cfg["seed"])
     codec = Codec(cfg["side"], cfg["patch"], cfg["channels"])
     shape = UNetConfig(codec.places, cfg["channels"], cfg["width"], cfg["levels"], cfg["heads"], TEXT_DIM)
-    return Painter(shape, codec, Noise(cfg["schedule"], cfg["noise_steps"], clip=False))
+    return Painter(shape, codec, Noise(cfg["schedule"], cfg["noise_steps"], clip=False), cfg["says"])

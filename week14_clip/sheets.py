@@ -59,7 +59,7 @@ def looks(eyes: Eyes, pictures: UInt8[Tensor, "N 3 side side"]) -> Float[Tensor,
 def known_share(
     found: Float[Tensor, "M dim"], of: Tensor, real: Float[Tensor, "N dim"], shows: Tensor, leave_out: bool = False
 ) -> float:
-    """The share of `found` whose nearest of `real` shows what they are `of`; without itself, where they are the same."""
+    """The share of `found` whose nearest of `real` shows what they are `of`; without itself where both are one."""
     mean = real.mean(0)
     cosines = torch.nn.functional.normalize(found - mean) @ torch.nn.functional.normalize(real - mean).T
     if leave_out:
