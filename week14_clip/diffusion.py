@@ -6,6 +6,10 @@ References
     A. Nichol, P. Dhariwal, "Improved denoising diffusion probabilistic models", arXiv:2102.09672, eq. 17: the cosine
     J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models" (DDIM), arXiv:2010.02502, eq. 12 and 16
     J. Ho, T. Salimans, "Classifier-free diffusion guidance", arXiv:2207.12598, eq. 6
+    T. Salimans, J. Ho, "Progressive distillation for fast sampling of diffusion models", arXiv:2202.00512, section 4:
+        a network that says the noise, the picture, or v
+    T. Li, K. He, "Back to basics: let denoising generative models denoise", arXiv:2511.13720: why it had better say
+        the picture where it is narrow
     R. Rombach et al., "High-resolution image synthesis with latent diffusion models" (Stable Diffusion),
         arXiv:2112.10752: the same in the space of an autoencoder, with the text by cross-attention
 
@@ -29,6 +33,7 @@ Samples = Float[Tensor, "N *shape"]
 Times = Int[Tensor, " N"]
 Condition = Float[Tensor, "N *about"]
 Scalar = Float[Tensor, ""]
+Says = Literal["noise", "velocity", "picture"]
 Denoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """denoise(x, t, condition) -> the noise in x, of x's shape; condition None where there is none."""
 
@@ -110,14 +115,47 @@ class Noise:
         return [t * apart + self.offset for t in reversed(range(steps))]
 
 
-def loss(denoise: Denoiser, noise: Noise, x: Samples, condition: Condition | None = None) -> Scalar:
-    """What a denoiser learns by (DDPM, algorithm 1): the mean square of what it errs by, about the added noise.
+def loss(
+    network: Denoiser, noise: Noise, x: Samples, condition: Condition | None = None, says: Says = "noise"
+) -> Scalar:
+    """What a network learns by (DDPM, algorithm 1): the mean square of what it errs by about the added noise.
 
-    For each of x a time is drawn, and noise; the network is shown what comes of it.
+    For each of x a time is drawn, and noise; the network is shown what comes of it. Or it is asked for something else
+    that the noise follows from (`Denoising`).
     """
     t = torch.randint(0, noise.T, (len(x),), device=x.device)
-    drawn = torch.randn_like(x)
-    return F.mse_loss(denoise(noise.add(x, drawn, t), t, condition), drawn)
+    drawn, left = torch.randn_like(x), noise.left_at(t, x)
+    said = network(noise.add(x, drawn, t), t, condition)
+    wanted = {"noise": drawn, "velocity": left.sqrt() * drawn - (1 - left).sqrt() * x, "picture": x}
+    return F.mse_loss(said, wanted[says])
+
+
+class Denoising(nn.Module):
+    """A denoiser out of a network that says something else: the three follow from each other, and from x.
+
+    noise: easy where a picture is nearly drowned, for there it is nearly x; what the picture might be hardly counts.
+    picture: easy where little is drowned. Of noise it need not know anything: that is many numbers without a pattern,
+        and a small network cannot pass them on, while the pictures are few.
+    velocity: sqrt(left) * noise - sqrt(1 - left) * picture, in between.
+    """
+
+    def __init__(self, network: nn.Module, noise: Noise, says: Says) -> None:
+        super().__init__()
+        self.network, self.noise, self.says = network, noise, says
+
+    def forward(self, x: Samples, t: Times, condition: Condition | None = None) -> Samples:
+        """The noise in x."""
+        said, left = self.network(x, t, condition), self.noise.left_at(t, x)
+        if self.says == "picture":
+            return (x - left.sqrt() * said) / (1 - left).sqrt()
+        return left.sqrt() * said + (1 - left).sqrt() * x if self.says == "velocity" else said
+
+    def picture(self, x: Samples, t: Times, condition: Condition | None = None) -> Samples:
+        """The picture that x comes from."""
+        said, left = self.network(x, t, condition), self.noise.left_at(t, x)
+        if self.says == "noise":
+            return (x - (1 - left).sqrt() * said) / left.sqrt()
+        return left.sqrt() * x - (1 - left).sqrt() * said if self.says == "velocity" else said
 
 
 # ---------------------------------------------------------------- steps back

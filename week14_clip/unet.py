@@ -5,6 +5,7 @@ References
     J. Ho et al., "Denoising diffusion probabilistic models", arXiv:2006.11239, appendix B: one for pictures, with time
     R. Rombach et al., "High-resolution image synthesis with latent diffusion models", arXiv:2112.10752, section 3.3:
         the text comes in by cross-attention
+    D. Podell et al., "SDXL", arXiv:2307.01952, section 2.1: a text's one vector, added to the time's
     A. Vaswani et al., "Attention is all you need", arXiv:1706.03762, sections 3.2 and 3.5
 """
 
@@ -32,6 +33,7 @@ class UNetConfig:
     levels: int = 3  # at each but the last the side is halved
     heads: int = 4
     text_dim: int = 384  # of a text's token vectors; 0: no texts
+    attention: int = 16  # floors of at most so many places in height and width have attention
 
     def __post_init__(self) -> None:
         limits = (
@@ -127,23 +129,26 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """From a noisy picture, its time and a text to the noise in it.
 
-    Attention costs the square of the places, so it stands on all floors but the first. A token of zeros is padding; of
-    a text there must be one token at least that is none. Without a text (None) cross-attention is passed over.
+    Attention costs the square of the places, so large floors have none. A token of zeros is padding; of a text there
+    must be one token at least that is none. Their mean is added to what tells the time, as in SDXL: it reaches every
+    block at once. Without a text (None) both ways are passed over.
     """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
         widths = [config.width * 2**level for level in range(config.levels)]
+        looks = [config.side / 2**level <= config.attention for level in range(config.levels)]
         time_dim = 4 * config.width
         self.time = nn.Sequential(nn.Linear(config.width, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
+        self.text = nn.Linear(config.text_dim, time_dim) if config.text_dim else None
         self.first = nn.Conv2d(config.channels, config.width, 3, padding=1)
         self.down = nn.ModuleList(
-            Level(widths[max(0, n - 1)], width, time_dim, config, looks=n > 0) for n, width in enumerate(widths)
+            Level(widths[max(0, n - 1)], width, time_dim, config, looks[n]) for n, width in enumerate(widths)
         )
         self.middle = Level(widths[-1], widths[-1], time_dim, config, looks=True)
         self.up = nn.ModuleList(
-            Level(width + widths[min(n + 1, config.levels - 1)], width, time_dim, config, looks=n > 0)
+            Level(width + widths[min(n + 1, config.levels - 1)], width, time_dim, config, looks[n])
             for n, width in reversed(list(enumerate(widths)))
         )
         self.norm = nn.GroupNorm(8, config.width)
@@ -155,6 +160,8 @@ class UNet(nn.Module):
         """The noise in x (N, channels, side, side) at times t (N,), which is to show the texts."""
         time = self.time(time_features(t, self.config.width))
         there = None if texts is None else texts.ne(0).any(-1)  # (N, tokens)
+        if self.text is not None and texts is not None:
+            time = time + self.text(texts.sum(1) / there.sum(1, keepdim=True))
         x, floors = self.first(x), []
         for level, floor in enumerate(self.down):
             x = floor(F.avg_pool2d(x, 2) if level else x, time, texts, there)

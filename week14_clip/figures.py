@@ -1,0 +1,106 @@
+"""Makes the README's pictures again, from runs that are there.
+
+./course train 14 && ./course eval 14
+./course run 14 points && ./course run 14 paint
+./course run 14 figures
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # started as a file: python week14_clip/figures.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    __import__("shared.starting")
+
+import shutil
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shared import cli, runs
+from shared.errors import CourseError
+from week14_clip import data
+from week14_clip.diffusion import Noise
+from week14_clip.painter import PAINTER, pixels
+
+FIGURES = Path(__file__).parent / "figures"
+SHOWN = "strawberry"
+TIMES = (0, 100, 250, 400, 550, 700, 850, 999)
+
+
+@dataclass
+class Config:
+    """The flags of figures."""
+
+    run: str = ""
+    """The folder of a run of train after eval, whose search.png is taken (default: the newest)."""
+    painter: str = ""
+    """The folder of a run of paint, whose sheets are taken (default: the newest)."""
+    points: str = ""
+    """The folder with points.png and paths.png (default: runs/week14)."""
+    out: str = str(FIGURES)
+    """Where the pictures go."""
+
+
+def drawing(name: str) -> Tensor:
+    """One of the bundled pictures, (3, 64, 64), from -1 to 1."""
+    [one] = [one for one in data.emoji("train", data.STYLES[:1]).items if one.captions[0] == name]
+    return pixels([one.read()], 64)[0].float() / 127.5 - 1
+
+
+def noise(path: Path, name: str = SHOWN) -> None:
+    """How a picture drowns under both schedules, and what is left of it in numbers."""
+    from shared.plots import BLUE, ORANGE, figure, images
+
+    x, schedules = drawing(name), {"linear": Noise("linear"), "cosine": Noise("cosine")}
+    fresh = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    with figure(path, 3, 1, size=(8.4, 4.9)) as (card, axes):
+        for axis in axes:
+            axis.remove()
+        grid = card.add_gridspec(3, 1, height_ratios=(1, 1, 2.6))
+        for row, (kind, schedule) in enumerate(schedules.items()):
+            line = grid[row].subgridspec(1, len(TIMES))
+            for column, t in enumerate(TIMES):
+                axis = card.add_subplot(line[column])
+                seen = schedule.add(x, fresh, t).clamp(-1, 1)  # (3, 64, 64)
+                images(axis, ((seen + 1) / 2).permute(1, 2, 0).numpy(), f"t = {t}" if row == 0 else "")
+                if column == 0:
+                    axis.text(-0.12, 0.5, kind, ha="right", va="center", fontsize=9, transform=axis.transAxes)
+        below = grid[2].subgridspec(1, 2)
+        left, right = card.add_subplot(below[0]), card.add_subplot(below[1])
+        for (kind, schedule), colour in zip(schedules.items(), (BLUE, ORANGE), strict=True):
+            share = schedule.left.double()
+            left.plot(share.numpy(), color=colour, label=kind)
+            right.plot((share / (1 - share)).log().numpy(), color=colour, label=kind)
+        left.set(title="Share of the picture's variance that is left", xlabel="t")
+        right.set(title="Logarithm of picture over noise", xlabel="t", ylim=(-12, 10))
+        left.legend()
+
+
+def main(cfg: Config) -> None:
+    """Draws noise.png, and takes search.png, the sheets of a painter, and the points, where they are."""
+    out, found = Path(cfg.out), {}
+    noise(out / "noise.png")
+    for what, folder, file, program in (
+        ("run", cfg.run, "search.png", "train"),
+        ("painter", cfg.painter, PAINTER, "paint"),
+    ):
+        try:
+            found[what] = Path(folder) if folder else runs.newest(14, file, program)
+        except CourseError as error:
+            print(f"left out: {error}")
+    taken = {"run": ("search.png",), "painter": ("training.png", "guidance.png", "steps.png", "drawn.png")}
+    places = [(found[what], one) for what, files in taken.items() if what in found for one in files]
+    places += [(Path(cfg.points or runs.RUNS / "week14"), one) for one in ("points.png", "paths.png")]
+    for folder, picture in places:
+        if (folder / picture).is_file():
+            shutil.copyfile(folder / picture, out / picture)
+        else:
+            print(f"left out {picture}: it is not in {folder}")
+    for picture in sorted(out.glob("*.png")):
+        print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    cli.launch(main, Config)
