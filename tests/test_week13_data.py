@@ -348,17 +348,23 @@ def test_pictures_out_of_the_networks_range_are_refused():
 # ---------------------------------------------------------------- the lesson's pictures
 
 
-def test_the_lessons_pictures_are_drawn(sample, tmp_path, monkeypatch):
+def test_the_lessons_pictures_are_drawn_or_taken(sample, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     model = ViT(ViTConfig(side=64, patch=16, width=8, depth=1, heads=2, mlp_width=16, classes=2)).eval()
-    torch.nn.init.normal_(model.head.weight)
-    net = SimpleNamespace(model=model, mean_std=sample.mean_std, threshold=0.0, pictures=lambda: sample)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "rollout.png").write_bytes(b"drawn by eval")
+    run = SimpleNamespace(folder=tmp_path / "run")
+    net = SimpleNamespace(model=model, mean_std=sample.mean_std, threshold=0.0, pictures=lambda: sample, run=run)
     monkeypatch.setattr(figures, "load", lambda run, finished: net)
-    figures.main(config(figures, "--count", "2", "--out", tmp_path))
-    drawn = {path.stem for path in tmp_path.glob("*.png")}
-    assert drawn == {"patches", "positions", "rollout", "heads", "reliability"}
-    for path in tmp_path.glob("*.png"):
-        assert_picture(path, 150)
+    out = tmp_path / "out"
+    figures.main(config(figures, "--compare", tmp_path, "--out", out))
+    assert {path.stem for path in out.glob("*.png")} == {"patches", "positions", "heads", "rollout"}
+    for name in ("patches", "positions", "heads"):
+        assert_picture(out / f"{name}.png", 150)
+    said = capsys.readouterr().out
+    assert (out / "rollout.png").read_bytes() == b"drawn by eval"
+    assert f"left out efficiency.png: it is not in {tmp_path}\n" in said
+    assert "left out painted.png: it is not in any folder\n" in said
 
 
 def test_positions_that_point_the_same_way_are_alike():
