@@ -29,7 +29,7 @@ from week13_vit.model import count_parameters, flops
 
 VIT, PRETRAINED = "ViT from scratch", "ViT pretrained"
 METRICS = ("val_auroc", "test_auroc", "seconds")
-EVERY = 100  # steps between two looks at val, of which the best counts
+EVERY = 50  # steps between two looks at val, of which the best counts
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Config(trials.StudyConfig):
     """A checkpoint, as train's --start: then a pretrained ViT is compared, too."""
     sizes: tuple[Count, ...] = (100, 400, 1500)
     """How many pictures to train on."""
-    steps: Count = 300
+    steps: Count = 250
     """Steps of every training."""
     side: Count = 64
     """Pictures are brought to so many pixels in height and width."""

@@ -96,7 +96,7 @@ class Config(TrainConfig):
 
 
 PRESETS = {
-    "smoke": {"width": 32, "depth": 2, "heads": 2, "epochs": 4, "examples": 400},
+    "smoke": {"side": 32, "width": 32, "depth": 2, "heads": 2, "lr": 3e-3, "epochs": 10},
     "quick": {},
     "full": {"data": "pneumoniamnist", "side": 28, "patch": 4, "batch_size": 64, "augment": 1.0, "drop_path": 0.1},
 }
