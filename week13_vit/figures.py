@@ -44,11 +44,10 @@ class Config:
     """Where the pictures go."""
 
 
-def similarity(model: ViT) -> Float[np.ndarray, "h w h w"]:
-    """The cosine of the learned positions of every two patches, after what all have in common is taken away."""
-    rows = model.pos_embed.detach()[0, 1:]
-    rows = F.normalize(rows - rows.mean(dim=0), dim=1)
-    return (rows @ rows.T).reshape(*model.config.grid, *model.config.grid).numpy()  # (patches, patches) -> (h, w, h, w)
+def kept(before: ViT, after: ViT) -> float:
+    """The mean cosine of each place's position with what it was drawn as."""
+    drawn, learned = (model.pos_embed.detach()[0, 1:] for model in (before, after))  # (patches, D)
+    return F.cosine_similarity(drawn, learned, dim=1).mean().item()
 
 
 def heads(
@@ -61,14 +60,12 @@ def heads(
 
 
 def main(cfg: Config) -> None:
-    """Draws patches.png, positions.png and heads.png, and takes the others from where they were made."""
+    """Draws patches.png and heads.png, tells what became of the positions, and takes the others from where they were made."""
     out, net = Path(cfg.out), load(cfg.run, finished=True)
     test = net.pictures().test
     preds = measures.decided(train.probabilities(net.model, test, net.mean_std, choose("cpu")), net.threshold)
     ill = test.take(np.flatnonzero((test.labels == 1) & (preds == 1)))
-    h, w = net.model.config.grid
     drawing.patches(out / "patches.png", ill.images[0, ..., 0], net.model.config.patch)
-    drawing.positions(out / "positions.png", similarity(net.model), [(1, 1), (h // 2, w // 2), (h - 2, 1), (2, w - 2)])
     drawing.heads(out / "heads.png", ill.images[0, ..., 0], heads(net.model, ill, net.mean_std))
     taken = [(net.run.folder, name, name) for name in ("rollout.png", "reliability.png")]
     taken += [(cfg.pretrained, "painted.png", "painted.png"), (cfg.compare, "data_efficiency.png", "efficiency.png")]
@@ -77,6 +74,9 @@ def main(cfg: Config) -> None:
             shutil.copyfile(Path(folder) / name, out / ours)
         else:
             print(f"left out {ours}: it is not in {folder or 'any folder'}")
+    if net.config.start == "scratch":
+        same = kept(train.build(net.config, len(net.classes)), net.model)
+        print(f"positions: cosine of each with what it was drawn as {same:.4f} in the mean")
     for picture in sorted(out.glob("*.png")):
         print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
 
