@@ -60,7 +60,7 @@ def heads(
 
 
 def main(cfg: Config) -> None:
-    """Draws patches.png and heads.png, tells what became of the positions, and takes the others from where they were made."""
+    """Draws patches.png and heads.png, takes the other pictures, and tells what became of the positions."""
     out, net = Path(cfg.out), load(cfg.run, finished=True)
     test = net.pictures().test
     preds = measures.decided(train.probabilities(net.model, test, net.mean_std, choose("cpu")), net.threshold)
