@@ -47,7 +47,8 @@ class Config(trials.StudyConfig):
     patch: Count = 8
     """Pixels, height and width of a patch."""
     lr: Positive = 1e-3
-    """The largest step of the ViTs; the CNN has its own (baselines.py)."""
+    """The largest step of a ViT from scratch, twice that of a pretrained one; the others have their own
+    (baselines.py)."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -100,7 +101,8 @@ def train_once(flags: trials.Flags, threads: int, device_name: str = "cpu") -> R
 def recipes(cfg: Config) -> dict[tuple[str, int], trials.Flags]:
     """The flags of every contestant at every size."""
     plain = {"data": cfg.data, "side": cfg.side, "patch": cfg.patch, "max_steps": cfg.steps, "lr": cfg.lr}
-    kinds = {kind: {} for kind in (VIT, *baselines.RECIPES)} | ({PRETRAINED: {"start": cfg.start}} if cfg.start else {})
+    pretrained = {PRETRAINED: {"start": cfg.start, "lr": cfg.lr / 2}} if cfg.start else {}
+    kinds: dict[str, trials.Flags] = {kind: {} for kind in (VIT, *baselines.RECIPES)} | pretrained
     return {(kind, size): plain | more | {"kind": kind, "examples": size}
             for kind, more in kinds.items() for size in cfg.sizes}  # fmt: skip
 

@@ -91,10 +91,9 @@ def main(cfg: Config) -> dict[str, Any]:
     print(f"balanced accuracy {scores['test_balanced_accuracy']:.1%}; expected calibration error {error:.3f}")
     if not chosen.own:
         which = "test" if "test_auroc" in before else "val"  # its own test part, if that has been read
-        drop = before[f"{which}_auroc"] - scores["test_auroc"]
-        print(
-            f"its own {which} has AUROC {before[f'{which}_auroc']:.4f}: {abs(drop):.4f} {'less' if drop > 0 else 'more'} here"
-        )
+        there = before[f"{which}_auroc"]
+        less = "less" if scores["test_auroc"] < there else "more"
+        print(f"its own {which} has AUROC {there:.4f}: {abs(there - scores['test_auroc']):.4f} {less} here")
     print_classes(matrix, classes)
     print_confusion(matrix, classes)
     if pointing:
