@@ -12,7 +12,7 @@ from programs import assert_picture, config, refused
 
 from shared.samples import radiograph as simulation
 from shared.samples.radiograph import Machine, in_pixels, radiograph
-from week13_vit import data, decoded, figures, patients
+from week13_vit import data, decoded, figures, patients, train
 from week13_vit.model import ViT, ViTConfig
 
 
@@ -348,22 +348,23 @@ def test_pictures_out_of_the_networks_range_are_refused():
 # ---------------------------------------------------------------- the lesson's pictures
 
 
-def test_the_lessons_pictures_are_drawn(sample, tmp_path, monkeypatch):
+def test_the_lessons_pictures_are_drawn_or_taken(sample, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     model = ViT(ViTConfig(side=64, patch=16, width=8, depth=1, heads=2, mlp_width=16, classes=2)).eval()
-    torch.nn.init.normal_(model.head.weight)
-    net = SimpleNamespace(model=model, mean_std=sample.mean_std, threshold=0.0, pictures=lambda: sample)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "rollout.png").write_bytes(b"drawn by eval")
+    run = SimpleNamespace(folder=tmp_path / "run")
+    flags = ["--patch", "16", "--width", "8", "--depth", "1", "--heads", "2"]
+    net = SimpleNamespace(model=model, mean_std=sample.mean_std, threshold=0.0, pictures=lambda: sample, run=run,
+                          config=config(train, *flags), classes=sample.classes)  # fmt: skip
     monkeypatch.setattr(figures, "load", lambda run, finished: net)
-    figures.main(config(figures, "--count", "2", "--out", tmp_path))
-    drawn = {path.stem for path in tmp_path.glob("*.png")}
-    assert drawn == {"patches", "positions", "rollout", "heads", "reliability"}
-    for path in tmp_path.glob("*.png"):
-        assert_picture(path, 150)
-
-
-def test_positions_that_point_the_same_way_are_alike():
-    model = ViT(ViTConfig(side=8, patch=4, width=4, depth=1, heads=1, mlp_width=4, classes=0))
-    with torch.no_grad():
-        model.pos_embed[0, 1:] = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]])
-    found = figures.similarity(model)  # rows are alike, and the opposite of the other row: the mean is taken away
-    np.testing.assert_allclose(found[0, 0], [[1, 1], [-1, -1]], atol=1e-6)
+    out = tmp_path / "out"
+    figures.main(config(figures, "--compare", tmp_path, "--out", out))
+    assert {path.stem for path in out.glob("*.png")} == {"patches", "heads", "rollout"}
+    for name in ("patches", "heads"):
+        assert_picture(out / f"{name}.png", 150)
+    said = capsys.readouterr().out
+    assert "positions: cosine of each with what it was drawn as " in said
+    assert (out / "rollout.png").read_bytes() == b"drawn by eval"
+    assert f"left out efficiency.png: it is not in {tmp_path}\n" in said
+    assert "left out painted.png: it is not in any folder\n" in said

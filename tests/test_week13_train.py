@@ -172,7 +172,7 @@ def test_it_learns_what_logistic_regression_cannot(run):
     assert ours > 0.95 and theirs["logistic regression"] < 0.8 and theirs["always the same answer"] == 0.5
 
 
-def test_eval_tells_all_and_writes_it_down(run, capsys):
+def test_eval_tells_all_and_writes_it_down(run, tmp_path, capsys):
     result = eval.main(config(eval, "--run", run["run"]))
     found = result["metrics"]
     assert 0.5 < found["test_auroc_low"] <= found["test_auroc"] <= found["test_auroc_high"] <= 1
@@ -180,6 +180,11 @@ def test_eval_tells_all_and_writes_it_down(run, capsys):
     assert read_json(Path(run["run"]) / "result.json")["metrics"] == found
     said = capsys.readouterr().out
     assert "not a medical device" in said and "chosen on val" in said
+    assert_picture(Path(run["run"]) / "reliability.png")
+    with np.load(spots_data(tmp_path / "other.npz", np.random.default_rng(5))) as file:
+        np.savez(tmp_path / "other.npz", images=255 - file["images"], labels=file["labels"])  # white for black
+    eval.main(config(eval, "--run", run["run"], "--data", tmp_path / "other.npz", "--out", tmp_path))
+    assert f"its own test has AUROC {found['test_auroc']:.4f}: " in capsys.readouterr().out
 
 
 def test_a_probe_starts_from_a_run_and_only_the_head_is_new(run, tmp_path):

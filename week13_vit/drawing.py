@@ -1,4 +1,4 @@
-"""This week's pictures: patches, positions, where the network and each of its heads looks, how sure it may be."""
+"""This week's pictures: patches, where the network and each of its heads looks, how sure it may be."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,21 +34,6 @@ def patches(path: Path, picture: Grey, patch: int, shown: int = 14) -> None:
         images(drawing.add_subplot(grid[0, 1]), spaced(cut), title, **limits)
         words = f"tokens {first + 1} to {first + line.shape[1]} of the sequence (token 0 is CLS)"
         images(drawing.add_subplot(grid[1, :]), spaced(line), words, **limits)
-
-
-def positions(path: Path, similarity: Float[np.ndarray, "h w h w"], chosen: Sequence[tuple[int, int]]) -> None:
-    """How alike the learned position of a patch is to those of all others: a map for each of some patches."""
-    most = max(float(np.sort(similarity[place], axis=None)[-2]) for place in chosen)
-    with figure(path, columns=len(chosen), size=(1.9 * len(chosen) + 0.6, 2.5)) as (drawing, axes):
-        for axis, (row, column) in zip(axes, chosen, strict=True):
-            shown = similarity[row, column].copy()
-            drawn = axis.imshow(shown, cmap="cividis", vmin=float(similarity.min()), vmax=most)
-            axis.plot(column, row, "s", ms=9, mfc="none", mec="white", mew=1.6)
-            axis.set(xticks=(), yticks=())
-            axis.set_title(f"row {row + 1}, column {column + 1}", fontsize=8, fontweight="normal", loc="center")
-            axis.grid(False)
-        drawing.colorbar(drawn, ax=list(axes), shrink=0.8, label="cosine")
-        drawing.suptitle("Which positions are alike?", **HEADING)
 
 
 def ellipse(axis: Any, spot: Float[np.ndarray, " 5"], side: int, colour: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from shared import cli, held_out, plots, runs
 from shared.config import EvalConfig
 from shared.device import choose
+from shared.files import read_json
 from shared.scores import confusion_matrix, print_classes, print_confusion, surest_mistakes
 from week13_vit import data, drawing, looks, measures, train
 from week13_vit.trained import Trained, load
@@ -68,6 +69,7 @@ def main(cfg: Config) -> dict[str, Any]:
     constant = runs.constant_answer(labels)["name"]
     pointing = looks.pointing_game(trained, part, preds, device) if part.spots is not None else {}
     scores |= {f"test_pointing_{name}": value for name, value in pointing.items()}
+    before = read_json(trained.run.folder / "result.json")["metrics"]
     result = trained.run.scored(scores, theirs | {constant: 0.5}, folder if chosen.own else None)
     matrix = confusion_matrix(labels, preds, len(classes))
     plots.confusion(folder / "confusion.png", matrix, classes)
@@ -87,9 +89,11 @@ def main(cfg: Config) -> dict[str, Any]:
               f"{scores.get('test_sensitivity', float('nan')):.1%}, specificity "
               f"{scores.get('test_specificity', float('nan')):.1%}")  # fmt: skip
     print(f"balanced accuracy {scores['test_balanced_accuracy']:.1%}; expected calibration error {error:.3f}")
-    if not chosen.own and "val_auroc" in result["metrics"]:
-        drop = result["metrics"]["val_auroc"] - scores["test_auroc"]
-        print(f"its own val has AUROC {result['metrics']['val_auroc']:.4f}: {drop:+.4f} lost on other data")
+    if not chosen.own:
+        which = "test" if "test_auroc" in before else "val"  # its own test part, if that has been read
+        there = before[f"{which}_auroc"]
+        less = "less" if scores["test_auroc"] < there else "more"
+        print(f"its own {which} has AUROC {there:.4f}: {abs(there - scores['test_auroc']):.4f} {less} here")
     print_classes(matrix, classes)
     print_confusion(matrix, classes)
     if pointing:

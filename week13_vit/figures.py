@@ -1,8 +1,7 @@
-"""Makes the README's pictures again, from a run and a comparison that are there.
+"""Makes the README's pictures again, from runs and a comparison that are there.
 
-./course run 13 pretrain;  ./course train 13 --start RUN
-./course run 13 compare
-./course run 13 figures --compare runs/week13/compare-sample
+./course run 13 pretrain;  ./course train 13;  ./course eval 13;  ./course run 13 compare
+./course run 13 figures --pretrained runs/week13/PRETRAINED --compare runs/week13/compare-sample
 """
 
 import sys
@@ -21,14 +20,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from shared import cli
-from shared.device import Device, choose
-from shared.errors import CourseError
-from week13_vit import data, drawing, looks, measures, train
+from shared.device import choose
+from week13_vit import data, drawing, measures, train
 from week13_vit.model import ViT, on_grid
 from week13_vit.trained import load
 
 FIGURES = Path(__file__).parent / "figures"
-EFFICIENCY = "data_efficiency.png"
 MeanStd = tuple[np.ndarray, np.ndarray]
 
 
@@ -37,55 +34,49 @@ class Config:
     """The flags of figures."""
 
     run: str = ""
-    """The folder of a run over the synthetic radiographs (default: the week's newest)."""
+    """The folder of a run that eval has scored (default: the week's newest), whose rollout.png and reliability.png are
+    taken."""
+    pretrained: str = ""
+    """The folder of a run of pretrain, whose painted.png is taken."""
     compare: str = ""
     """The folder of a comparison, whose data_efficiency.png is taken."""
-    count: int = 6
-    """How many radiographs rollout.png shows: the first of test that have an opacity and are found."""
     out: str = str(FIGURES)
     """Where the pictures go."""
 
 
-def similarity(model: ViT) -> Float[np.ndarray, "h w h w"]:
-    """The cosine of the learned positions of every two patches, after what all have in common is taken away."""
-    rows = model.pos_embed.detach()[0, 1:]
-    rows = F.normalize(rows - rows.mean(dim=0), dim=1)
-    return (rows @ rows.T).reshape(*model.config.grid, *model.config.grid).numpy()  # (patches, patches) -> (h, w, h, w)
+def kept(before: ViT, after: ViT) -> float:
+    """The mean cosine of each place's position with what it was drawn as."""
+    drawn, learned = (model.pos_embed.detach()[0, 1:] for model in (before, after))  # (patches, D)
+    return F.cosine_similarity(drawn, learned, dim=1).mean().item()
 
 
-def draw_rollout(path: Path, model: ViT, part: data.Part, mean_std: MeanStd, device: Device) -> None:
-    """Where the network looks in some pictures, and where the same with shuffled weights does."""
-    both = (("rollout", model), ("weights shuffled", looks.shuffled(model)))
-    maps = [(name, looks.rollouts(one, part, mean_std, device)) for name, one in both]
-    drawing.rollout(path, part.images[..., 0], part.spots, maps)
-
-
-def draw_heads(path: Path, model: ViT, part: data.Part, mean_std: MeanStd) -> None:
-    """What each head of each block looks at in one picture."""
-    images = data.normalise(data.tensors(part)[0], *map(torch.from_numpy, mean_std))
-    seen = [on_grid(one, model.grid(images), model.config.pool)[0] for one in model.attentions(images)]
-    drawing.heads(path, part.images[0, ..., 0], torch.stack(seen).numpy())
+def heads(
+    model: ViT, part: data.Part, mean_std: tuple[np.ndarray, np.ndarray]
+) -> Float[np.ndarray, "blocks heads h w"]:
+    """What each head of each block looks at in the first picture."""
+    images = data.normalise(data.tensors(part.take(np.array([0])))[0], *map(torch.from_numpy, mean_std))
+    maps = [on_grid(one, model.grid(images), model.config.pool)[0] for one in model.attentions(images)]
+    return torch.stack(maps).numpy()
 
 
 def main(cfg: Config) -> None:
-    """Draws patches.png, positions.png, rollout.png, heads.png and reliability.png, and takes efficiency.png."""
-    out, device, net = Path(cfg.out), choose("cpu"), load(cfg.run, finished=True)
+    """Draws patches.png and heads.png, takes the other pictures, and tells what became of the positions."""
+    out, net = Path(cfg.out), load(cfg.run, finished=True)
     test = net.pictures().test
-    if test.spots is None:
-        raise CourseError(f"{net.run.folder}: nobody knows where the opacities of {net.config.data} are; needs sample.")
-    probs = train.probabilities(net.model, test, net.mean_std, device)
-    found = np.flatnonzero((test.labels == 1) & (measures.decided(probs, net.threshold) == 1))[: cfg.count]
-    drawing.patches(out / "patches.png", test.images[found[0], ..., 0], net.model.config.patch)
-    h, w = net.model.config.grid
-    drawing.positions(out / "positions.png", similarity(net.model), [(1, 1), (h // 2, w // 2), (h - 2, 1), (2, w - 2)])
-    draw_rollout(out / "rollout.png", net.model, test.take(found), net.mean_std, device)
-    draw_heads(out / "heads.png", net.model, test.take(found[:1]), net.mean_std)
-    error, rows = measures.calibration(test.labels, probs)
-    drawing.reliability(out / "reliability.png", rows, error, len(test))
-    if cfg.compare and (Path(cfg.compare) / EFFICIENCY).is_file():
-        shutil.copyfile(Path(cfg.compare) / EFFICIENCY, out / "efficiency.png")
-    else:
-        print(f"left out efficiency.png: there is no {EFFICIENCY} in --compare {cfg.compare or '(not given)'}")
+    preds = measures.decided(train.probabilities(net.model, test, net.mean_std, choose("cpu")), net.threshold)
+    ill = test.take(np.flatnonzero((test.labels == 1) & (preds == 1)))
+    drawing.patches(out / "patches.png", ill.images[0, ..., 0], net.model.config.patch)
+    drawing.heads(out / "heads.png", ill.images[0, ..., 0], heads(net.model, ill, net.mean_std))
+    taken = [(net.run.folder, name, name) for name in ("rollout.png", "reliability.png")]
+    taken += [(cfg.pretrained, "painted.png", "painted.png"), (cfg.compare, "data_efficiency.png", "efficiency.png")]
+    for folder, name, ours in taken:
+        if folder and (Path(folder) / name).is_file():
+            shutil.copyfile(Path(folder) / name, out / ours)
+        else:
+            print(f"left out {ours}: it is not in {folder or 'any folder'}")
+    if net.config.start == "scratch":
+        same = kept(train.build(net.config, len(net.classes)), net.model)
+        print(f"positions: cosine of each with what it was drawn as {same:.4f} in the mean")
     for picture in sorted(out.glob("*.png")):
         print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
 

@@ -16,7 +16,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -37,6 +37,7 @@ from week13_vit.weights import PRETRAINED
 
 WEEK_NUMBER = 13
 PROGRAM = "pretrain"
+EPOCHS = {"mae": 60, "photos": 20}
 GREY = {"name": "every patch grey", "params": 0, "seconds": 0.0, "val_loss": 1.0}  # of targets with deviation 1
 FREE = ("epochs", "max_steps", "lr", "device", "threads")
 
@@ -74,8 +75,8 @@ class Config(TrainConfig):
     """So much of the truth is shared out among all classes. For photos."""
     batch_size: Count = 50
     """Pictures a step."""
-    epochs: Count = 60
-    """How often each picture is seen."""
+    epochs: Natural = 0
+    """How often each picture is seen (0: 60 times for mae, 20 for photos)."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs)."""
     threads: Natural = 0
@@ -161,6 +162,7 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds; the run folder is under the key "run".
     """
     device, photos = choose(cfg.device), cfg.task == "photos"
+    cfg = replace(cfg, epochs=cfg.epochs or EPOCHS[cfg.task])
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     bundled = photos and cfg.data == "sample"
