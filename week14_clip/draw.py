@@ -35,7 +35,7 @@ class Config:
     """The folder of a run of paint (default: the newest)."""
     count: Annotated[int, Ge(1), Le(16)] = 6
     """Pictures of each text, from other noise."""
-    guidance: NonNegative = 3.0
+    guidance: NonNegative = 2.0
     """How much the text counts: 0 not at all, 1 as it was learned, more exaggerates."""
     steps: Count = 25
     """Steps of DDIM from noise to picture."""

@@ -58,16 +58,15 @@ def noise(path: Path, name: str = SHOWN) -> None:
     with figure(path, 3, 1, size=(8.4, 4.9)) as (card, axes):
         for axis in axes:
             axis.remove()
-        grid = card.add_gridspec(3, 1, height_ratios=(1, 1, 2.6))
+        grid = card.add_gridspec(2, 1, height_ratios=(2, 2.6))
+        above, below = grid[0].subgridspec(2, len(TIMES)), grid[1].subgridspec(1, 2)
         for row, (kind, schedule) in enumerate(schedules.items()):
-            line = grid[row].subgridspec(1, len(TIMES))
             for column, t in enumerate(TIMES):
-                axis = card.add_subplot(line[column])
+                axis = card.add_subplot(above[row, column])
                 seen = schedule.add(x, fresh, t).clamp(-1, 1)  # (3, 64, 64)
                 images(axis, ((seen + 1) / 2).permute(1, 2, 0).numpy(), f"t = {t}" if row == 0 else "")
                 if column == 0:
                     axis.text(-0.12, 0.5, kind, ha="right", va="center", fontsize=9, transform=axis.transAxes)
-        below = grid[2].subgridspec(1, 2)
         left, right = card.add_subplot(below[0]), card.add_subplot(below[1])
         for (kind, schedule), colour in zip(schedules.items(), (BLUE, ORANGE), strict=True):
             share = schedule.left.double()

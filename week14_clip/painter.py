@@ -121,7 +121,7 @@ class Painter(nn.Module):
         self.register_buffer("spread", torch.ones(shape.text_dim))
         self.register_buffer("nothing", torch.zeros(LONGEST, shape.text_dim))
 
-    def fit_texts(self, tokens: Tokens, nothing: Tokens) -> None:
+    def fit_texts(self, tokens: Tokens, nothing: Float[Tensor, "1 tokens text_dim"]) -> None:
         """Takes mean and spread of each number from the tokens (N, …) of training texts; `nothing` is (1, …)."""
         real = tokens[tokens.ne(0).any(-1)]  # (tokens of all texts, text_dim)
         self.mean.copy_(real.mean(0))

@@ -103,7 +103,7 @@ def judge(
     }
 
 
-def distance(some: Painted, others: Painted) -> float:
+def distance(some: Painted, others: UInt8[Tensor, "M 3 side side"]) -> float:
     """The median, over `some`, of the root mean square difference a pixel to the nearest of `others`."""
     a, b = (one.flatten(1).float() for one in (some, others))  # (N, 3 * side * side)
     return (torch.cdist(a, b).min(1).values / a.shape[1] ** 0.5).median().item()
