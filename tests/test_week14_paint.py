@@ -8,7 +8,7 @@ from torch import nn
 from shared.device import choose
 from shared.errors import Stopped
 from shared.files import read_json
-from week14_clip import diffusion, draw, paint, sheets
+from week14_clip import diffusion, draw, gallery, paint
 from week14_clip.diffusion import Denoising, Noise
 from week14_clip.features import Reader
 from week14_clip.painter import LONGEST, Codec, Painter, TokenReader
@@ -181,6 +181,6 @@ def test_who_is_known():
     """Two of three are nearest to a picture of what they are to show; a real one does not count as its own likeness."""
     real, shows = torch.eye(4), torch.tensor([0, 0, 1, 1])
     found = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 1.0, 0, 0]])
-    assert sheets.known_share(found, torch.tensor([0, 0, 1]), real, shows) == pytest.approx(2 / 3)
+    assert gallery.known_share(found, torch.tensor([0, 0, 1]), real, shows) == pytest.approx(2 / 3)
     alike = torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [0.1, 1.0]])
-    assert sheets.known_share(alike, shows, alike, shows, leave_out=True) == 1
+    assert gallery.known_share(alike, shows, alike, shows, leave_out=True) == 1

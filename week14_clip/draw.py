@@ -55,8 +55,8 @@ def main(cfg: Config) -> dict[str, Any]:
     texts = [text.strip() for text in cfg.texts if text.strip()]
     if not texts:
         raise CourseError('what to paint? For example: ./course run 14 draw "a strawberry"')
+    from week14_clip import gallery
     from week14_clip import painter as trained
-    from week14_clip import sheets
 
     device = choose(cfg.device)
     folder, flags, painter = trained.load(cfg.run, device)
@@ -67,7 +67,7 @@ def main(cfg: Config) -> dict[str, Any]:
     painted = painter.paint(heard.repeat_interleave(cfg.count, 0), start, cfg.guidance, cfg.steps)
     picture = Path(cfg.out or folder) / "drawn.png"
     columns = list(painted.unflatten(0, (len(texts), cfg.count)).unbind(1))  # of each, a picture for every text
-    sheets.grid(picture, texts, [""] * cfg.count, columns)
+    gallery.grid(picture, texts, [""] * cfg.count, columns)
     print(f"painted by {folder}, which has seen {flags['data']}: {picture}")
     return {"picture": str(picture), "painted": painted}
 

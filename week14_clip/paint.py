@@ -28,23 +28,15 @@ from shared.device import Device, choose
 from shared.errors import CourseError
 from shared.loop import Loop
 from shared.splits import Part, Splits
-from week14_clip import data, diffusion, sheets
+from week14_clip import data, diffusion, gallery
 from week14_clip.diffusion import Average
 from week14_clip.model import count_parameters
 from week14_clip.painter import PAINTER, Painter, TokenReader, build, pixels
 from week14_clip.picture import Picture
 
 WEEK_NUMBER, PROGRAM = 14, "paint"
-PROMPTS = (
-    "strawberry",
-    "pineapple",
-    "watermelon",
-    "cheese wedge",
-    "grapes",
-    "cocktail glass",
-    "red apple",
-    "green apple",
-)
+PROMPTS = ("strawberry", "pineapple", "watermelon", "cheese wedge", "grapes", "cocktail glass",
+           "red apple", "green apple")  # fmt: skip
 GROUPS = ("smileys", "people", "animals and nature", "food and drink", "travel and places", "activities", "objects")
 STYLES = (*data.STYLES, data.NEW_STYLE)
 VAL_TIMES = 4  # times, and noises, that each picture of val is drowned to
@@ -254,12 +246,12 @@ def main(cfg: Config) -> dict[str, Any]:
             log(row)
     painter.eval()
     checkpoint.save(run.folder / PAINTER, {"week": WEEK_NUMBER, "config": asdict(cfg), "painter": painter.state_dict()})
-    sheets.grid(
+    gallery.grid(
         run.folder / "training.png", texts, [f"{step:,} steps" for step in album.pages], list(album.pages.values())
     )
-    sheets.of_guidance(run.folder / "guidance.png", painter, heard, texts, cfg.sampling_steps, cfg.seed)
-    sheets.of_steps(run.folder / "steps.png", painter, heard, texts, cfg.guidance, cfg.seed)
-    known = sheets.judge(painter, pictures, reader, device, cfg.guidance, cfg.sampling_steps, cfg.seed)
+    gallery.of_guidance(run.folder / "guidance.png", painter, heard, texts, cfg.sampling_steps, cfg.seed)
+    gallery.of_steps(run.folder / "steps.png", painter, heard, texts, cfg.guidance, cfg.seed)
+    known = gallery.judge(painter, pictures, reader, device, cfg.guidance, cfg.sampling_steps, cfg.seed)
     last, mean = run.rows[-1], train.latents.mean(0).expand_as(val.latents)
     scores = {name: value for name, value in last.items() if name.startswith("val_")}
     baselines = [{"name": "no text is heard", "params": params, "seconds": 0.0, "val_loss": last["val_loss_unheard"]},
@@ -267,12 +259,12 @@ def main(cfg: Config) -> dict[str, Any]:
                   "val_loss": F.mse_loss(mean, val.latents).item()}]  # fmt: skip
     result = run.record(scores | known, device, params, last["seconds"], baselines)
     runs.print_table(result, "val_loss")
-    print(f'\n{sheets.in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
+    print(f'\n{gallery.in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
     return result | {"run": str(run.folder)}
 
 
 def prompts_of(cfg: Config, pictures: Splits[Picture]) -> list[str]:
-    """The texts of the sheets: well-known ones, or, where those are not there, some of train and two of val."""
+    """The texts of the gallery: well-known ones, or, where those are not there, some of train and two of val."""
     there = {one.captions[0] for one in pictures.train.items + pictures.val.items}
     if set(PROMPTS) <= there:
         return list(PROMPTS)
