@@ -44,12 +44,14 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def read_picture(path: Path, keep_alpha: bool = False) -> Image.Image:
+def read_picture(path: Path, keep_alpha: bool = False, least: int = 0) -> Image.Image:
     """A picture file of any kind as an RGB picture, the right way up, what is transparent in it white.
 
     Args:
         path: the file.
         keep_alpha: gives a picture with something transparent as it is, as RGBA: for white ink on nothing.
+        least: so many pixels a side are enough: of a JPEG then no more are worked out than a half, a quarter or an
+            eighth, if that is enough. 0: all.
 
     Raises:
         CourseError: it is missing, a folder, damaged, of absurd size, or no picture.
@@ -61,6 +63,8 @@ def read_picture(path: Path, keep_alpha: bool = False) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # 108-megapixel phones are no attack, and notes of a camera may be damaged
             with Image.open(path) as picture:
+                if least:
+                    picture.draft(None, (least, least))
                 picture = upright(picture)
     except FileNotFoundError:
         raise CourseError(f"{path}: no such file.") from None

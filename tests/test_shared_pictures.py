@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, features
 from programs import refused
@@ -82,3 +83,17 @@ def test_no_two_names_are_one():
     taken = set()
     names = [free_name(Path("out"), stem, ".png", taken).name for stem in ("a", "A", "a", "a_2", "b")]
     assert names == ["a.png", "A_2.png", "a_3.png", "a_2_2.png", "b.png"]
+
+
+def test_of_a_large_jpeg_no_more_is_worked_out_than_is_needed(tmp_path):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8))
+    small.resize((800, 600), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=95)
+    whole = read_picture(tmp_path / "a.jpg")
+    for least, size in ((0, (800, 600)), (700, (800, 600)), (300, (400, 300)), (80, (200, 150)), (75, (100, 75))):
+        found = read_picture(tmp_path / "a.jpg", least=least)
+        assert found.size == size, f"{least} pixels are enough"
+        apart = np.asarray(found.resize((40, 30)), float) - np.asarray(whole.resize((40, 30)), float)
+        assert np.abs(apart).mean() < 3
+    whole.save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png", least=10).size == (800, 600)

@@ -89,7 +89,7 @@ def test_sums_with_a_hole(text):
 class Towers:
     """A text is its letters, a picture its mean colour: three numbers each."""
 
-    dim = 3
+    dim, side = 3, 224
     texts = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}  # noqa: RUF012
 
     def of_texts(self, texts):

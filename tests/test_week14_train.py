@@ -94,12 +94,12 @@ def made_up(n, seed=0):
 
 
 def test_it_learns_what_holds_for_pairs_it_has_not_seen():
-    cfg = config(train, "--device", "cpu", "--epochs", 6, "--dim", 32, "--batch-size", 32, "--dropout", 0.1)
+    cfg = config(train, "--device", "cpu", "--epochs", 4, "--dim", 16, "--batch-size", 32, "--dropout", 0, "--lr", 0.003)
     train_part, val = made_up(256), made_up(60, seed=1)
     model = train.begin(cfg, train_part)
     before = train.evaluate(model, val, choose("cpu"))
     rows = list(train.fit(cfg, train_part, val, model, choose("cpu")))
-    assert [row["epoch"] for row in rows] == list(range(1, 7))
+    assert [row["epoch"] for row in rows] == list(range(1, 5))
     assert {"val_recall_at_1", "val_recall_at_10", "val_mrr", "val_loss", "train_loss"} < rows[0].keys()
     assert before["recall_at_1"] < 0.15, "before the first step it knows nothing"
     assert rows[-1]["val_recall_at_1"] > 0.6 and rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
@@ -115,14 +115,14 @@ def test_regression_finds_what_is_linear():
     slope = x.T @ (x @ fitted["weights"] - y) + pull * fitted["weights"]
     assert slope.abs().max() < 1e-2 * (x.T @ y).abs().max()
     scores = baselines.by_regression(baselines.fit_regression(part, val), val)
-    assert measures.summary(measures.ranks(scores, baselines.right_of(val)))["recall_at_1"] > 0.5
+    assert measures.summary(measures.ranks(scores, val.right))["recall_at_1"] > 0.5
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A tiny training on the drawings, by its flags."""
     out = tmp_path_factory.mktemp("run") / "run"
-    flags = ("--preset", "smoke", "--limit", 48, "--side", 48, "--epochs", 3, "--batch-size", 16)
+    flags = ("--preset", "smoke", "--limit", 24, "--side", 32, "--epochs", 3, "--batch-size", 8)
     return train.main(config(train, *flags, "--device", "cpu", "--out", out)), out
 
 
@@ -142,7 +142,7 @@ def test_evaluation(trained, capsys):
     _, out = trained
     result = evaluation.main(config(evaluation, "--run", out, "--device", "cpu"))
     assert {"test_mrr", "test_recall_at_1", "test_recall_at_5", "test_recall_at_10"} < result["metrics"].keys()
-    assert result["scored"] == 48 and read_json(out / "result.json")["metrics"]["test_mrr"] > 0
+    assert result["scored"] == 24 and read_json(out / "result.json")["metrics"]["test_mrr"] > 0
     assert "this network, picture → text" in capsys.readouterr().out
     assert_picture(out / "search.png")
 

@@ -4,21 +4,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from shared import runs
 from week14_clip import data, measures
-from week14_clip.features import Features
+from week14_clip.features import Features, Pairs
 from week14_clip.model import unit
 
 REGRESSION, UNTRAINED = "ridge regression to texts", "the towers before the first step"
 STRENGTHS = (0.1, 1.0, 10.0)  # of the pull towards zero, times the mean variance; the best on val is taken
-
-
-def right_of(part: Features) -> Bool[np.ndarray, "M N"]:
-    """Which pictures are right for each text: those of its concept."""
-    return part.concept[part.owner][:, None] == part.concept[None, :]
 
 
 def regression(train: Features, strength: float) -> dict[str, Tensor]:
@@ -43,19 +38,19 @@ def by_regression(fitted: dict[str, Tensor], part: Features) -> Float[np.ndarray
 def fit_regression(train: Features, val: Features) -> dict[str, Tensor]:
     """The one whose pull is best on val."""
     fitted = [regression(train, strength) for strength in STRENGTHS]
-    right = right_of(val)
-    mrr = [measures.summary(measures.ranks(by_regression(one, val), right))["mrr"] for one in fitted]
+    mrr = [measures.summary(measures.ranks(by_regression(one, val), val.right))["mrr"] for one in fitted]
     return fitted[int(np.argmax(mrr))]
 
 
 def rows(
-    pictures: data.Pictures, part: Features, fitted: dict[str, Tensor], metric: str, seconds: float = 0.0
+    pictures: data.Pictures, part: Pairs, fitted: dict[str, Tensor], metric: str, seconds: float = 0.0
 ) -> list[runs.Row]:
-    """{name, params, seconds, METRIC_mrr, METRIC_recall_at_1, …} of each."""
-    right = right_of(part)
+    """{name, params, seconds, METRIC_mrr, METRIC_recall_at_1, …} of each; without a fitted regression of the others."""
+    right = part.right
     texts = [text for one in pictures.items for text in one.captions]
-    found = {REGRESSION: measures.summary(measures.ranks(by_regression(fitted, part), right)),
-             "random order": measures.by_chance(right)}  # fmt: skip
+    found = {"random order": measures.by_chance(right)}
+    if fitted:
+        found = {REGRESSION: measures.summary(measures.ranks(by_regression(fitted, part), right)), **found}
     said = {
         "words of the files' names": [data.words_of(one.path) if one.path else "" for one in pictures.items],
         "words of the tags": [" ".join(one.tags) for one in pictures.items],

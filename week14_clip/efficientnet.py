@@ -31,10 +31,13 @@ class Conv(nn.Conv2d):
     """A convolution that pads as TensorFlow does: with stride 2, more at the right and below than at the left."""
 
     def __init__(self, channels_in: int, channels: int, size: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(channels_in, channels, size, stride, groups=groups, bias=False)
+        padding = size // 2 if stride == 1 else 0  # with stride 1 both sides get the same
+        super().__init__(channels_in, channels, size, stride, padding, groups=groups, bias=False)
 
     def forward(self, x: Maps) -> Float[Tensor, "N C_out H_out W_out"]:
         size, stride = self.kernel_size[0], self.stride[0]
+        if stride == 1:
+            return super().forward(x)
         pads = []
         for side in (x.shape[3], x.shape[2]):
             missing = max(0, (-(-side // stride) - 1) * stride + size - side)

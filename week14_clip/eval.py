@@ -18,37 +18,38 @@ from shared.config import EvalConfig, Natural
 from shared.device import choose
 from shared.splits import Part
 from week14_clip import baselines, data, measures, train
-from week14_clip.features import features, look
-from week14_clip.trained import Trained, load
+from week14_clip.features import Features
+from week14_clip.trained import Towers, Which, opened
 
 COLUMNS = (*(f"recall_at_{k}" for k in measures.KS), "mrr")
 SHOWN = 6  # questions in search.png
 
 
 @dataclass
-class Config(EvalConfig):
+class Config(EvalConfig, Which):
     """The flags of eval. --data also takes flickr8k, unsplash-lite, or a folder of pictures with captions."""
 
     limit: Natural = 0
     """At most so many pictures of other data than the run's own; 0: all."""
 
 
-def score(trained: Trained, pictures: data.Pictures, all_of_it: bool = True) -> tuple[list[dict[str, Any]], Any]:
+def score(towers: Towers, pictures: data.Pictures, all_of_it: bool = True) -> tuple[list[dict[str, Any]], Any]:
     """Rows of the table for some pictures: both directions, and the baselines; and what a picture of it needs."""
-    looked = look({"part": pictures}, trained.eyes, trained.reader)["part"]
-    part = features(pictures, looked)
-    p, t = train.embed(trained.model, part, trained.device)
-    right = baselines.right_of(part)
+    part = towers.look(pictures)
+    p, t = part.embed(towers.model, towers.device.name)
+    right = part.right
     rows = [
         {"name": "this network, text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
         {"name": "this network, picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
     ]
     if all_of_it:
-        theirs = trained.run.baselines
-        before = trained.run.fill(train.build(trained.config), theirs["model"])
-        p0, t0 = train.embed(before, part, trained.device)
-        rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
-        others = baselines.rows(pictures, part, theirs["regression"], "test")
+        fitted = {}
+        if towers.run and isinstance(part, Features):
+            fitted = towers.run.baselines["regression"]
+            before = towers.run.fill(train.build(towers.run.config), towers.run.baselines["model"])
+            p0, t0 = part.embed(before, towers.device.name)
+            rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
+        others = baselines.rows(pictures, part, fitted, "test")
         rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
     return rows, (t @ p.T, right)
 
@@ -59,6 +60,13 @@ def hard_parts() -> dict[str, data.Pictures]:
         "new things, known styles": data.emoji("test", data.STYLES),
         "known things, new style": data.emoji("train", (data.NEW_STYLE,)),
     }
+
+
+def published(name: str, found: Any) -> held_out.HeldOut:
+    """What a published network is scored on: of a data set with a test part this, of others all of it."""
+    note = "what it was trained on, its makers know: these pictures may have been among it"
+    part, of = (found.test, f"{name} (test)") if found.own_test else (found.everything, name)
+    return held_out.HeldOut(of, part, False, (*found.notes, note))
 
 
 def printed(rows: Sequence[dict[str, Any]]) -> str:
@@ -94,24 +102,28 @@ def main(cfg: Config) -> dict[str, Any]:
 
     Returns what result.json holds now; the run folder is under "run".
     """
-    device = choose(cfg.device)
-    trained = load(cfg.run, device, finished=True)
-    run, name = trained.run, cfg.data or trained.config.data
-    limit = trained.config.limit if name == trained.config.data else cfg.limit
-    found = data.load(name, limit, trained.config.width)
-    chosen = held_out.choose(run, name, found, "pictures")
+    towers = opened(cfg, choose(cfg.device), finished=True)
+    run = towers.run
+    name = cfg.data or (run.config.data if run else "sample")
+    own = run and name == run.config.data
+    limit = run.config.limit if own else cfg.limit
+    found = data.load(name, limit, run.config.width if run else 400)
+    chosen = held_out.choose(run, name, found, "pictures") if run else published(name, found)
     pictures: data.Pictures = Part(tuple(chosen.part.items))
-    rows, shown = score(trained, pictures)
+    rows, shown = score(towers, pictures)
     print(f"{chosen.name}: {len(pictures):,} pictures, {sum(len(one.captions) for one in pictures.items):,} texts")
     print("".join(f"  {note}\n" for note in chosen.notes), end="")
     print(f"\n{printed(rows)}\n")
-    if name == "sample" and not trained.config.limit:
+    if name == "sample" and not limit:
         for what, part in hard_parts().items():
-            print(f"{what}: {len(part):,} pictures\n{printed(score(trained, part, all_of_it=False)[0])}\n")
-    out = Path(cfg.out or run.folder)
+            print(f"{what}: {len(part):,} pictures\n{printed(score(towers, part, all_of_it=False)[0])}\n")
+    out = Path(cfg.out or (run.folder if run else towers.place.parent))
+    out.mkdir(parents=True, exist_ok=True)
     draw(out / "search.png", pictures, *shown)
     print(f"a few of the questions, and what they find: {out / 'search.png'}")
     scores = {f"test_{key}": rows[0][key] for key in ("mrr", *COLUMNS[:-1])}
+    if not run:
+        return {"metrics": scores, "baselines": rows[2:], "scored": len(pictures)}
     result = run.scored(scores, {row["name"]: row["mrr"] for row in rows[2:]}, run.folder if chosen.own else None)
     return result | {"run": str(run.folder), "scored": len(pictures)}
 

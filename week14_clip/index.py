@@ -25,7 +25,6 @@ from week14_clip.picture import digest
 
 SAVED_EVERY = 20.0  # seconds: no more than that is lost when the power goes
 BATCH = 32
-LARGE = 512  # pixels: no more is kept of a picture until it is looked at
 Encode = Callable[[list[Image.Image]], Float[np.ndarray, "N dim"]]
 
 
@@ -110,11 +109,12 @@ class Index:
                 if not is_hidden(file) and is_picture(path):
                     yield path.relative_to(self.folder).as_posix(), path
 
-    def update(self, encode: Encode) -> Changes:
+    def update(self, encode: Encode, side: int = 224) -> Changes:
         """Brings it up to date with the folder, and keeps it.
 
         Args:
             encode: pictures -> their vectors, of unit length.
+            side: in how many pixels each way it looks at them: no picture is read in many more.
 
         Raises:
             CourseError: there is no such folder, or no picture in it.
@@ -124,9 +124,9 @@ class Index:
             raise CourseError(f"{self.folder}: no such folder.")
         self.place.parent.mkdir(parents=True, exist_ok=True)
         with only_one(self.place):
-            return self._update(encode)
+            return self._update(encode, side)
 
-    def _update(self, encode: Encode) -> Changes:
+    def _update(self, encode: Encode, side: int) -> Changes:
         changes, todo, before = Changes(), [], dict(self.entries)
         there = dict(self.found())
         if not there:
@@ -151,7 +151,7 @@ class Index:
         waiting: list[tuple[Entry, Image.Image]] = []
         with StopRequest() as stop, bar(len(todo), 0, "looking") as told:
             for number, (name, path, seen) in enumerate(todo):
-                entry, picture = self.open(name, path, seen)
+                entry, picture = self.open(name, path, seen, side)
                 told.update()
                 if entry.wrong:
                     changes.unreadable.append(name)
@@ -179,14 +179,15 @@ class Index:
         self.save()
         return changes
 
-    def open(self, name: str, path: Path, seen: os.stat_result) -> tuple[Entry, Image.Image | None]:
+    def open(self, name: str, path: Path, seen: os.stat_result, side: int) -> tuple[Entry, Image.Image | None]:
         """A file's entry, and its picture where nobody has looked at that content yet."""
         try:
             content = digest(path)
             picture, wrong = None, ""
             if content not in self.vectors:
-                picture = read_picture(path)
-                picture.thumbnail((LARGE, LARGE))  # some wait for others, and those of a good camera take 100 MB each
+                picture = read_picture(path, least=side)
+                most = max(2 * side, 512)
+                picture.thumbnail((most, most))  # some wait for others, and those of a good camera take 100 MB each
         except (CourseError, OSError) as error:
             content, picture, wrong = "", None, str(error)
         return Entry(name, seen.st_size, seen.st_mtime_ns, content, wrong), picture

@@ -11,16 +11,15 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 from annotated_types import Ge, Le
 from jaxtyping import Float, Int
-from PIL import Image
 
 from shared import cli
 from shared.config import Count
@@ -28,38 +27,34 @@ from shared.device import choose
 from shared.errors import CourseError
 from shared.pictures import is_picture, read_picture
 from shared.terminal import printable
+from week14_clip import sheet
+from week14_clip.chroma import nearest
 from week14_clip.index import Index
-from week14_clip.trained import Trained, load
+from week14_clip.trained import Encoder, Towers, Which, opened
 
 
 @dataclass
-class Config:
+class Config(Which):
     """The flags of search."""
 
     words: tyro.conf.Positional[tuple[str, ...]] = ()
     """A folder, and what to look for: a text, a picture's file, or a sum of them: "2:dog + beach.jpg - people"."""
     k: Count = 10
     """How many pictures to show."""
-    f: bool = False
+    f: Annotated[bool, tyro.conf.arg(aliases=["-f"])] = False
     """Paths only, one a line, for other programs."""
     same: bool = False
     """Show pictures of the folder that are nearly the same, instead of looking for something."""
     alike: Annotated[float, Ge(0.5), Le(1.0)] = 0.97
     """How alike two pictures are to be for --same: the cosine of the angle between them."""
+    index: Literal["exact", "chroma"] = "exact"
+    """exact compares with every picture; chroma, for folders of millions, with few of them, and may miss some."""
+    sheet: str = ""
+    """A PNG to draw what was found on, with its names."""
     run: str = ""
     """The run whose towers look (default: week 14's newest)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto takes the fastest one that is there and says why."""
-
-
-@runtime_checkable
-class Towers(Protocol):
-    """What makes vectors of unit length: a Trained."""
-
-    dim: int
-
-    def of_pictures(self, pictures: Iterable[Image.Image]) -> Float[np.ndarray, "N dim"]: ...
-    def of_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "N dim"]: ...
 
 
 def top_k(
@@ -114,24 +109,26 @@ def terms(text: str) -> list[tuple[float, str]]:
     return found
 
 
-def question(text: str, trained: Towers, folder: Path) -> Float[np.ndarray, " dim"]:
+def question(text: str, towers: Encoder, folder: Path | None) -> Float[np.ndarray, " dim"]:
     """The vector of a sum of texts and pictures: each has unit length before it is weighted, and so has the whole.
 
-    A term that is the name of a picture's file, in the folder or elsewhere, stands for the picture.
+    A term that is the name of a picture's file, in the folder or elsewhere, stands for the picture. Without a folder
+    none is: who asks from elsewhere names no files here.
 
     Raises:
         CourseError: a file is missing or damaged, or the terms cancel.
     """
-    total = np.zeros(trained.dim, np.float32)
+    total = np.zeros(towers.dim, np.float32)
     for weight, part in terms(text):
-        places = (folder / part, Path(part).expanduser()) if len(part) < 250 else ()  # longer is no name of a file
+        names_file = folder is not None and len(part) < 250  # longer is no name of a file
+        places = (folder / part, Path(part).expanduser()) if names_file else ()
         path = next((one for one in places if one.is_file()), None)
         if path:
-            total += weight * trained.of_pictures([read_picture(path)])[0]
-        elif re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
+            total += weight * towers.of_pictures([read_picture(path)])[0]
+        elif names_file and re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
             raise CourseError(f"{printable(part)}: no such file, neither here nor in {folder}.")
         else:
-            total += weight * trained.of_texts([part])[0]
+            total += weight * towers.of_texts([part])[0]
     length = np.linalg.norm(total)
     if length < 1e-4:
         raise CourseError(f'"{printable(text)}": nothing is left of this sum; its terms cancel.')
@@ -150,12 +147,11 @@ def nearly_same(matrix: Float[np.ndarray, "N dim"], alike: float, block: int = 1
     return sorted(found, key=lambda pair: (-round(pair[2], 5), pair[0], pair[1]))
 
 
-def opened(folder: Path, trained: Trained, quiet: bool = False) -> Index:
+def indexed(folder: Path, towers: Towers, quiet: bool = False) -> Index:
     """The folder's index, up to date."""
     name = sha256(str(folder.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    place = trained.run.folder / "indexes" / f"{name}.safetensors"
-    index = Index(folder, place, trained.print, trained.dim)
-    changes = index.update(trained.of_pictures)
+    index = Index(folder, towers.place / f"{name}.safetensors", towers.print, towers.dim)
+    changes = index.update(towers.of_pictures, towers.side)
     if not quiet:
         print(f"{folder}: {len(index.names):,} pictures ({changes})")
         for name, why in index.wrong.items():
@@ -184,8 +180,8 @@ def main(cfg: Config) -> dict[str, Any]:
         what = "a file" if folder.is_file() else "no such folder"
         raise CourseError(f"{folder}: {what}. First comes the folder, then what to look for.")
     terms(text) if text else None  # what is wrong with it is said before a folder is looked at
-    trained = load(cfg.run, choose(cfg.device))
-    index = opened(folder, trained, quiet=cfg.f)
+    towers = opened(cfg, choose(cfg.device))
+    index = indexed(folder, towers, quiet=cfg.f)
     names = index.names
     if cfg.same:
         pairs = [(names[a], names[b], score) for a, b, score in nearly_same(index.matrix, cfg.alike)]
@@ -196,9 +192,20 @@ def main(cfg: Config) -> dict[str, Any]:
         return {"pairs": pairs}
     if is_picture(Path(text)) and not cfg.f:
         print(f"pictures like {text}")
-    rows, scores = top_k(question(text, trained, folder), index.matrix, cfg.k)
+    asked = question(text, towers, folder)
+    if cfg.index == "chroma":
+        rows, scores = nearest(index, asked, cfg.k)
+    else:
+        rows, scores = top_k(asked, index.matrix, cfg.k)
     paths = [str(folder / names[row]) for row in rows]
-    print("\n".join(paths) if cfg.f else table(index, rows.tolist(), scores.tolist()))
+    labels = [f"{score:.3f} {name}" for score, name in zip(scores, (names[row] for row in rows), strict=True)]
+    if cfg.sheet:
+        sheet.save(Path(cfg.sheet).expanduser(), paths, labels, text)
+    if cfg.f:
+        print("\n".join(paths))
+    else:
+        sheet.show(paths)
+        print(table(index, rows.tolist(), scores.tolist()))
     return {"paths": paths, "scores": scores.tolist()}
 
 

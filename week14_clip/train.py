@@ -16,16 +16,17 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge, Le
-from jaxtyping import Float
+from torch import nn
 
 from shared import cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, choose
+from shared.errors import CourseError
 from shared.loop import Loop
 from shared.seed import seed_everything
-from week14_clip import baselines, data, measures
+from week14_clip import baselines, data, measures, openclip
 from week14_clip.efficientnet import SIDE
-from week14_clip.features import Eyes, Features, Reader, features, look
+from week14_clip.features import Eyes, Features, Pairs, Reader, features, look
 from week14_clip.model import DualEncoder, DualEncoderConfig, count_parameters, info_nce
 
 WEEK_NUMBER = 14
@@ -36,6 +37,12 @@ PARTS = ("train", "val", "test")
 class Config(TrainConfig):
     """The flags of week 14. --data also takes flickr8k, unsplash-lite, or a folder of pictures with captions."""
 
+    model: str = ""
+    """A network of open_clip's to train whole, as ViT-B-32; a config of your own (.json), a folder with
+    open_clip_config.json, or hf-hub:OWNER/NAME. Nothing: two small towers over published networks that stay as they
+    are."""
+    pretrained: str = ""
+    """Its weights to begin with: published ones, as laion2b_s34b_b79k, or a file. They want --lr 1e-5."""
     limit: Natural = 0
     """At most so many pictures; of Unsplash no more are fetched. 0: all."""
     width: Annotated[int, Ge(32), Le(2048)] = 400
@@ -70,6 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "full": {"data": "unsplash-lite", "hidden": 512, "batch_size": 512},
 }
+OWN = ("dim", "hidden", "dropout", "temperature", "side")  # flags that shape the two small towers
 # What --resume may change: how long and in what steps it goes on, and where it computes.
 FREE = ("epochs", "max_steps", "lr", "device", "threads")
 
@@ -79,6 +87,16 @@ def build(cfg: Config) -> DualEncoder:
     seed_everything(cfg.seed)
     shape = DualEncoderConfig(dim=cfg.dim, hidden=cfg.hidden, dropout=cfg.dropout, temperature=cfg.temperature)
     return DualEncoder(shape)
+
+
+def check(cfg: Config) -> None:
+    """CourseError where flags do not go together."""
+    openclip.check(cfg)
+    usual = Config(**PRESETS[cfg.preset])
+    if cfg.model and (wrong := [name for name in OWN if getattr(cfg, name) != getattr(usual, name)]):
+        raise CourseError(f"--{wrong[0]} is of the two small towers: {cfg.model} has its own. Leave it out.")
+    if cfg.pretrained and cfg.lr > 1e-4:
+        print(f"--lr {cfg.lr:g} makes published weights forget what they know: 1e-5 is usual")
 
 
 def begin(cfg: Config, train: Features) -> DualEncoder:
@@ -96,7 +114,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def fit(
-    cfg: Config, train: Features, val: Features, model: DualEncoder, device: Device, run: runs.Run | None = None
+    cfg: Config, train: Pairs, val: Pairs, model: nn.Module, device: Device, run: runs.Run | None = None
 ) -> Iterator[runs.Row]:
     """The training loop. Yields {epoch, step, train_loss, val_loss, val_recall_at_1, …, seconds} after every epoch.
 
@@ -105,7 +123,6 @@ def fit(
         Stopped: Ctrl-C was pressed; the state is saved.
     """
     model.to(device.name)
-    pictures, texts = train.pictures.to(device.name), train.texts.to(device.name)
     optimizer = torch.optim.AdamW(model.parameters(), cfg.lr, weight_decay=cfg.weight_decay)
 
     def epoch_of(number: int) -> list:
@@ -119,9 +136,9 @@ def fit(
             model.train()
             for rows, captions in loop.batches(epoch_of(epoch)):
                 optimizer.param_groups[0]["lr"] = cfg.lr * learning_rate(loop.step, steps)
-                chosen = torch.from_numpy(train.first[rows] + captions)  # one caption of each picture
+                pictures, texts = train.batch(model, rows, captions, device.name)
                 optimizer.zero_grad()
-                loss = info_nce(*model(pictures[torch.from_numpy(rows)], texts[chosen]))
+                loss = info_nce(*model(pictures, texts))
                 loss.backward()
                 optimizer.step()
                 model.keep_in_bounds()
@@ -129,36 +146,28 @@ def fit(
             yield loop.row(**evaluate(model, val, device))
 
 
-@torch.no_grad()
-def embed(
-    model: DualEncoder, part: Features, device: Device
-) -> tuple[Float[np.ndarray, "N dim"], Float[np.ndarray, "M dim"]]:
-    """The vectors of a part's pictures and of its texts; the model is left in evaluation mode."""
-    model.to(device.name).eval()
-    towers = ((model.picture_tower, part.pictures), (model.text_tower, part.texts))
-    pictures, texts = (tower(x.to(device.name)).cpu().numpy() for tower, x in towers)
-    return pictures, texts
-
-
-def evaluate(model: DualEncoder, part: Features, device: Device) -> dict[str, float]:
+def evaluate(model: nn.Module, part: Pairs, device: Device) -> dict[str, float]:
     """Loss of a part's pairs (each picture with its first caption, one of each concept), and how well texts find
     pictures among all of the part."""
-    pictures, texts = embed(model, part, device)
+    pictures, texts = part.embed(model, device.name)
     once = np.unique(part.concept, return_index=True)[1]
     pairs = (torch.from_numpy(pictures[once]), torch.from_numpy(texts[part.first[once]]))
     loss = info_nce(*pairs, model.scale.detach().cpu()).item()
-    return {"loss": loss, **measures.summary(measures.ranks(texts @ pictures.T, baselines.right_of(part)))}
+    return {"loss": loss, **measures.summary(measures.ranks(texts @ pictures.T, part.right))}
 
 
-def train_baselines(cfg: Config, pictures: data.Pictures, train: Features, val: Features) -> dict[str, Any]:
-    """The rows of the baselines on val, and what is to be scored on test later: the regression, and the towers as they
-    are before the first step."""
+def train_baselines(
+    pictures: data.Pictures, train: Pairs, val: Pairs, model: nn.Module, device: Device
+) -> dict[str, Any]:
+    """The rows of the baselines on val, the network before its first step among them. With the two small towers also
+    what is to be scored on test later: these, and the regression."""
+    before = {f"val_{name}": value for name, value in evaluate(model, val, device).items() if name != "loss"}
+    untrained = {"name": baselines.UNTRAINED, "params": count_parameters(model), "seconds": 0.0, **before}
+    if not isinstance(train, Features):
+        return {"rows": [untrained, *baselines.rows(pictures, val, {}, "val")]}
     began = time.perf_counter()
     fitted = baselines.fit_regression(train, val)
-    seconds, model = time.perf_counter() - began, begin(cfg, train)
-    rows = baselines.rows(pictures, val, fitted, "val", seconds)
-    before = {f"val_{name}": value for name, value in evaluate(model, val, choose("cpu")).items() if name != "loss"}
-    untrained = {"name": baselines.UNTRAINED, "params": count_parameters(model), "seconds": 0.0, **before}
+    rows = baselines.rows(pictures, val, fitted, "val", time.perf_counter() - began)
     return {"rows": [untrained, *rows], "regression": fitted, "model": model.state_dict()}
 
 
@@ -177,24 +186,30 @@ def main(cfg: Config) -> dict[str, Any]:
 
     Returns what result.json holds; the run folder is under the key "run".
     """
+    check(cfg)
     device = choose(cfg.device)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
+    network = openclip.load(cfg.model, cfg.pretrained) if cfg.model else None
     pictures = data.load(cfg.data, cfg.limit, cfg.width)
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
     run.hold_to(pictures)
     runs.describe(pictures, "pictures")
     print(f"device: {device}")
     parts: dict[str, data.Pictures] = {name: getattr(pictures, name) for name in PARTS}
-    looked = run.once("features", lambda: look(parts, Eyes(device, side_of(cfg)), Reader(device)))
-    train, val = (features(parts[name], looked[name]) for name in ("train", "val"))
-    theirs = run.once("baselines", lambda: train_baselines(cfg, pictures.val, train, val))
+    if network:
+        train, val = (openclip.photographs(parts[name], network) for name in ("train", "val"))
+        model, about = network, {"open_clip": network.about}
+    else:
+        looked = run.once("features", lambda: look(parts, Eyes(device, side_of(cfg)), Reader(device)))
+        train, val = (features(parts[name], looked[name]) for name in ("train", "val"))
+        model, about = begin(cfg, train), {"side": side_of(cfg)}
+    theirs = run.once("baselines", lambda: train_baselines(pictures.val, train, val, model, device))
     before = {name: value for name, value in theirs["rows"][0].items() if name.startswith("val_")}
     print(f"before the first step: {recalls(before)}")
-    model = begin(cfg, train)
     best, last = run.follow(
         fit(cfg, train, val, model, device, run),
-        lambda: {"model": model.state_dict(), "side": side_of(cfg)},
+        lambda: {"model": model.state_dict(), **about},
         metric="val_mrr",
     )
     advice = "Try another --lr, or more --epochs."
