@@ -158,6 +158,8 @@ class Painter(nn.Module):
         denoise, found = self.denoiser(unet), []
         for some, noise in zip(texts.split(size), start.split(size), strict=True):
             nothing = self.nothing.expand_as(some)
+            if weight in (0, 1):  # one of both is not needed
+                some, nothing = (some if weight else nothing), None
             *_, (_, x) = diffusion.sample(denoise, self.noise, noise, steps, some, nothing, weight)
             found.append(self.codec.decode(x).cpu())
         return torch.cat(found)
