@@ -94,7 +94,9 @@ def made_up(n, seed=0):
 
 
 def test_it_learns_what_holds_for_pairs_it_has_not_seen():
-    cfg = config(train, "--device", "cpu", "--epochs", 4, "--dim", 16, "--batch-size", 32, "--dropout", 0, "--lr", 0.003)
+    cfg = config(
+        train, "--device", "cpu", "--epochs", 4, "--dim", 16, "--batch-size", 32, "--dropout", 0, "--lr", 0.003
+    )
     train_part, val = made_up(256), made_up(60, seed=1)
     model = train.begin(cfg, train_part)
     before = train.evaluate(model, val, choose("cpu"))
