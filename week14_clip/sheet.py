@@ -53,7 +53,7 @@ def draw(paths: Sequence[str], labels: Sequence[str] = (), title: str = "", side
         left, upper = GAP + column * (side + GAP), top + GAP + row * (side + below + GAP)
         pen.rectangle((left - 1, upper - 1, left + side, upper + side), outline=FAINT)
         with contextlib.suppress(CourseError):
-            picture = read_picture(Path(path))
+            picture = read_picture(Path(path), least=side)
             picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
             page.paste(picture, (left + (side - picture.width) // 2, upper + (side - picture.height) // 2))
         if labels:
