@@ -109,9 +109,7 @@ class Denoiser(nn.Module):
         self.last = nn.Linear(width, 2)
 
     def forward(self, x: Points, t: Int[Tensor, " N"], wish: Float[Tensor, "N kinds"]) -> Points:
-        waves = (x[:, :, None] * 2.0 ** torch.arange(WAVES, device=x.device)).flatten(
-            1
-        )  # (N, 2, WAVES) -> (N, 2 * WAVES)
+        waves = (x[:, :, None] * 2.0 ** torch.arange(WAVES)).flatten(1)  # (N, 2, WAVES) -> (N, 2 * WAVES)
         h = F.silu(self.first(torch.cat([x, waves.sin(), waves.cos(), time_features(t, 32), wish], 1)))
         h = h + F.silu(self.second(h))
         return self.last(h + F.silu(self.third(h)))
