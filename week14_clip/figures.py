@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 
 import shutil
 from dataclasses import dataclass
+from textwrap import fill
 
 import torch
 from torch import Tensor
@@ -27,14 +28,7 @@ from week14_clip.painter import PAINTER, pixels
 
 FIGURES = Path(__file__).parent / "figures"
 SHOWN = "strawberry"
-ASKED = (
-    "something red",
-    "an animal with horns",
-    "fast food",
-    "a sad face",
-    "music",
-    "bad weather",
-)  # before it was seen
+ASKED = ("something red", "an animal with horns", "fast food", "a sad face", "music", "bad weather")
 TIMES = (0, 100, 250, 400, 550, 700, 850, 999)
 
 
@@ -87,7 +81,8 @@ def noise(path: Path, name: str = SHOWN) -> None:
 
 
 def search(path: Path, folder: str) -> None:
-    """What the towers find among all things in the style that they have never seen, for questions of nobody's."""
+    """What the towers find among all things in the style that they have never seen, for questions that nobody has
+    written on them. They were not chosen by what comes out."""
     from shared.plots import figure, images
     from week14_clip.search import top_k
     from week14_clip.trained import load
@@ -100,9 +95,7 @@ def search(path: Path, folder: str) -> None:
             for axis, row in zip(line, top_k(question, matrix, 8)[0], strict=True):
                 images(axis, pictures[row].read())
             place = {"ha": "right", "va": "center", "fontsize": 9, "transform": line[0].transAxes}
-            line[0].text(
-                -0.15, 0.5, name.replace(" ", "\n", 1) if len(name) < 15 else name.replace(" with", "\nwith"), **place
-            )
+            line[0].text(-0.15, 0.5, fill(name, 12), **place)
 
 
 def main(cfg: Config) -> None:
