@@ -8,7 +8,7 @@ from torch import nn
 from shared.device import choose
 from shared.errors import Stopped
 from shared.files import read_json
-from week14_clip import diffusion, draw, gallery, paint
+from week14_clip import diffusion, draw, gallery, judge, paint
 from week14_clip.diffusion import Denoising, Noise
 from week14_clip.features import Reader
 from week14_clip.painter import LONGEST, Codec, Painter, TokenReader
@@ -126,7 +126,8 @@ def test_stopped_and_gone_on_it_is_the_same(whole, ctrl_c, monkeypatch, tmp_path
     for name in ("grid", "of_guidance", "of_steps"):  # drawn once is enough
         monkeypatch.setattr(gallery, name, lambda *_: None)
     known = {name: value for name, value in result["metrics"].items() if "loss" not in name}
-    monkeypatch.setattr(gallery, "judge", lambda *_: known)
+    monkeypatch.setattr(paint, "Judge", lambda *_: None)
+    monkeypatch.setattr(paint, "judged", lambda *_: known)
     ctrl_c(6)
     with pytest.raises(
         Stopped, match=r"stopped at step 6 of 8; saved. `\./course run 14 paint --out .* --resume` goes"
@@ -145,6 +146,14 @@ def test_draw_paints_what_it_is_told(whole, tmp_path):
     found = [draw.main(config(draw, *flags)) for _ in range(2)]
     assert_picture(tmp_path / "drawn.png", 100)
     assert found[0]["painted"].shape == (4, 3, 32, 32) and torch.equal(found[0]["painted"], found[1]["painted"])
+
+
+def test_judge_says_under_which_guidance_a_picture_is_known(whole):
+    result, out = whole
+    found = judge.main(config(judge, "--run", out, "--steps", 4, "--threads", 1))
+    assert found["known"].keys() == set(gallery.WEIGHTS)
+    assert found["known"][2.0] == pytest.approx(result["metrics"]["known"])
+    assert found["known_real"] == pytest.approx(result["metrics"]["known_real"])
 
 
 @pytest.mark.parametrize(
@@ -185,6 +194,6 @@ def test_who_is_known():
     """Two of three are nearest to a picture of what they are to show; a real one does not count as its own likeness."""
     real, shows = torch.eye(4), torch.tensor([0, 0, 1, 1])
     found = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 1.0, 0, 0]])
-    assert gallery.known_share(found, torch.tensor([0, 0, 1]), real, shows) == pytest.approx(2 / 3)
+    assert judge.known_share(found, torch.tensor([0, 0, 1]), real, shows) == pytest.approx(2 / 3)
     alike = torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [0.1, 1.0]])
-    assert gallery.known_share(alike, shows, alike, shows, leave_out=True) == 1
+    assert judge.known_share(alike, shows, alike, shows, leave_out=True) == 1

@@ -30,6 +30,7 @@ from shared.loop import Loop
 from shared.splits import Part, Splits
 from week14_clip import data, diffusion, gallery
 from week14_clip.diffusion import Average
+from week14_clip.judge import Judge, in_words, judged
 from week14_clip.model import count_parameters
 from week14_clip.painter import PAINTER, Painter, TokenReader, build, pixels
 from week14_clip.picture import Picture
@@ -251,7 +252,7 @@ def main(cfg: Config) -> dict[str, Any]:
     )
     gallery.of_guidance(run.folder / "guidance.png", painter, heard, texts, cfg.sampling_steps, cfg.seed)
     gallery.of_steps(run.folder / "steps.png", painter, heard, texts, cfg.guidance, cfg.seed)
-    known = gallery.judge(painter, pictures, reader, device, cfg.guidance, cfg.sampling_steps, cfg.seed)
+    known = judged(Judge(painter, pictures, reader, device), cfg.guidance, cfg.sampling_steps, cfg.seed)
     last, mean = run.rows[-1], train.latents.mean(0).expand_as(val.latents)
     scores = {name: value for name, value in last.items() if name.startswith("val_")}
     baselines = [{"name": "no text is heard", "params": params, "seconds": 0.0, "val_loss": last["val_loss_unheard"]},
@@ -259,7 +260,7 @@ def main(cfg: Config) -> dict[str, Any]:
                   "val_loss": F.mse_loss(mean, val.latents).item()}]  # fmt: skip
     result = run.record(scores | known, device, params, last["seconds"], baselines)
     runs.print_table(result, "val_loss")
-    print(f'\n{gallery.in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
+    print(f'\n{in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
     return result | {"run": str(run.folder)}
 
 
