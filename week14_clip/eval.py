@@ -30,7 +30,7 @@ class Config(EvalConfig, Which):
     """At most so many pictures of other data than the run's own; 0: all."""
 
 
-def score(towers: Towers, pictures: data.Pictures, all_of_it: bool = True) -> tuple[list[dict[str, Any]], Any]:
+def score(towers: Towers, pictures: data.Pictures) -> tuple[list[dict[str, Any]], Any]:
     """Rows of the table for some pictures: both directions, and the baselines; and what a picture of it needs."""
     part = towers.look(pictures)
     p, t = part.embed(towers.model, towers.device.name)
@@ -39,15 +39,14 @@ def score(towers: Towers, pictures: data.Pictures, all_of_it: bool = True) -> tu
         {"name": "this network, text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
         {"name": "this network, picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
     ]
-    if all_of_it:
-        fitted = {}
-        if towers.run and isinstance(part, Features):
-            fitted = towers.run.baselines["regression"]
-            before = towers.run.fill(train.build(towers.run.config), towers.run.baselines["model"])
-            p0, t0 = part.embed(before, towers.device.name)
-            rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
-        others = baselines.rows(pictures, part, fitted, "test")
-        rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
+    fitted = {}
+    if towers.run and isinstance(part, Features):
+        fitted = towers.run.baselines["regression"]
+        before = towers.run.fill(train.build(towers.run.config), towers.run.baselines["model"])
+        p0, t0 = part.embed(before, towers.device.name)
+        rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
+    others = baselines.rows(pictures, part, fitted, "test")
+    rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
     return rows, (t @ p.T, right)
 
 
@@ -95,7 +94,7 @@ def main(cfg: Config) -> dict[str, Any]:
     print(f"\n{printed(rows)}\n")
     if name == "sample" and not limit:
         for what, part in hard_parts().items():
-            print(f"{what}: {len(part):,} pictures\n{printed(score(towers, part, all_of_it=False)[0])}\n")
+            print(f"{what}: {len(part):,} pictures\n{printed(score(towers, part)[0])}\n")
     out = Path(cfg.out or (run.folder if run else towers.place.parent))
     out.mkdir(parents=True, exist_ok=True)
     sheet.questions(out / "search.png", pictures, *shown)
