@@ -10,7 +10,7 @@ from week14_clip import diffusion, points
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     out = tmp_path_factory.mktemp("points")
-    flags = ("--preset", "smoke", "--steps", 400, "--noise-steps", 100, "--sampling-steps", 20, "--out", out)
+    flags = ("--preset", "smoke", "--steps", 250, "--noise-steps", 100, "--sampling-steps", 20, "--out", out)
     return points.main(config(points, *flags)), out
 
 

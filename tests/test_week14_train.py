@@ -94,7 +94,9 @@ def made_up(n, seed=0):
 
 
 def test_it_learns_what_holds_for_pairs_it_has_not_seen():
-    cfg = config(train, "--device", "cpu", "--epochs", 4, "--dim", 16, "--batch-size", 32, "--dropout", 0, "--lr", 0.003)
+    cfg = config(
+        train, "--device", "cpu", "--epochs", 4, "--dim", 16, "--batch-size", 32, "--dropout", 0, "--lr", 0.003
+    )
     train_part, val = made_up(256), made_up(60, seed=1)
     model = train.begin(cfg, train_part)
     before = train.evaluate(model, val, choose("cpu"))
@@ -158,9 +160,12 @@ def test_search_in_a_folder(trained, tmp_path, capsys):
     assert len(found["paths"]) == 3 and found["scores"] == sorted(found["scores"], reverse=True)
     assert "6 pictures (6 new, 0 as they were)" in capsys.readouterr().out
     own = sorted(tmp_path.glob("*.png"))[2]
-    alike = search.main(config(search, tmp_path, own.name, "--f", *flags))
+    alike = search.main(config(search, tmp_path, own.name, "-f", "--sheet", out / "sheet.png", *flags))
     assert alike["paths"][0] == str(own) and alike["scores"][0] == pytest.approx(1, abs=1e-3)
     assert capsys.readouterr().out.splitlines() == alike["paths"]
+    assert_picture(out / "sheet.png")
+    chroma = search.main(config(search, tmp_path, own.name, "-f", "--index", "chroma", *flags))
+    assert chroma["paths"] == alike["paths"] and capsys.readouterr().out.splitlines() == alike["paths"]
     (tmp_path / "copy.png").write_bytes(own.read_bytes())
     pairs = search.main(config(search, tmp_path, "--same", "--alike", 0.9999, *flags))["pairs"]
     assert {own.name, "copy.png"} in [{a, b} for a, b, _ in pairs]

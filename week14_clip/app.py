@@ -83,14 +83,14 @@ def found(
     if words:
         total += (1 - weight if picture else 1) * question(words, towers, None)
     if picture:
-        total += (weight if words else 1) * towers.of_pictures([read_picture(Path(picture))])[0]
+        total += (weight if words else 1) * towers.of_pictures([read_picture(Path(picture), least=towers.side)])[0]
     length = np.linalg.norm(total)
     if length < 1e-4:
         raise CourseError("the words and the picture cancel: weigh them otherwise.")
     names, hits = index.names, []
     for row, score in zip(*top_k((total / length).astype(np.float32), index.matrix, min(k, MOST)), strict=True):
         try:
-            one = read_picture(index.folder / names[row])
+            one = read_picture(index.folder / names[row], least=SIDE)
         except CourseError:  # it has gone meanwhile
             continue
         one.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)

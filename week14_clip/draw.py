@@ -35,7 +35,7 @@ class Config:
     """The folder of a run of paint (default: the newest)."""
     count: Annotated[int, Ge(1), Le(16)] = 6
     """Pictures of each text, from other noise."""
-    guidance: NonNegative = 3.0
+    guidance: NonNegative = 2.0
     """How much the text counts: 0 not at all, 1 as it was learned, more exaggerates."""
     steps: Count = 25
     """Steps of DDIM from noise to picture."""
@@ -55,8 +55,8 @@ def main(cfg: Config) -> dict[str, Any]:
     texts = [text.strip() for text in cfg.texts if text.strip()]
     if not texts:
         raise CourseError('what to paint? For example: ./course run 14 draw "a strawberry"')
+    from week14_clip import gallery
     from week14_clip import painter as trained
-    from week14_clip import sheets
 
     device = choose(cfg.device)
     folder, flags, painter = trained.load(cfg.run, device)
@@ -67,7 +67,7 @@ def main(cfg: Config) -> dict[str, Any]:
     painted = painter.paint(heard.repeat_interleave(cfg.count, 0), start, cfg.guidance, cfg.steps)
     picture = Path(cfg.out or folder) / "drawn.png"
     columns = list(painted.unflatten(0, (len(texts), cfg.count)).unbind(1))  # of each, a picture for every text
-    sheets.grid(picture, texts, [""] * cfg.count, columns)
+    gallery.grid(picture, texts, [""] * cfg.count, columns)
     print(f"painted by {folder}, which has seen {flags['data']}: {picture}")
     return {"picture": str(picture), "painted": painted}
 

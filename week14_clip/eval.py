@@ -11,18 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from shared import cli, held_out
 from shared.config import EvalConfig, Natural
 from shared.device import choose
 from shared.splits import Part
-from week14_clip import baselines, data, measures, train
+from week14_clip import baselines, data, measures, sheet, train
 from week14_clip.features import Features
 from week14_clip.trained import Towers, Which, opened
 
 COLUMNS = (*(f"recall_at_{k}" for k in measures.KS), "mrr")
-SHOWN = 6  # questions in search.png
 
 
 @dataclass
@@ -33,7 +30,7 @@ class Config(EvalConfig, Which):
     """At most so many pictures of other data than the run's own; 0: all."""
 
 
-def score(towers: Towers, pictures: data.Pictures, all_of_it: bool = True) -> tuple[list[dict[str, Any]], Any]:
+def score(towers: Towers, pictures: data.Pictures) -> tuple[list[dict[str, Any]], Any]:
     """Rows of the table for some pictures: both directions, and the baselines; and what a picture of it needs."""
     part = towers.look(pictures)
     p, t = part.embed(towers.model, towers.device.name)
@@ -42,15 +39,14 @@ def score(towers: Towers, pictures: data.Pictures, all_of_it: bool = True) -> tu
         {"name": "this network, text → picture", **measures.summary(measures.ranks(t @ p.T, right))},
         {"name": "this network, picture → text", **measures.summary(measures.ranks(p @ t.T, right.T))},
     ]
-    if all_of_it:
-        fitted = {}
-        if towers.run and isinstance(part, Features):
-            fitted = towers.run.baselines["regression"]
-            before = towers.run.fill(train.build(towers.run.config), towers.run.baselines["model"])
-            p0, t0 = part.embed(before, towers.device.name)
-            rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
-        others = baselines.rows(pictures, part, fitted, "test")
-        rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
+    fitted = {}
+    if towers.run and isinstance(part, Features):
+        fitted = towers.run.baselines["regression"]
+        before = towers.run.fill(train.build(towers.run.config), towers.run.baselines["model"])
+        p0, t0 = part.embed(before, towers.device.name)
+        rows.append({"name": baselines.UNTRAINED, **measures.summary(measures.ranks(t0 @ p0.T, right))})
+    others = baselines.rows(pictures, part, fitted, "test")
+    rows += [{key.removeprefix("test_"): value for key, value in row.items()} for row in others]
     return rows, (t @ p.T, right)
 
 
@@ -79,24 +75,6 @@ def printed(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([head, *lines])
 
 
-def draw(path: Path, pictures: data.Pictures, scores: np.ndarray, right: np.ndarray) -> None:
-    """A few questions, always the same ones, and the five pictures that each finds; a right one has a frame."""
-    from shared.plots import GREEN, figure, images
-
-    texts = [text for one in pictures.items for text in one.captions]
-    asked = np.random.default_rng(0).permutation(len(texts))[:SHOWN]
-    with figure(path, len(asked), 5, size=(7.2, 1.6 * len(asked))) as (_, axes):
-        for line, row in zip(np.atleast_2d(axes), asked, strict=True):
-            for axis, place in zip(line, np.argsort(-scores[row], kind="stable")[:5], strict=False):
-                images(axis, np.asarray(pictures.items[place].read()))
-                if right[row, place]:
-                    axis.set_axis_on()
-                    axis.set(xticks=[], yticks=[])
-                    for spine in axis.spines.values():
-                        spine.set(visible=True, color=GREEN, linewidth=3)
-            line[0].set_title(texts[row][:90], fontsize=8, loc="left", fontweight="normal")
-
-
 def main(cfg: Config) -> dict[str, Any]:
     """Reads the test pictures and shows recall at 1, 5 and 10 and the mean reciprocal rank, beside the baselines.
 
@@ -116,10 +94,10 @@ def main(cfg: Config) -> dict[str, Any]:
     print(f"\n{printed(rows)}\n")
     if name == "sample" and not limit:
         for what, part in hard_parts().items():
-            print(f"{what}: {len(part):,} pictures\n{printed(score(towers, part, all_of_it=False)[0])}\n")
+            print(f"{what}: {len(part):,} pictures\n{printed(score(towers, part)[0])}\n")
     out = Path(cfg.out or (run.folder if run else towers.place.parent))
     out.mkdir(parents=True, exist_ok=True)
-    draw(out / "search.png", pictures, *shown)
+    sheet.questions(out / "search.png", pictures, *shown)
     print(f"a few of the questions, and what they find: {out / 'search.png'}")
     scores = {f"test_{key}": rows[0][key] for key in ("mrr", *COLUMNS[:-1])}
     if not run:

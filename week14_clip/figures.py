@@ -1,7 +1,7 @@
 """Makes the README's pictures again, from runs that are there.
 
-./course train 14 && ./course eval 14
-./course run 14 points && ./course run 14 paint
+./course train 14
+./course run 14 points && ./course run 14 paint && ./course run 14 draw strawberry "red apple"
 ./course run 14 figures
 """
 
@@ -14,11 +14,13 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 
 import shutil
 from dataclasses import dataclass
+from textwrap import fill
 
 import torch
 from torch import Tensor
 
 from shared import cli, runs
+from shared.device import choose
 from shared.errors import CourseError
 from week14_clip import data
 from week14_clip.diffusion import Noise
@@ -26,6 +28,7 @@ from week14_clip.painter import PAINTER, pixels
 
 FIGURES = Path(__file__).parent / "figures"
 SHOWN = "strawberry"
+ASKED = ("something red", "an animal with horns", "fast food", "a sad face", "music", "bad weather")
 TIMES = (0, 100, 250, 400, 550, 700, 850, 999)
 
 
@@ -34,7 +37,7 @@ class Config:
     """The flags of figures."""
 
     run: str = ""
-    """The folder of a run of train after eval, whose search.png is taken (default: the newest)."""
+    """The folder of a run of train (default: the newest)."""
     painter: str = ""
     """The folder of a run of paint, whose sheets are taken (default: the newest)."""
     points: str = ""
@@ -58,16 +61,15 @@ def noise(path: Path, name: str = SHOWN) -> None:
     with figure(path, 3, 1, size=(8.4, 4.9)) as (card, axes):
         for axis in axes:
             axis.remove()
-        grid = card.add_gridspec(3, 1, height_ratios=(1, 1, 2.6))
+        grid = card.add_gridspec(2, 1, height_ratios=(2, 2.6))
+        above, below = grid[0].subgridspec(2, len(TIMES)), grid[1].subgridspec(1, 2)
         for row, (kind, schedule) in enumerate(schedules.items()):
-            line = grid[row].subgridspec(1, len(TIMES))
             for column, t in enumerate(TIMES):
-                axis = card.add_subplot(line[column])
+                axis = card.add_subplot(above[row, column])
                 seen = schedule.add(x, fresh, t).clamp(-1, 1)  # (3, 64, 64)
                 images(axis, ((seen + 1) / 2).permute(1, 2, 0).numpy(), f"t = {t}" if row == 0 else "")
                 if column == 0:
                     axis.text(-0.12, 0.5, kind, ha="right", va="center", fontsize=9, transform=axis.transAxes)
-        below = grid[2].subgridspec(1, 2)
         left, right = card.add_subplot(below[0]), card.add_subplot(below[1])
         for (kind, schedule), colour in zip(schedules.items(), (BLUE, ORANGE), strict=True):
             share = schedule.left.double()
@@ -78,20 +80,34 @@ def noise(path: Path, name: str = SHOWN) -> None:
         left.legend()
 
 
+def search(path: Path, folder: str) -> None:
+    """What the towers find among all things in the style that they have never seen, for questions that nobody has
+    written on them. They were not chosen by what comes out."""
+    from shared.plots import figure, images
+    from week14_clip.search import top_k
+    from week14_clip.trained import load
+
+    towers = load(folder, choose("cpu"))
+    pictures = [one for part in ("train", "val", "test") for one in data.emoji(part, (data.NEW_STYLE,)).items]
+    matrix, questions = towers.of_pictures(one.read() for one in pictures), towers.of_texts(ASKED)
+    with figure(path, len(ASKED), 8, size=(7.8, 0.95 * len(ASKED))) as (_, axes):
+        for line, name, question in zip(axes, ASKED, questions, strict=True):
+            for axis, row in zip(line, top_k(question, matrix, 8)[0], strict=True):
+                images(axis, pictures[row].read())
+            place = {"ha": "right", "va": "center", "fontsize": 9, "transform": line[0].transAxes}
+            line[0].text(-0.15, 0.5, fill(name, 12), **place)
+
+
 def main(cfg: Config) -> None:
-    """Draws noise.png, and takes search.png, the sheets of a painter, and the points, where they are."""
-    out, found = Path(cfg.out), {}
+    """Draws noise.png and search.png, and takes the sheets of a painter, and the points, where they are."""
+    out = Path(cfg.out)
     noise(out / "noise.png")
-    for what, folder, file, program in (
-        ("run", cfg.run, "search.png", "train"),
-        ("painter", cfg.painter, PAINTER, "paint"),
-    ):
-        try:
-            found[what] = Path(folder) if folder else runs.newest(14, file, program)
-        except CourseError as error:
-            print(f"left out: {error}")
-    taken = {"run": ("search.png",), "painter": ("training.png", "guidance.png", "steps.png", "drawn.png")}
-    places = [(found[what], one) for what, files in taken.items() if what in found for one in files]
+    try:
+        search(out / "search.png", cfg.run)
+    except CourseError as error:
+        print(f"left out search.png: {error}")
+    painter = Path(cfg.painter) if cfg.painter else runs.newest(14, PAINTER, "paint")
+    places = [(painter, one) for one in ("training.png", "guidance.png", "steps.png", "drawn.png")]
     places += [(Path(cfg.points or runs.RUNS / "week14"), one) for one in ("points.png", "paths.png")]
     for folder, picture in places:
         if (folder / picture).is_file():

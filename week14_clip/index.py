@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,11 @@ class Index:
             raise CourseError(f"{self.folder}: no such folder.")
         self.place.parent.mkdir(parents=True, exist_ok=True)
         with only_one(self.place):
-            return self._update(encode, side)
+            try:
+                return self._update(encode, side)
+            finally:
+                for name in ("good", "names", "matrix"):  # worked out anew when they are asked for
+                    self.__dict__.pop(name, None)
 
     def _update(self, encode: Encode, side: int) -> Changes:
         changes, todo, before = Changes(), [], dict(self.entries)
@@ -200,17 +205,17 @@ class Index:
                 self.entries[entry.name] = entry
                 self.vectors[entry.content] = vector
 
-    @property
+    @cached_property
     def good(self) -> list[Entry]:
         """What can be found, by name."""
         return sorted((one for one in self.entries.values() if not one.wrong), key=lambda one: one.name)
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The names of the pictures that can be found."""
         return [one.name for one in self.good]
 
-    @property
+    @cached_property
     def matrix(self) -> Float[np.ndarray, "N dim"]:
         """A row for each of `names`."""
         rows = [self.vectors[one.content] for one in self.good]

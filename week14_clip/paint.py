@@ -28,14 +28,16 @@ from shared.device import Device, choose
 from shared.errors import CourseError
 from shared.loop import Loop
 from shared.splits import Part, Splits
-from week14_clip import data, diffusion, sheets
+from week14_clip import data, diffusion, gallery
 from week14_clip.diffusion import Average
+from week14_clip.judge import Judge, in_words, judged
 from week14_clip.model import count_parameters
 from week14_clip.painter import PAINTER, Painter, TokenReader, build, pixels
 from week14_clip.picture import Picture
 
 WEEK_NUMBER, PROGRAM = 14, "paint"
-PROMPTS = ("strawberry", "pineapple", "hamburger", "cheese wedge", "broccoli", "wine glass", "red apple", "green apple")
+PROMPTS = ("strawberry", "pineapple", "watermelon", "cheese wedge", "grapes", "cocktail glass",
+           "red apple", "green apple")  # fmt: skip
 GROUPS = ("smileys", "people", "animals and nature", "food and drink", "travel and places", "activities", "objects")
 STYLES = (*data.STYLES, data.NEW_STYLE)
 VAL_TIMES = 4  # times, and noises, that each picture of val is drowned to
@@ -74,15 +76,15 @@ class Config(TrainConfig):
     """How much of the averaged weights a step keeps."""
     lr: Positive = 2e-3
     """The size of the largest step."""
-    batch_size: Count = 48
+    batch_size: Count = 32
     """Pictures a step."""
-    epochs: Count = 18
+    epochs: Count = 24
     """How often the log is written."""
     steps_per_epoch: Count = 100
     """Steps between two lines of the log; each draws its pictures anew."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs)."""
-    guidance: NonNegative = 3.0
+    guidance: NonNegative = 2.0
     """How much the text counts where the result is shown."""
     sampling_steps: Count = 25
     """Steps of DDIM where the result is shown."""
@@ -92,7 +94,7 @@ class Config(TrainConfig):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"limit": 24, "side": 32, "width": 16, "epochs": 2, "steps_per_epoch": 20, "batch_size": 8,
-              "sampling_steps": 4, "noise_steps": 100},
+              "sampling_steps": 4, "noise_steps": 20},
     "quick": {},
     "full": {"groups": GROUPS, "width": 128, "levels": 3, "epochs": 200, "batch_size": 128, "decay": 0.999},
 }  # fmt: skip
@@ -175,13 +177,13 @@ def fit(
     average = Average(unet, cfg.decay)
     optimizer = torch.optim.AdamW(unet.parameters(), cfg.lr, betas=(0.9, 0.99), weight_decay=0.01)
     steps = cfg.max_steps or cfg.epochs * cfg.steps_per_epoch
-    pages = {max(1, round(cfg.epochs * share)) for share in (1 / 18, 1 / 6, 1 / 3, 2 / 3, 1)}
+    pages = {max(1, round(cfg.epochs * share)) for share in (1 / 24, 1 / 8, 1 / 4, 1 / 2, 1)}
     parts = {"unet": unet, "average": average, "optimizer": optimizer, "album": album}
     with Loop(cfg, run, steps, cfg.steps_per_epoch, f"Try --lr {cfg.lr / 10:g}.", "painting", **parts) as loop:
         for epoch in loop.epochs():
             drawn = np.random.default_rng([cfg.seed, epoch])
             chosen = drawn.integers(0, len(train.latents), (cfg.steps_per_epoch, cfg.batch_size))
-            for rows in loop.batches(torch.from_numpy(chosen).to(device.name)):
+            for rows in loop.batches(torch.from_numpy(chosen).to(device.name).unbind()):
                 optimizer.param_groups[0]["lr"] = cfg.lr * learning_rate(loop.step, steps)
                 heard = torch.rand(cfg.batch_size, 1, 1, device=device.name) >= cfg.unheard
                 texts = torch.where(heard, train.tokens[rows], painter.nothing)  # (batch, LONGEST, text_dim)
@@ -245,12 +247,12 @@ def main(cfg: Config) -> dict[str, Any]:
             log(row)
     painter.eval()
     checkpoint.save(run.folder / PAINTER, {"week": WEEK_NUMBER, "config": asdict(cfg), "painter": painter.state_dict()})
-    sheets.grid(
+    gallery.grid(
         run.folder / "training.png", texts, [f"{step:,} steps" for step in album.pages], list(album.pages.values())
     )
-    sheets.of_guidance(run.folder / "guidance.png", painter, heard, texts, cfg.sampling_steps, cfg.seed)
-    sheets.of_steps(run.folder / "steps.png", painter, heard, texts, cfg.guidance, cfg.seed)
-    known = sheets.judge(painter, pictures, reader, device, cfg.guidance, cfg.sampling_steps, cfg.seed)
+    gallery.of_guidance(run.folder / "guidance.png", painter, heard, texts, cfg.sampling_steps, cfg.seed)
+    gallery.of_steps(run.folder / "steps.png", painter, heard, texts, cfg.guidance, cfg.seed)
+    known = judged(Judge(painter, pictures, reader, device), cfg.guidance, cfg.sampling_steps, cfg.seed)
     last, mean = run.rows[-1], train.latents.mean(0).expand_as(val.latents)
     scores = {name: value for name, value in last.items() if name.startswith("val_")}
     baselines = [{"name": "no text is heard", "params": params, "seconds": 0.0, "val_loss": last["val_loss_unheard"]},
@@ -258,12 +260,12 @@ def main(cfg: Config) -> dict[str, Any]:
                   "val_loss": F.mse_loss(mean, val.latents).item()}]  # fmt: skip
     result = run.record(scores | known, device, params, last["seconds"], baselines)
     runs.print_table(result, "val_loss")
-    print(f'\n{sheets.in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
+    print(f'\n{in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
     return result | {"run": str(run.folder)}
 
 
 def prompts_of(cfg: Config, pictures: Splits[Picture]) -> list[str]:
-    """The texts of the sheets: well-known ones, or, where those are not there, some of train and two of val."""
+    """The texts of the gallery: well-known ones, or, where those are not there, some of train and two of val."""
     there = {one.captions[0] for one in pictures.train.items + pictures.val.items}
     if set(PROMPTS) <= there:
         return list(PROMPTS)

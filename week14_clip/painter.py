@@ -121,7 +121,7 @@ class Painter(nn.Module):
         self.register_buffer("spread", torch.ones(shape.text_dim))
         self.register_buffer("nothing", torch.zeros(LONGEST, shape.text_dim))
 
-    def fit_texts(self, tokens: Tokens, nothing: Tokens) -> None:
+    def fit_texts(self, tokens: Tokens, nothing: Float[Tensor, "1 tokens text_dim"]) -> None:
         """Takes mean and spread of each number from the tokens (N, …) of training texts; `nothing` is (1, …)."""
         real = tokens[tokens.ne(0).any(-1)]  # (tokens of all texts, text_dim)
         self.mean.copy_(real.mean(0))
@@ -158,6 +158,8 @@ class Painter(nn.Module):
         denoise, found = self.denoiser(unet), []
         for some, noise in zip(texts.split(size), start.split(size), strict=True):
             nothing = self.nothing.expand_as(some)
+            if weight in (0, 1):  # one of both is not needed
+                some, nothing = (some if weight else nothing), None
             *_, (_, x) = diffusion.sample(denoise, self.noise, noise, steps, some, nothing, weight)
             found.append(self.codec.decode(x).cpu())
         return torch.cat(found)

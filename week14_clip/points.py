@@ -35,6 +35,7 @@ from week14_clip.unet import time_features
 
 WEEK_NUMBER = 14
 SHAPES = ("moons", "spiral", "ring", "grid")
+WAVES = 5
 Points = Float[Tensor, "N 2"]
 
 
@@ -46,7 +47,7 @@ class Config:
     """Steps of training."""
     batch_size: Count = 256
     """Points a step."""
-    lr: Positive = 2e-3
+    lr: Positive = 5e-3
     """The size of a step at the start; it falls to zero."""
     width: Count = 128
     """Neurons of a layer."""
@@ -103,12 +104,12 @@ class Denoiser(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Linear(2 + 2 * 2 * 3 + 32 + len(SHAPES), width)
+        self.first = nn.Linear(2 + 2 * 2 * WAVES + 32 + len(SHAPES), width)
         self.second, self.third = nn.Linear(width, width), nn.Linear(width, width)
         self.last = nn.Linear(width, 2)
 
     def forward(self, x: Points, t: Int[Tensor, " N"], wish: Float[Tensor, "N kinds"]) -> Points:
-        waves = (x[:, :, None] * 2.0 ** torch.arange(3)).flatten(1)  # (N, 2, 3) -> (N, 6)
+        waves = (x[:, :, None] * 2.0 ** torch.arange(WAVES)).flatten(1)  # (N, 2, WAVES) -> (N, 2 * WAVES)
         h = F.silu(self.first(torch.cat([x, waves.sin(), waves.cos(), time_features(t, 32), wish], 1)))
         h = h + F.silu(self.second(h))
         return self.last(h + F.silu(self.third(h)))

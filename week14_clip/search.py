@@ -124,7 +124,7 @@ def question(text: str, towers: Encoder, folder: Path | None) -> Float[np.ndarra
         places = (folder / part, Path(part).expanduser()) if names_file else ()
         path = next((one for one in places if one.is_file()), None)
         if path:
-            total += weight * towers.of_pictures([read_picture(path)])[0]
+            total += weight * towers.of_pictures([read_picture(path, least=towers.side)])[0]
         elif names_file and re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
             raise CourseError(f"{printable(part)}: no such file, neither here nor in {folder}.")
         else:

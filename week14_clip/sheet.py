@@ -14,16 +14,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
 
 from shared.errors import CourseError
 from shared.files import written_whole
 from shared.pictures import read_picture
 from shared.terminal import printable
+from week14_clip.data import Pictures
 
 SIDE, GAP, COLUMNS, LINE = 200, 12, 5, 18  # pixels; pictures in a row
 SMALL = 96  # pixels of a thumbnail in the terminal
 PAPER, INK, FAINT = "#FBFAF6", "#24292F", "#D8D6CF"
+SHOWN = 6  # questions in search.png
 CHUNK = 4096  # characters that kitty takes at once
 
 
@@ -50,7 +53,7 @@ def draw(paths: Sequence[str], labels: Sequence[str] = (), title: str = "", side
         left, upper = GAP + column * (side + GAP), top + GAP + row * (side + below + GAP)
         pen.rectangle((left - 1, upper - 1, left + side, upper + side), outline=FAINT)
         with contextlib.suppress(CourseError):
-            picture = read_picture(Path(path))
+            picture = read_picture(Path(path), least=side)
             picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
             page.paste(picture, (left + (side - picture.width) // 2, upper + (side - picture.height) // 2))
         if labels:
@@ -83,6 +86,24 @@ def save(path: Path, paths: Sequence[str], labels: Sequence[str], title: str) ->
     page = draw(paths, labels, title)
     with written_whole(path) as temporary:
         page.save(temporary, "PNG")
+
+
+def questions(path: Path, pictures: Pictures, scores: Float[np.ndarray, "M N"], right: Bool[np.ndarray, "M N"]) -> None:
+    """A few questions, always the same ones, and the five pictures that each finds; a right one has a frame."""
+    from shared.plots import GREEN, figure, images
+
+    texts = [text for one in pictures.items for text in one.captions]
+    asked = np.random.default_rng(0).permutation(len(texts))[:SHOWN]
+    with figure(path, len(asked), 5, size=(7.2, 1.6 * len(asked))) as (_, axes):
+        for line, row in zip(np.atleast_2d(axes), asked, strict=True):
+            for axis, place in zip(line, np.argsort(-scores[row], kind="stable")[:5], strict=False):
+                images(axis, np.asarray(pictures.items[place].read()))
+                if right[row, place]:
+                    axis.set_axis_on()
+                    axis.set(xticks=[], yticks=[])
+                    for spine in axis.spines.values():
+                        spine.set(visible=True, color=GREEN, linewidth=3)
+            line[0].set_title(texts[row][:90], fontsize=8, loc="left", fontweight="normal")
 
 
 # ---------------------------------------------------------------- in the terminal
