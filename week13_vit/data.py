@@ -24,17 +24,17 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from shared import cifar10_sample
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
-from shared.image_arrays import read_npz
+from shared.image_arrays import moments, read_npz
 from shared.image_folders import DAMAGED, find_classes
-from shared.own_images import Labelled, in_three
+from shared.own_images import Labelled, all_to_train_on, in_three
 from week13_vit import decoded, patients
 
 SAMPLES = Path(__file__).resolve().parent.parent / "shared" / "samples"
 SHEET, TABLE = SAMPLES / "synthetic_radiographs.webp", SAMPLES / "synthetic_radiographs.npz"
 SYNTHETIC_CLASSES, PNEUMONIA = ("normal", "opacity"), ("normal", "pneumonia")
-PHOTOGRAPHS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 64  # pixels, of the bundled radiographs
 NAMES = ("sample", "sample_other", "pneumoniamnist", "eurosat")
 
@@ -116,17 +116,8 @@ class Data:
         those that are given: a published network was trained on pictures made so."""
         if self.given:
             return tuple(np.array(numbers, np.float32) for numbers in self.given)
-        counts = np.zeros((256, self.train.images.shape[3]))
-        for start in range(0, len(self.train), 256):
-            for colour in range(counts.shape[1]):
-                counts[:, colour] += np.bincount(
-                    self.train.images[start : start + 256, ..., colour].ravel(), minlength=256
-                )
-        shares, levels = counts / counts.sum(axis=0), np.arange(256)[:, None] / 255
-        mean = (levels * shares).sum(axis=0)
-        std = np.sqrt(((levels - mean) ** 2 * shares).sum(axis=0))
-        three = (np.broadcast_to(x, 3).astype(np.float32) for x in (mean, np.where(std < 1e-4, 1, std)))
-        return tuple(three)
+        mean, std = (np.broadcast_to(numbers, 3).copy() for numbers in moments(self.train.images))
+        return mean, std
 
     def first(self, count: int, seed: int) -> "Data":
         """The same with `count` pictures to train on, drawn by the seed, of which more contain the fewer. 0: all."""
@@ -138,12 +129,7 @@ class Data:
 
     def to_train_on(self) -> "Data":
         """Itself; CourseError where a class has no picture in train (which is no fault in data to be scored on)."""
-        empty = np.setdiff1d(np.arange(len(self.classes)), self.train.labels)
-        if empty.size:
-            raise CourseError(
-                f"{self.name}: class {self.classes[empty[0]]} has no image to train on. "
-                "Add some, or number the classes without gaps."
-            )
+        all_to_train_on(self.name, self.classes, self.train.labels)
         return self
 
 
@@ -197,16 +183,9 @@ def load_sample(name: str) -> Data:
 
 
 def load_photographs(side: int = 0) -> Data:
-    """The bundled photographs of CIFAR-10, to pretrain on: a sheet of 60 rows of 100, six rows to a class, of which the
-    first four are to train on, the fifth for val, the sixth for test."""
-    with Image.open(SAMPLES / "cifar10_6k.webp") as sheet:
-        pixels = np.asarray(sheet.convert("RGB"))
-    cut = pixels.reshape(60, 32, 100, 32, 3).swapaxes(1, 2).reshape(10, 600, 32, 32, 3)  # (class, number, …)
-    parts = []
-    for first, last in ((0, 400), (400, 500), (500, 600)):
-        images = cut[:, first:last].reshape(-1, 32, 32, 3)
-        parts.append(Part(images, np.repeat(np.arange(10), last - first), np.arange(len(images))))
-    return resized(Data("CIFAR-10 (bundled)", PHOTOGRAPHS, *parts, own_test=True), side)
+    """The bundled photographs of CIFAR-10, to pretrain on."""
+    parts = [Part(images, labels, np.arange(len(labels))) for images, labels in cifar10_sample.read().values()]
+    return resized(Data("CIFAR-10 (bundled)", cifar10_sample.CLASSES, *parts, own_test=True), side)
 
 
 # ---------------------------------------------------------------- an .npz

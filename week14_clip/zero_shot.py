@@ -24,7 +24,7 @@ import tyro
 from jaxtyping import Float, Int
 from PIL import Image
 
-from shared import cli
+from shared import cifar10_sample, cli
 from shared.device import choose
 from shared.errors import CourseError
 from shared.image_folders import find_classes
@@ -32,10 +32,8 @@ from shared.pictures import read_picture
 from shared.progress import bar
 from shared.runs import tell
 from week14_clip import data
-from week14_clip.picture import SAMPLES
 from week14_clip.trained import Encoder, Which, opened
 
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TEMPLATES = ("{}", "a photo of a {}", "a picture of a {}", "a drawing of a {}", "a small {}", "a blurry photo of a {}")
 
 
@@ -73,14 +71,9 @@ def classifier(towers: Encoder, names: Sequence[str], templates: Sequence[str]) 
 
 
 def cifar10(part: str = "test") -> Classes:
-    """The bundled photographs: a sheet of 60 rows of 100, six to a class: four to train on, one val, one test."""
-    with Image.open(SAMPLES / "cifar10_6k.webp") as file:
-        pixels = np.asarray(file.convert("RGB"))
-    cut = pixels.reshape(10, 6, 32, 100, 32, 3).swapaxes(2, 3)  # (class, row, number, 32, 32, 3)
-    rows = {"train": slice(4), "val": slice(4, 5), "test": slice(5, 6)}[part]
-    images = cut[:, rows].reshape(-1, 32, 32, 3)  # (class, rows, number, 32, 32, 3) -> all, class by class
-    labels = np.repeat(np.arange(10), len(images) // 10)
-    return Classes([lambda one=one: Image.fromarray(one) for one in images], labels, CIFAR10)
+    """The bundled photographs."""
+    images, labels = cifar10_sample.read()[part]
+    return Classes([lambda one=one: Image.fromarray(one) for one in images], labels, cifar10_sample.CLASSES)
 
 
 def groups(part: str = "test") -> Classes:
