@@ -70,6 +70,14 @@ def test_published_weights_fit_and_see():
     assert one.shape == (1280,) and (one - darker).norm() < 0.5 * (one - other).norm()
 
 
+def test_the_network_for_looking_is_the_same_network():
+    network = efficientnet.load()
+    x = 255 * torch.rand(2, 3, 70, 65, generator=torch.Generator().manual_seed(0))
+    expected = network(x)
+    close(efficientnet.for_looking(network)(x), expected, "the features", 1e-4)
+    close(network(x), expected, "the published network's, untouched")
+
+
 def test_damaged_weights(tmp_path):
     (tmp_path / efficientnet.FILE).write_bytes(b"nonsense")
     assert "does not hold EfficientNet-Lite0" in refused(efficientnet.load, tmp_path)

@@ -8,12 +8,14 @@ References
 ImageNet's 1.28 million photographs taught it 1,000 classes; 4.7 million parameters, 0.8 GFLOPs a picture.
 """
 
+import copy
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from shared import models
 from shared.errors import CourseError
@@ -24,6 +26,9 @@ FILE = "efficientnet-lite0-57934424.pth"
 # Of each stage: kernel, stride of its first block, how much wider it is inside, channels, blocks (table 1).
 STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
           (3, 1, 6, 320, 1))  # fmt: skip
+# The convolutions with what follows them.
+NORMS = (("conv_stem", "bn0"), ("conv_head", "bn1"), ("expand_conv", "bn0"), ("depthwise_conv", "bn1"),
+         ("project_conv", "bn2"))  # fmt: skip
 Maps = Float[Tensor, "N C H W"]
 
 
@@ -62,8 +67,8 @@ class Block(nn.Module):
         self.project_conv, self.bn2 = Conv(inside, channels, 1), norm(channels)
 
     def forward(self, x: Maps) -> Float[Tensor, "N C_out H_out W_out"]:
-        h = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
-        h = self.bn2(self.project_conv(F.relu6(self.bn1(self.depthwise_conv(h)))))
+        h = F.relu6(self.bn0(self.expand_conv(x)), inplace=True) if self.expands else x
+        h = self.bn2(self.project_conv(F.relu6(self.bn1(self.depthwise_conv(h)), inplace=True)))
         return x + h if self.skips else h
 
 
@@ -85,14 +90,38 @@ class EfficientNetLite0(nn.Module):
     def forward(self, x: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1280"]:
         """The features of pictures of numbers from 0 to 255: the mean over the places of the last layer."""
         x = (x - 127) / 128
-        x = F.relu6(self.bn0(self.conv_stem(x)))
+        x = F.relu6(self.bn0(self.conv_stem(x)), inplace=True)
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.bn1(self.conv_head(x))).mean(dim=(2, 3))
+        return F.relu6(self.bn1(self.conv_head(x)), inplace=True).mean(dim=(2, 3))
 
     def classes(self, features: Float[Tensor, "N 1280"]) -> Float[Tensor, "N 1000"]:
         """The logits of ImageNet's classes."""
         return self.fc(features)
+
+
+class Pointwise(nn.Linear):
+    """A convolution of 1 x 1: the channels of each place by one matrix; no copy where they lie last in memory."""
+
+    def forward(self, x: Maps) -> Float[Tensor, "N C_out H W"]:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (N, C, H, W) -> (N, H, W, C) -> …
+
+
+def for_looking(network: EfficientNetLite0) -> EfficientNetLite0:
+    """The same network where nothing is to be learned, in two thirds of the time: each normalisation is taken into the
+    convolution before it, and those of 1 x 1 are matrix products. The same numbers but for rounding."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for conv, following in NORMS:
+            if hasattr(module, conv) and hasattr(module, following):
+                one = fuse_conv_bn_eval(getattr(module, conv), getattr(module, following))
+                if one.kernel_size == (1, 1):
+                    point = Pointwise(one.in_channels, one.out_channels)
+                    point.load_state_dict({"weight": one.weight.flatten(1), "bias": one.bias})  # (out, in, 1, 1) -> …
+                    one = point
+                setattr(module, conv, one)
+                setattr(module, following, nn.Identity())
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def load(folder: Path | None = None) -> EfficientNetLite0:
