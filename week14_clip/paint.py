@@ -12,6 +12,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -237,7 +238,8 @@ def main(cfg: Config) -> dict[str, Any]:
                   "val_loss": F.mse_loss(mean, val.latents).item()}]  # fmt: skip
     result = run.record(scores | known, device, params, last["seconds"], baselines)
     runs.print_table(result, "val_loss")
-    print(f'\n{in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
+    where = f" --run {shlex.quote(str(run.folder))}" if cfg.out else ""
+    print(f'\n{in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"{where}')
     return result | {"run": str(run.folder)}
 
 
