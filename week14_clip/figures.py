@@ -1,7 +1,8 @@
 """Makes the README's pictures again, from runs that are there.
 
 ./course train 14
-./course run 14 points && ./course run 14 paint && ./course run 14 draw strawberry "red apple"
+./course run 14 points && ./course run 14 paint
+./course run 14 draw strawberry pineapple "cheese wedge" "leafy green" "red apple" "green apple" --count 8
 ./course run 14 figures
 """
 
@@ -41,7 +42,7 @@ class Config:
     painter: str = ""
     """The folder of a run of paint, whose sheets are taken (default: the newest)."""
     points: str = ""
-    """The folder with points.png and paths.png (default: runs/week14)."""
+    """The folder with points.png (default: runs/week14)."""
     out: str = str(FIGURES)
     """Where the pictures go."""
 
@@ -107,8 +108,8 @@ def main(cfg: Config) -> None:
     except CourseError as error:
         print(f"left out search.png: {error}")
     painter = Path(cfg.painter) if cfg.painter else runs.newest(14, PAINTER, "paint")
-    places = [(painter, one) for one in ("training.png", "guidance.png", "steps.png", "drawn.png")]
-    places += [(Path(cfg.points or runs.RUNS / "week14"), one) for one in ("points.png", "paths.png")]
+    places = [(painter, one) for one in ("training.png", "guidance.png", "drawn.png")]
+    places.append((Path(cfg.points or runs.RUNS / "week14"), "points.png"))
     for folder, picture in places:
         if (folder / picture).is_file():
             shutil.copyfile(folder / picture, out / picture)

@@ -18,7 +18,7 @@ def grid(path: Path, rows: Sequence[str], columns: Sequence[str], painted: Seque
     """A row for each text, a column for each of `painted`, which have a picture for every row."""
     from shared.plots import figure, images, short
 
-    with figure(path, len(rows), len(columns), size=(1.1 + 0.8 * len(columns), 0.3 + 0.8 * len(rows))) as (_, axes):
+    with figure(path, len(rows), len(columns), size=(1.5 + 0.92 * len(columns), 0.3 + 0.92 * len(rows))) as (_, axes):
         for at, line in enumerate(np.asarray(axes).reshape(len(rows), len(columns))):
             for axis, title, column in zip(line, columns, painted, strict=True):
                 images(axis, column[at].permute(1, 2, 0).numpy(), title if at == 0 else "")  # (side, side, 3)

@@ -29,7 +29,7 @@ from shared.splits import Splits
 from week14_clip.data import numbered
 from week14_clip.features import Eyes
 from week14_clip.gallery import WEIGHTS, Painted
-from week14_clip.painter import Painter, TokenReader, load, pixels
+from week14_clip.painter import Painter, TokenReader, captioned, load, pixels
 from week14_clip.picture import Picture
 
 WEEK_NUMBER = 14
@@ -126,18 +126,14 @@ def main(cfg: Config) -> dict[str, Any]:
 
     Returns {"known": {weight: share}, …}.
     """
-    from week14_clip import paint
-
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     device = choose(cfg.device)
     folder, flags, painter = load(cfg.run, device)
-    judge = Judge(painter, paint.load(paint.Config(**flags)), TokenReader(device), device)
+    judge = Judge(painter, captioned(flags["data"], flags["groups"], flags["limit"]), TokenReader(device), device)
     real, found = judge.about_real(), {weight: judge.known(weight, cfg.steps, cfg.seed) for weight in WEIGHTS}
     rows = [[f"guidance {weight:g}", f"{share:.1%}", f"{away:.0f}"] for weight, (share, away) in found.items()]
-    rows.append(
-        ["real: train among the other styles; val", f"{real['known_real']:.1%}", f"{real['val_from_train']:.0f}"]
-    )
+    rows.append(["real drawings", f"{real['known_real']:.1%}", f"{real['val_from_train']:.0f} (those of val)"])
     rows.append(["chance", f"{real['known_chance']:.1%}", ""])
     table = results.markdown(["", "known", "from train, of 255 a pixel"], rows)
     print(f"{folder}: {EACH} pictures each of {len(judge.kinds)} things, {cfg.steps} steps\n\n{table}")

@@ -12,6 +12,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     __import__("shared.starting")
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -25,21 +26,18 @@ from torch import Tensor, nn
 from shared import checkpoint, cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, Share, TrainConfig
 from shared.device import Device, choose
-from shared.errors import CourseError
 from shared.loop import Loop
 from shared.splits import Part, Splits
-from week14_clip import data, diffusion, gallery
+from week14_clip import diffusion, gallery
 from week14_clip.diffusion import Average
 from week14_clip.judge import Judge, in_words, judged
 from week14_clip.model import count_parameters
-from week14_clip.painter import PAINTER, Painter, TokenReader, build, pixels
+from week14_clip.painter import GROUPS, PAINTER, Painter, TokenReader, build, captioned, pixels
 from week14_clip.picture import Picture
 
 WEEK_NUMBER, PROGRAM = 14, "paint"
 PROMPTS = ("strawberry", "pineapple", "watermelon", "cheese wedge", "grapes", "cocktail glass",
            "red apple", "green apple")  # fmt: skip
-GROUPS = ("smileys", "people", "animals and nature", "food and drink", "travel and places", "activities", "objects")
-STYLES = (*data.STYLES, data.NEW_STYLE)
 VAL_TIMES = 4  # times, and noises, that each picture of val is drowned to
 
 
@@ -99,26 +97,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "full": {"groups": GROUPS, "width": 128, "levels": 3, "epochs": 200, "batch_size": 128, "decay": 0.999},
 }  # fmt: skip
 FREE = ("device", "threads", "guidance", "sampling_steps")  # what --resume may change
-
-
-def load(cfg: Config) -> Splits[Picture]:
-    """The pictures of --data: of the bundled ones those of --groups, in all four styles.
-
-    Raises:
-        CourseError: no such group; or what is wrong with the data.
-    """
-    if cfg.data != "sample":
-        return data.load(cfg.data, cfg.limit)
-    if unknown := next((one for one in cfg.groups if one not in GROUPS), None):
-        raise CourseError(f"--groups {unknown!r}: must be of {', '.join(GROUPS)}.")
-    group_of = [one["group"] for one in data.concepts()]
-    parts = {}
-    for part in ("train", "val", "test"):
-        chosen = [one for one in data.emoji(part, STYLES).items if group_of[one.place] in cfg.groups]
-        rows = np.sort(np.random.default_rng(0).permutation(len(chosen))[: cfg.limit or None])
-        parts[part] = Part(tuple(chosen[row] for row in rows))
-    note = f"drawings of {', '.join(cfg.groups)} in four styles; the things of val are not trained on"
-    return Splits("sample", **parts, own_test=True, notes=(note,))
 
 
 @dataclass
@@ -224,7 +202,7 @@ def main(cfg: Config) -> dict[str, Any]:
     device = choose(cfg.device)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    pictures = load(cfg)
+    pictures = captioned(cfg.data, cfg.groups, cfg.limit)
     painter = build(asdict(cfg))
     run = runs.begin(WEEK_NUMBER, cfg, FREE, PROGRAM)
     if (run.folder / "result.json").is_file():
@@ -260,7 +238,8 @@ def main(cfg: Config) -> dict[str, Any]:
                   "val_loss": F.mse_loss(mean, val.latents).item()}]  # fmt: skip
     result = run.record(scores | known, device, params, last["seconds"], baselines)
     runs.print_table(result, "val_loss")
-    print(f'\n{in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"')
+    where = f" --run {shlex.quote(str(run.folder))}" if cfg.out else ""
+    print(f'\n{in_words(known)}\n\nrun folder: {run.folder}\npaint: ./course run 14 draw "a strawberry"{where}')
     return result | {"run": str(run.folder)}
 
 

@@ -22,16 +22,39 @@ from shared import checkpoint, runs
 from shared.device import Device
 from shared.errors import CourseError
 from shared.seed import seed_everything
-from week14_clip import diffusion
+from shared.splits import Part, Splits
+from week14_clip import data, diffusion
 from week14_clip.diffusion import Noise
 from week14_clip.features import TEXT_DIM, Reader, in_batches
+from week14_clip.picture import Picture
 from week14_clip.unet import UNet, UNetConfig
 
 PAINTER = "painter.safetensors"  # in a run of paint; model.safetensors is what train makes
 LONGEST = 24  # tokens of a text that are heard
+GROUPS = ("smileys", "people", "animals and nature", "food and drink", "travel and places", "activities", "objects")
 Pixels = Float[Tensor, "N 3 side side"]
 Latents = Float[Tensor, "N channels places places"]
 Tokens = Float[Tensor, "N tokens text_dim"]
+
+
+def captioned(name: str, groups: Sequence[str], limit: int) -> Splits[Picture]:
+    """The pictures of --data: of the bundled ones those of some groups, in all four styles.
+
+    Raises:
+        CourseError: no such group; or what is wrong with the data.
+    """
+    if name != "sample":
+        return data.load(name, limit)
+    if unknown := next((one for one in groups if one not in GROUPS), None):
+        raise CourseError(f"--groups {unknown!r}: must be of {', '.join(GROUPS)}.")
+    group_of, parts = [one["group"] for one in data.concepts()], {}
+    for part in ("train", "val", "test"):
+        there = data.emoji(part, (*data.STYLES, data.NEW_STYLE)).items
+        chosen = [one for one in there if group_of[one.place] in groups]
+        rows = np.sort(np.random.default_rng(0).permutation(len(chosen))[: limit or None])
+        parts[part] = Part(tuple(chosen[row] for row in rows))
+    note = f"drawings of {', '.join(groups)} in four styles; the things of val are not trained on"
+    return Splits("sample", **parts, own_test=True, notes=(note,))
 
 
 def pixels(pictures: Iterable[Image.Image], side: int) -> UInt8[Tensor, "N 3 side side"]:
