@@ -27,6 +27,7 @@ WRITING = (
     "What is trained is right, what is written is not: the code that only runs there? A cache, a mask, the search?"
 )
 LEAST = 1e-3  # of the mean: so wide is a band at least, to either side
+MOST = 5  # curves of a log that are all kept; of more, the losses and the one that decides: it is a small file
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def make(week: int, folders: Sequence[Path], metric: str, higher: bool, command:
     names = [
         name for name in names if all(name in row for rows in logs for row in rows)
     ]  # some are not always measured
+    if len(names) > MOST:
+        names = [name for name in names if name.endswith("loss") or name == metric]
     curves = {name: [[_short(row[name]) for row in rows] for rows in zip(*logs, strict=True)] for name in names}
     scores = {
         name: [_short(result["metrics"][name]) for result in results]
