@@ -22,7 +22,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from shared import cli, results
+from shared import cli, race, results, runs
 from shared.config import Count, Natural, Seed
 from shared.device import Device, choose
 from shared.splits import Splits
@@ -138,7 +138,12 @@ def main(cfg: Config) -> dict[str, Any]:
     table = results.markdown(["", "known", "from train, of 255 a pixel"], rows)
     print(f"{folder}: {EACH} pictures each of {len(judge.kinds)} things, {cfg.steps} steps\n\n{table}")
     if cfg.publish:
-        line = f"*`./course run 14 paint && ./course run 14 judge`: {EACH} pictures of each thing, {cfg.steps} steps*"
+        size = sum(one.numel() for one in painter.unet.parameters())
+        line = (
+            f"*`./course run 14 paint && ./course run 14 judge`: {EACH} pictures of each of {len(judge.kinds)} things, "
+            f"{cfg.steps} steps; seed {flags['seed']}, {size:,} parameters, {device}, "
+            f"{race.processor()}, torch {runs.versions()['torch']}*"
+        )
         results.publish(WEEK_NUMBER, "judge", f"{line}\n\n{table}")
     return {"known": {weight: share for weight, (share, _) in found.items()}, **real}
 
