@@ -23,7 +23,7 @@ from shared.config import Count, Positive
 from shared.device import choose
 from shared.errors import CourseError, Diverged
 from shared.runs import RUNS, Row, best_of
-from shared.terminal import command
+from shared.terminal import typed
 from week13_vit import baselines, data, measures, train, weights
 from week13_vit.model import count_parameters, flops
 
@@ -115,6 +115,9 @@ def draw(path: Path, found: dict[str, dict[int, Row]]) -> None:
             means, deviations = zip(*there.values(), strict=True)
             axes.errorbar(list(there), means, deviations, color=colour, marker="o", capsize=3, label=kind)
         axes.set(xscale="log", xlabel="pictures to train on", ylabel="test AUROC", title="How many does each need?")
+        sizes = sorted({size for rows in found.values() for size in rows})
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.set_xticks([], minor=True)
         axes.legend()
 
 
@@ -136,7 +139,7 @@ def main(cfg: Config) -> dict[str, Any]:
     rows = trials.run_all(todo, partial(train_once, device_name=device.name), out, jobs, cfg.threads)
     lines = trials.summaries(rows, METRICS)
     how = f"{cfg.steps} steps each; {jobs} at a time, {cfg.threads} thread{'s' * (cfg.threads > 1)}; {race.processor()}"
-    about = f"*`{command()}`: {cfg.data}, mean ± standard deviation over the seeds; {how}*"
+    about = f"*`{typed('--publish')}`: {cfg.data}, mean ± standard deviation over the seeds; {how}*"
     text = f"{about}\n\n{trials.mean_table(lines, METRICS)}"
     print(f"\n{text}\n")
     if cfg.publish:
