@@ -329,6 +329,15 @@ def test_the_pointing_game_by_hand():
     assert looks.hits(maps, there).tolist() == [True, False]
 
 
+def test_looks_plays_the_game_wherever_the_places_are_known(run, tmp_path, capsys):
+    """With a network that was trained on other pictures, too: the centre prior is the sample's own."""
+    found = looks.main(config(looks, "--run", run["run"], "--data", "sample", "--out", tmp_path))
+    assert 0 < found["chance"] < found["centre_prior"] < 1 and 0 <= found["rollout"] <= 1
+    assert_picture(tmp_path / "rollout.png")
+    assert "the hottest patch lies on an opacity" in capsys.readouterr().out
+    assert refused(looks.main, config(looks, "--run", run["run"])).endswith("Give sample or sample_other.")
+
+
 def test_shuffled_weights_are_the_same_numbers():
     model = ViT(ViTConfig(side=16, patch=8, width=8, depth=1, heads=2, mlp_width=16, classes=2))
     other = looks.shuffled(model)
