@@ -162,7 +162,7 @@ def spots_data(path, rng, count=240):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("week13")
     path = spots_data(folder / "images.npz", np.random.default_rng(0))
-    flags = [*SMALL, "--data", path, "--epochs", "12", "--batch-size", "32", "--lr", "0.005", "--augment", "0.3"]
+    flags = [*SMALL, "--data", path, "--epochs", "8", "--batch-size", "32", "--lr", "0.005"]
     return train.main(config(train, *flags, "--out", folder / "run"))
 
 
@@ -181,7 +181,7 @@ def test_eval_tells_all_and_writes_it_down(run, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "not a medical device" in said and "chosen on val" in said
     assert_picture(Path(run["run"]) / "reliability.png")
-    with np.load(spots_data(tmp_path / "other.npz", np.random.default_rng(5))) as file:
+    with np.load(spots_data(tmp_path / "other.npz", np.random.default_rng(5), 60)) as file:
         np.savez(tmp_path / "other.npz", images=255 - file["images"], labels=file["labels"])  # white for black
     eval.main(config(eval, "--run", run["run"], "--data", tmp_path / "other.npz", "--out", tmp_path))
     assert f"its own test has AUROC {found['test_auroc']:.4f}: " in capsys.readouterr().out
@@ -327,6 +327,15 @@ def test_the_pointing_game_by_hand():
     maps = np.array([[[0, 9.0], [1, 2]], [[5, 1.0], [1, 2]]])
     there = np.array([[[False, True], [False, False]], [[False, True], [True, True]]])
     assert looks.hits(maps, there).tolist() == [True, False]
+
+
+def test_looks_plays_the_game_wherever_the_places_are_known(run, tmp_path, capsys):
+    """With a network that was trained on other pictures, too: the centre prior is the sample's own."""
+    found = looks.main(config(looks, "--run", run["run"], "--data", "sample", "--out", tmp_path))
+    assert 0 < found["chance"] < found["centre_prior"] < 1 and 0 <= found["rollout"] <= 1
+    assert_picture(tmp_path / "rollout.png")
+    assert "the hottest patch lies on an opacity" in capsys.readouterr().out
+    assert refused(looks.main, config(looks, "--run", run["run"])).endswith("Give sample or sample_other.")
 
 
 def test_shuffled_weights_are_the_same_numbers():

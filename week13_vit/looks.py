@@ -92,7 +92,7 @@ def pointing_game(
     there = on_spot(ill.spots, (rows, rows))
     right = hits(rollouts(trained.model, ill, trained.mean_std, device), there)
     found = preds[sick] == 1
-    val = trained.pictures().val
+    val = data.load("sample", trained.side).val  # whatever it was trained on: of no other is it known
     prior = on_spot(val.spots, (rows, rows)).sum(axis=0).astype(float)  # how often each patch is right on val
     return {
         "rollout": float(right.mean()),
