@@ -31,6 +31,7 @@ from shared.terminal import MEASURED, number
 RUNS = ROOT / "runs"
 LIBRARIES = ("numpy", "sklearn", "torch", "torchvision", "lightning", "transformers", "peft", "trl")
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+BASELINES = "baselines.safetensors"
 LEARNED = 0.01  # by so much a network must be better than a constant answer: a point of accuracy, 0.01 of a loss
 
 Row = dict[str, Any]
@@ -526,6 +527,13 @@ class Trained:
             ) from None
         return model.eval() if hasattr(model, "eval") else model
 
+    @property
+    def baseline_models(self) -> dict[str, Any]:
+        """The weights of the baselines by name; CourseError where their file is gone."""
+        if "models" not in self.baselines:
+            raise CourseError(f"{self.folder}: its {BASELINES} is gone. Train again, or use another run.")
+        return self.baselines["models"]
+
     def hold_to(self, data: Any) -> None:
         """CourseError where `data` are not what the network was trained on: then their val part is another one, too."""
         from shared import held_out
@@ -574,5 +582,5 @@ def load(week: int, config_class: type, folder: str | Path = "", finished: bool 
     if finished and not (found / "result.json").is_file():
         goes_on = f"./course train {week} --out {shlex.quote(str(found))} --resume"
         raise CourseError(f"{found} has not been trained to its end: `{goes_on}` goes on.")
-    path = found / "baselines.safetensors"
+    path = found / BASELINES
     return Trained(week, found, config_class(**cfg), saved, checkpoint.load(path) if path.is_file() else {})

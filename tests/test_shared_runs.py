@@ -823,6 +823,9 @@ def test_a_trained_run_is_loaded_as_it_was_kept():
     assert model.weights.tolist() == [1.5, 2.5] and model.training is False
     (run.folder / "baselines.safetensors").unlink()
     assert runs.load(1, Config).baselines == {}
+    assert refused(lambda: runs.load(1, Config).baseline_models) == (
+        f"{run.folder}: its baselines.safetensors is gone. Train again, or use another run."
+    )
 
 
 def test_a_model_without_a_mode_is_filled_too():

@@ -22,7 +22,7 @@ class Trained:
     def baselines(self) -> dict[str, MLP]:
         """The run's baselines by name; all of them are logistic regressions."""
         ends = math.prod(self.shape), len(self.classes)
-        models = self.run.baselines["models"]
+        models = self.run.baseline_models
         return {name: self.run.fill(MLP(ends), state) for name, state in models.items()}
 
 

@@ -33,7 +33,7 @@ class Trained:
     def baselines(self) -> dict[str, baselines.MLP]:
         """The run's baselines by name."""
         models = {}
-        for name, weights in self.run.baselines["models"].items():
+        for name, weights in self.run.baseline_models.items():
             sizes = [matrix.shape[0] for matrix in weights.values() if matrix.ndim == 2]  # (fan_out, fan_in) a layer
             models[name] = self.run.fill(baselines.MLP(self.side, sizes[:-1], sizes[-1]), weights)
         return models

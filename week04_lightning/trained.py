@@ -21,7 +21,7 @@ class Trained(plain.Trained):
     def baselines(self) -> dict[str, nn.Module]:
         """The run's baselines by name."""
         models = {}
-        for name, kept in self.run.baselines["models"].items():
+        for name, kept in self.run.baseline_models.items():
             model = baseline_net(name, kept["config"], len(self.classes), self.side)
             models[name] = self.run.fill(model, kept["model"])
         return models

@@ -179,6 +179,7 @@ def load_sample(name: str) -> Data:
     notes = ("synthetic: a program made these radiographs; what is learned here says nothing about patients",)
     if name == "sample_other":
         test = other
+        notes += ("train and val are those of `sample`; the other hospital's pictures are to test on",)
     return Data(name, SYNTHETIC_CLASSES, train, val, test, own_test=True, notes=notes, synthetic=True)
 
 

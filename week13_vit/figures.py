@@ -62,6 +62,8 @@ def heads(
 def main(cfg: Config) -> None:
     """Draws patches.png and heads.png, takes the other pictures, and tells what became of the positions."""
     out, net = Path(cfg.out), load(cfg.run, finished=True)
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"drawn from {net.run.folder}")
     test = net.pictures().test
     preds = measures.decided(train.probabilities(net.model, test, net.mean_std, choose("cpu")), net.threshold)
     ill = test.take(np.flatnonzero((test.labels == 1) & (preds == 1)))

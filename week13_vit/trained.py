@@ -33,7 +33,7 @@ class Trained:
 
     def baselines(self) -> dict[str, nn.Module]:
         """The run's baselines by name."""
-        found, cost = self.run.baselines["models"], flops(self.model.config)
+        found, cost = self.run.baseline_models, flops(self.model.config)
         return {
             name: self.run.fill(baselines.build(name, self.side, len(self.classes), cost), weights)
             for name, weights in found.items()
