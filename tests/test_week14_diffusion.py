@@ -135,6 +135,7 @@ def test_ddim_equals_diffusers(setting, eta, steps):
     """All steps of a sampling, by a network that is no network: the same at every one of them."""
     noise = Noise(**SETTINGS[setting])
     theirs = scheduler("DDIMScheduler", noise, steps)
+    assert torch.allclose(noise.left, theirs.alphas_cumprod, atol=1e-6), "the schedule is not right yet: piece 3 first"
     assert noise.times(steps) == theirs.timesteps.tolist()
     x = other = drawn(2, 3, 4, 4)
     for number, t in enumerate(noise.times(steps)):

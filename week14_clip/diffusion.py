@@ -47,10 +47,12 @@ def betas(kind: Literal["linear", "cosine"], T: int) -> Float[Tensor, " T"]:
     spares small pictures, of which the linear one leaves next to nothing for the second half of the steps to do.
     """
     # exercise 3: a noise schedule
-    # kind "linear" or "cosine", T steps -> betas (T,), float32: the share of noise that each step brings in.
-    # hint: linear is torch.linspace(1e-4, 0.02, T). For cosine let left(u) = cos²((u + 0.008) / 1.008 * π/2), the share
-    # of the picture's variance that is left at u = t / T, from 1 down to 0. Step t goes from left(t / T) to
-    # left((t + 1) / T), so it keeps their ratio, and beta is 1 minus that, at most 0.999: the last one would be 1.
+    # kind "linear" or "cosine", T steps -> betas (T,), float32: the share of noise that each step brings in. linear:
+    # from 0.0001 to 0.02 in equal steps. cosine: the share of the picture's variance that is left at u = t / T is
+    # cos²((u + 0.008) / 1.008 * π/2); step t goes from u = t / T to (t + 1) / T; no beta is above 0.999. Reckon in 64
+    # bits, as Python's numbers have: 1 minus a ratio near 1 leaves few digits of 32.
+    # hint: linear is torch.linspace(1e-4, 0.02, T). For cosine, a step keeps the ratio of what is left behind it to
+    # what was left before it, and beta is 1 minus that; the last one would be 1.
     if kind == "linear":
         return torch.linspace(1e-4, 0.02, T)
 

@@ -88,7 +88,7 @@ def terms(text: str) -> list[tuple[float, str]]:
     A + or - counts where spaces stand around it: a T-shirt is no sum.
 
     Raises:
-        CourseError: a term is empty, or a weight is no number.
+        CourseError: a term is empty. (What stands before a colon and is no number belongs to the text.)
     """
     found, sign = [], 1.0
     for number, part in enumerate(re.split(r"\s([+-])(?=\s)", f" {text.strip()} ")):
@@ -181,6 +181,8 @@ def main(cfg: Config) -> dict[str, Any]:
         raise CourseError(f"{folder}: {what}. First comes the folder, then what to look for.")
     terms(text) if text else None  # what is wrong with it is said before a folder is looked at
     towers = opened(cfg, choose(cfg.device))
+    if towers.run and not cfg.f:
+        print(f"who looks: {towers.run.folder}")
     index = indexed(folder, towers, quiet=cfg.f)
     names = index.names
     if cfg.same:
