@@ -17,6 +17,7 @@ import ast
 import importlib
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,6 +212,8 @@ def use(week: str, folder: Path) -> None:
     loaded = sorted(name for name in sys.modules if name.startswith(f"{week}."))
     if loaded:
         raise CourseError(f"{loaded[0]} is loaded already: put the exercises in front before it is imported.")
+    # What Python has compiled of it counts by second and size: a - b mended to b - a at once would not be seen.
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     package.__path__.insert(0, str(folder.resolve()))
 
 
