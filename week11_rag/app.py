@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from shared import cli
+from shared import browser, cli
 from shared.config import Count
 from shared.errors import CourseError
 from shared.terminal import printable
@@ -234,19 +234,7 @@ def main(cfg: Config) -> dict[str, Any]:
     from week11_rag.answer import Bot
 
     page = build(Bot.open(cfg.run, lm=cfg.lm, device=cfg.device, k=cfg.k))
-    try:
-        _, address, _ = page.queue(default_concurrency_limit=2).launch(
-            server_name=cfg.host, server_port=cfg.port or None, share=False, quiet=True, prevent_thread_lock=True,
-            max_file_size=LARGEST, footer_links=[], show_error=False, ssr_mode=False, enable_monitoring=False,
-        )  # fmt: skip
-    except OSError:
-        raise CourseError(f"--port {cfg.port}: something else listens there. Take another one, or 0.") from None
-    print(f"open {address}   (Ctrl-C ends it)", flush=True)
-    try:
-        page.block_thread()
-    finally:
-        page.close(verbose=False)
-    return {"address": address}
+    return browser.serve(page, cfg.host, cfg.port, LARGEST)
 
 
 if __name__ == "__main__":

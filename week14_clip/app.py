@@ -22,7 +22,7 @@ import tyro
 from annotated_types import Ge, Le
 from PIL import Image
 
-from shared import cli
+from shared import browser, cli
 from shared.device import choose
 from shared.errors import CourseError
 from shared.pictures import read_picture
@@ -158,20 +158,7 @@ def main(cfg: Config) -> dict[str, Any]:
         raise CourseError(f"{said} For example: ./course run 14 app my_photos")
     towers = opened(cfg, choose(cfg.device))
     page = build(indexed(folder, towers), towers)
-    try:
-        _, address, _ = page.queue(default_concurrency_limit=2, max_size=32).launch(
-            server_name=cfg.host, server_port=cfg.port or None, share=False, quiet=True, prevent_thread_lock=True,
-            max_file_size=LARGEST, footer_links=[], show_error=False, ssr_mode=False, enable_monitoring=False,
-            css=STYLE,
-        )  # fmt: skip
-    except OSError:
-        raise CourseError(f"--port {cfg.port}: something else listens there. Take another one, or 0.") from None
-    print(f"open {address}   (Ctrl-C ends it)", flush=True)
-    try:
-        page.block_thread()
-    finally:
-        page.close(verbose=False)
-    return {"address": address}
+    return browser.serve(page, cfg.host, cfg.port, LARGEST, STYLE)
 
 
 if __name__ == "__main__":
