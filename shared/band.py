@@ -62,7 +62,8 @@ class Band:
             mean = statistics.fmean(values)
             half = max(wide * math.sqrt(statistics.fmean(near)), LEAST * abs(mean))
             low, high = mean - half, mean + half
-            found.append((max(0.0, low), min(1.0, high)) if is_share(name) else (low, high))
+            ends_at_1 = is_share(name) or name.endswith(("auroc", "mrr"))
+            found.append((max(0.0, low), min(1.0, high)) if ends_at_1 else (low, high))
         return found
 
 

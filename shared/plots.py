@@ -179,7 +179,8 @@ def mistakes(path: Path, pictures: Pictures, titles: Sequence[str], cmap: str = 
         cmap: matplotlib's colours for grey ones.
     """
     with figure(path, rows=3, columns=8, size=(8.4, 4.5)) as (drawing, axes):
-        drawing.suptitle("Surest mistakes: what it is → what was thought", **HEADING)
+        title = "Surest mistakes: what it is → what was thought" if titles else "There was no mistake"
+        drawing.suptitle(title, **HEADING)
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):

@@ -76,6 +76,13 @@ def test_a_band_of_equal_seeds_has_a_width():
     assert one.limits("val_accuracy") == [(0.5 - 0.5 * band.LEAST, 0.5 + 0.5 * band.LEAST)]
 
 
+@pytest.mark.parametrize("name", ["val_accuracy", "val_auroc", "val_mrr"])
+def test_a_band_ends_where_its_number_does(name):
+    one = replace(BAND, steps=[1], curves={name: [[0.99, 0.90, 1.0, 0.95, 1.0]]})
+    low, high = one.limits(name)[0]
+    assert 0.5 < low < 0.9 and high == 1.0
+
+
 def test_a_band_is_kept_in_the_place_of_the_one_of_the_same_flags(house):
     assert band.bands(2) == []
     other = replace(BAND, flags=FLAGS | {"epochs": 1})

@@ -167,6 +167,14 @@ def test_bad_wishes(whole, flags, line):
     assert refused(draw.main, config(draw, *flags, "--run", whole[1])) == line
 
 
+def test_a_size_that_cannot_be_halved_names_the_flags_that_make_it():
+    line = refused(paint.main, config(paint, *FLAGS, "--side", 30, "--patch", 8))
+    assert line == (
+        "--side 30: must be a multiple of 16, for patches of 8 pixels (--patch) whose rows and columns are halved 1 "
+        "times (--levels)."
+    )
+
+
 def test_no_such_group():
     line = refused(paint.main, config(paint, *FLAGS, "--groups", "fruit"))
     assert line.startswith("--groups 'fruit': must be of smileys, people,")

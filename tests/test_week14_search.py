@@ -114,6 +114,12 @@ def test_a_sum_of_texts_and_pictures(tmp_path):
     assert "nix.jpg: no such file" in refused(search.question, "nix.jpg", Towers(), tmp_path)
 
 
+def test_a_picture_that_is_missing_is_told_before_the_folder_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "opened", lambda *_: pytest.fail("the towers were loaded"))
+    line = refused(search.main, config(search, tmp_path, "dog + nix.jpg"))
+    assert line == f"nix.jpg: no such file, neither here nor in {tmp_path}."
+
+
 # ---------------------------------------------------------------- the index
 
 

@@ -209,6 +209,12 @@ def load(folder: str, device: Device) -> tuple[Path, dict[str, Any], Painter]:
 def build(cfg: dict[str, Any]) -> Painter:
     """The painter of a config (paint.py's flags), with weights drawn from its seed."""
     seed_everything(cfg["seed"])
+    side, patch, least = cfg["side"], cfg["patch"], 2 ** (cfg["levels"] - 1)
+    if side % (patch * least):
+        raise CourseError(
+            f"--side {side}: must be a multiple of {patch * least}, for patches of {patch} pixels (--patch) whose rows "
+            f"and columns are halved {cfg['levels'] - 1} times (--levels)."
+        )
     codec = Codec(cfg["side"], cfg["patch"], cfg["channels"])
     shape = UNetConfig(codec.places, cfg["channels"], cfg["width"], cfg["levels"], cfg["heads"], TEXT_DIM)
     return Painter(shape, codec, Noise(cfg["schedule"], cfg["noise_steps"], clip=False), cfg["says"])

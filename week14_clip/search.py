@@ -109,6 +109,21 @@ def terms(text: str) -> list[tuple[float, str]]:
     return found
 
 
+def file_of(part: str, folder: Path | None) -> Path | None:
+    """The picture that a term names, in the folder or elsewhere; None where it is a text.
+
+    Raises:
+        CourseError: it has the name of a picture, and there is none.
+    """
+    if folder is None or len(part) >= 250:  # longer is no name of a file
+        return None
+    if path := next((one for one in (folder / part, Path(part).expanduser()) if one.is_file()), None):
+        return path
+    if re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
+        raise CourseError(f"{printable(part)}: no such file, neither here nor in {folder}.")
+    return None
+
+
 def question(text: str, towers: Encoder, folder: Path | None) -> Float[np.ndarray, " dim"]:
     """The vector of a sum of texts and pictures: each has unit length before it is weighted, and so has the whole.
 
@@ -120,13 +135,8 @@ def question(text: str, towers: Encoder, folder: Path | None) -> Float[np.ndarra
     """
     total = np.zeros(towers.dim, np.float32)
     for weight, part in terms(text):
-        names_file = folder is not None and len(part) < 250  # longer is no name of a file
-        places = (folder / part, Path(part).expanduser()) if names_file else ()
-        path = next((one for one in places if one.is_file()), None)
-        if path:
+        if path := file_of(part, folder):
             total += weight * towers.of_pictures([read_picture(path, least=towers.side)])[0]
-        elif names_file and re.fullmatch(r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|heic)", part, re.IGNORECASE):
-            raise CourseError(f"{printable(part)}: no such file, neither here nor in {folder}.")
         else:
             total += weight * towers.of_texts([part])[0]
     length = np.linalg.norm(total)
@@ -179,7 +189,8 @@ def main(cfg: Config) -> dict[str, Any]:
     if not folder.is_dir():
         what = "a file" if folder.is_file() else "no such folder"
         raise CourseError(f"{folder}: {what}. First comes the folder, then what to look for.")
-    terms(text) if text else None  # what is wrong with it is said before a folder is looked at
+    for _, part in terms(text) if text else ():  # what is wrong with it is said before a folder is looked at
+        file_of(part, folder)
     towers = opened(cfg, choose(cfg.device))
     if towers.run and not cfg.f:
         print(f"who looks: {towers.run.folder}")
@@ -203,6 +214,7 @@ def main(cfg: Config) -> dict[str, Any]:
     labels = [f"{score:.3f} {name}" for score, name in zip(scores, (names[row] for row in rows), strict=True)]
     if cfg.sheet:
         sheet.save(Path(cfg.sheet).expanduser(), paths, labels, text)
+        print(f"contact sheet: {cfg.sheet}", file=sys.stderr)  # not among the paths of -f
     if cfg.f:
         print("\n".join(paths))
     else:
