@@ -119,3 +119,16 @@ def load(path: Path, framework: str = "") -> dict[str, Any]:
         raise CourseError(
             f"{path} is not a whole checkpoint of this course ({error}). Train again, or use another run."
         ) from None
+
+
+def restore(part: Any, state: Any) -> None:
+    """Gives a model, an optimiser or the like its state again.
+
+    What an optimiser keeps of each weight is put into the weight's own order in memory (channels_last, say): a file
+    holds plain order, and a fused optimiser walks through both without looking.
+    """
+    part.load_state_dict(state)
+    for weight, kept in getattr(part, "state", {}).items():
+        for name, value in kept.items():
+            if getattr(value, "shape", None) == weight.shape and value.stride() != weight.stride():
+                kept[name] = weight.detach().to(value.dtype).clone().copy_(value)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from shared import checkpoint
 from shared.errors import Diverged
 from shared.interrupt import StopRequest
 from shared.progress import bar
@@ -57,7 +58,7 @@ class Loop:
         if state.get("step"):  # 0: stopped before its first step
             for name, part in parts.items():
                 if state[name]:  # a gradient scaler that rests has none
-                    part.load_state_dict(state[name])
+                    checkpoint.restore(part, state[name])
             set_rng_state(state["rng"])
             self.step, self.losses, self.seconds = state["step"], state["losses"], state["seconds"]
         else:

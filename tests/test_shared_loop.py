@@ -415,3 +415,32 @@ def test_it_loads_no_torch_behind_its_back():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8")
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_what_an_optimiser_keeps_lies_as_its_weights_lie():
+    """A fused optimiser walks through memory: momenta in another order than the weights' would mix them up."""
+    import torch
+
+    drawn = torch.Generator().manual_seed(0)
+    start, gradients = torch.randn(4, 3, 3, 3, generator=drawn), torch.randn(6, 4, 3, 3, 3, generator=drawn)
+
+    def stepped(weight, optimizer, rows):
+        for row in rows:
+            weight.grad = row.to(memory_format=torch.channels_last)
+            optimizer.step()
+
+    def begun(at):
+        weight = torch.nn.Parameter(at.clone().to(memory_format=torch.channels_last))
+        return weight, torch.optim.AdamW([weight], 0.1, fused=True)
+
+    whole, optimizer = begun(start)
+    stepped(whole, optimizer, gradients)
+    weight, optimizer = begun(start)
+    stepped(weight, optimizer, gradients[:3])
+    state = optimizer.state_dict()
+    for kept in state["state"].values():
+        kept.update({name: value.contiguous() for name, value in kept.items()})  # as a file holds them
+    weight, optimizer = begun(weight.detach())
+    checkpoint.restore(optimizer, state)
+    stepped(weight, optimizer, gradients[3:])
+    assert torch.equal(weight, whole)
