@@ -1,9 +1,10 @@
 """What the search without a network knows: 1,925 short passages of dated facts about the world, as of 25 April 2026.
 
 The facts are real, and each has its source and its date (`shared/samples/cut_world.py` cut them): states by the last
-World Factbook, of January 2026, and by Gapminder (1957 and 2007); the chemical elements; when Debian and Ubuntu came out
-and how long they are cared for; the Earth's air and warmth. Of many things there are several figures of different years,
-so that the latest must be chosen by its date. What is later than `DATE` is a plan, and the passage says so.
+World Factbook, of January 2026, and by Gapminder (1957 and 2007); the chemical elements; when Debian and Ubuntu came
+out, and until when they are cared for; the Earth's air and warmth. Of many things there are several figures of
+different years, so that the latest must be chosen by its date. What is later than `DATE` is a plan, and its passage
+says so.
 
     facts()                      all of them: (subject, attribute, value, unit, date), to make questions of
     latest("France", "exports")  the newest one
@@ -23,8 +24,8 @@ from shared.files import ROOT
 SAMPLE = ROOT / "shared" / "samples" / "world_facts.jsonl.gz"
 DATE = "2026-04-25"
 WITH_THE = re.compile(
-    r"(Bahamas|Central African Republic|Comoros|Czech Republic|Democratic Republic|Dominican Republic|Gambia|Netherlands"
-    r"|Philippines|Republic of|Solomon Islands|United )"
+    "Central African|Comoros|Czech|Democratic Republic|Dominican|Gambia|Netherlands|Philippines|Republic of"
+    "|Solomon Islands|United "
 )
 
 
@@ -57,11 +58,8 @@ class Fact:
         """The value as the passage prints it, without its unit: 68,512,806 or 7.4 or 14 May 2017."""
         if self.unit == "date":
             return long_date(str(self.value))
-        return (
-            f"{self.value:,}"
-            if isinstance(self.value, int | float) and self.unit not in ("year", "")
-            else str(self.value)
-        )
+        grouped = isinstance(self.value, int | float) and self.unit not in ("year", "")
+        return f"{self.value:,}" if grouped else str(self.value)
 
     @property
     def text(self) -> str:
@@ -93,12 +91,8 @@ def facts() -> tuple[Fact, ...]:
 @cache
 def documents() -> tuple[Document, ...]:
     """All passages, in the sample's order."""
-    return tuple(
-        Document(
-            about["id"], about["title"], about["kind"], about["subject"], about["date"], about["source"], passage(held)
-        )
-        for about, held in _lines()
-    )
+    keys = ("id", "title", "kind", "subject", "date", "source")
+    return tuple(Document(*(about[key] for key in keys), passage(held)) for about, held in _lines())
 
 
 def latest(subject: str, attribute: str) -> Fact | None:
@@ -133,15 +127,16 @@ def passage(held: Sequence[Fact]) -> str:
     if kind == "release":
         return _release(first.subject, by_name)
     year = first.date if kind in ("economy", "trade", "history", "climate") else ""
-    known = [fact for fact in held if fact.attribute not in _SAID_APART]
-    said = [
-        f"{fact.attribute} {fact.text}" + ("" if year or fact.date[:4] in _UNDATED else f" ({fact.date})")
-        for fact in known
-    ]
-    verb, opening = ("is", "") if not year else ("was", f"In {year}, ")
-    said[0] = f"{opening}the {known[0].attribute} of {of} {verb} {said[0].removeprefix(known[0].attribute).strip()}"
-    text = listed([said[0], *(f"its {one}" for one in said[1:])])
-    sentences = [text[0].upper() + text[1:] + "."]
+    said = []
+    for fact in held:
+        if fact.attribute not in _SAID_APART:
+            alone = year or kind == "element" or fact.date.startswith(DATE[:4])  # the edition's: of no year of its own
+            said.append((fact.attribute, fact.text if alone else f"{fact.text} ({fact.date})"))
+    (main, value), *rest = said
+    plural = main in ("exports", "imports", "land borders")
+    verb = ("were" if plural else "was") if year else ("are" if plural else "is")
+    text = listed([f"the {main} of {of} {verb} {value}", *(f"its {name} {value}" for name, value in rest)])
+    sentences = [f"In {year}, {text}." if year else f"{text[0].upper()}{text[1:]}."]
     if "highest point" in by_name:
         peak, height = by_name["highest point"], by_name["height of the highest point"]
         sentences.append(f"Its highest point is {peak.value}, with a height of {height.text}.")
@@ -151,7 +146,6 @@ def passage(held: Sequence[Fact]) -> str:
 
 
 _SAID_APART = ("highest point", "height of the highest point", "discovery")
-_UNDATED = ("2026",)  # of the edition itself, and so of no year of its own
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ def figure(text: str, unit: str) -> tuple[float | int, str] | None:
     minus, minus2, digits, word = found.groups()
     value = float(digits.replace(",", ""))
     if unit == "billion US dollars":
-        value = round(value * SCALE[word], 6) if word else round(value / 1e9, 6)
+        value = round(value * SCALE[word], 3) if word else round(value / 1e9, 3)
     elif word:
         value = value * SCALE[word] * 1e9
     year = re.search(r"\((?:FY)?(\d{4})\b", text)
