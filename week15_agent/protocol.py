@@ -184,10 +184,9 @@ class ReAct:
 def bracketed(call: Call, tools: Tools) -> str:
     """What stands in an action's brackets: the first argument if it is the only one and reads as such, else JSON."""
     only = call.arguments.get(first_of(call.tool, tools)) if len(call.arguments) == 1 else None
-    if isinstance(only, str) and only == only.strip() and only.isprintable() and arguments_of(
-        call.tool, only, tools
-    ) == dict(call.arguments):  # fmt: skip
-        return only
+    if isinstance(only, str) and only.isprintable() and not SPECIAL.search(only):
+        if arguments_of(call.tool, only, tools) == call.arguments:  # no space around it, no JSON of its own
+            return only
     return in_json(dict(call.arguments))
 
 
@@ -311,7 +310,7 @@ def in_json(value: Any) -> str:
     """JSON on one line in which nothing looks like a mark of a template: JSON can write `<` as \\u003c."""
     text = json.dumps(value, ensure_ascii=False)
     text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-    return text.replace("<", "\\u003c").replace("[INST]", "\\u005bINST]") if SPECIAL.search(text) else text
+    return SPECIAL.sub(lambda match: f"\\u{ord(match[0][0]):04x}{match[0][1:]}", text)
 
 
 FORMATS: dict[str, Format] = {"react": ReAct(), "native": Native()}
