@@ -276,7 +276,7 @@ class Search:
         return Encoder()
 
     @cached_property
-    def vectors(self) -> Float32[np.ndarray, "texts 384"]:
+    def vectors(self) -> Float32[np.ndarray, "texts dim"]:
         return self.encoder.kept(self.texts)
 
     def ready(self) -> "Search":
@@ -345,12 +345,13 @@ def observation(results: Sequence[Result], query: str) -> str:
     """What the agent reads of the results: the passages, each with its date and its source."""
     if not results:
         return f"nothing found for {query!r}"
-    return " ".join(f"{one.text} ({one.source}, {one.date})" for one in results)
+    return " ".join(f"{one.text} ({', '.join(filter(None, (one.source, one.date)))})" for one in results)
 
 
-def tool(search: Search | None = None, k: int = 2) -> Tool:
-    """The search as the agent's tool; `k`: passages that it shows."""
-    found = search or Search(snapshot.documents()).ready()
+def tool(search: Search | None = None, k: int = 1) -> Tool:
+    """The search as the agent's tool. `search`: by words and meaning over the snapshot, unless told otherwise.
+    `k`: passages that it shows; each costs a small model some eighty tokens to read."""
+    found = search or Search(snapshot.documents(), "hybrid").ready()
 
     def run(query: str, since: str = "", until: str = "") -> str:
         for name, date in (("since", since), ("until", until)):
