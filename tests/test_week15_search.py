@@ -51,11 +51,8 @@ def test_what_is_later_than_the_snapshot_is_a_plan():
 
 
 def test_dates_are_said_as_people_say_them():
-    assert [snapshot.long_date(one) for one in ("2017-05-14", "2026-01", "1990")] == [
-        "14 May 2017",
-        "January 2026",
-        "1990",
-    ]
+    said = {"2017-05-14": "14 May 2017", "2026-01": "January 2026", "1990": "1990"}
+    assert {one: snapshot.long_date(one) for one in said} == said
 
 
 # ---- BM25 ------------------------------------------------------------------------------------------------------------
@@ -70,9 +67,7 @@ def test_bm25_gives_a_number_for_each_passage():
 @pytest.mark.exercise(4)
 def test_bm25_of_a_passage_of_mean_length_by_hand():
     once = float(bm25_weight(np.array([1.0]), np.array([8.0]), 8.0, 2.0)[0])
-    assert once == pytest.approx(2.0), (
-        f"once, in a passage of mean length, a word of idf 2 adds 2 by hand, not {once:g}"
-    )
+    assert once == pytest.approx(2.0), f"once, at mean length, a word of idf 2 adds 2 by hand, not {once:g}"
     twice = float(bm25_weight(np.array([2.0]), np.array([8.0]), 8.0, 2.0)[0])
     assert twice == pytest.approx(2 * 2 * 2.5 / 3.5), f"twice it adds 2 · 2 · 2.5 / (2 + 1.5) = 2.857, not {twice:.3f}"
 
@@ -80,9 +75,7 @@ def test_bm25_of_a_passage_of_mean_length_by_hand():
 @pytest.mark.exercise(4)
 def test_bm25_never_pays_more_than_its_limit():
     often = float(bm25_weight(np.array([1e6]), np.array([8.0]), 8.0, 2.0)[0])
-    assert often < 5.0, (
-        f"a million times the same word adds less than idf · (k1 + 1) = 5, not {often:g}: it must level off"
-    )
+    assert often < 5.0, f"a million times the same word adds less than idf · (k1 + 1) = 5, not {often:g}"
     assert often == pytest.approx(5.0, abs=1e-3), f"a million times the same word comes near 5, not {often:g}"
 
 
@@ -92,11 +85,9 @@ def test_bm25_holds_length_against_a_passage_as_b_says():
         return float(bm25_weight(np.array([1.0]), np.array([length]), 8.0, 2.0, b=b)[0])
 
     assert of(16.0, 0.75) < of(8.0, 0.75) < of(4.0, 0.75), "the same word in a longer passage must add less"
-    assert of(16.0, 0.75) == pytest.approx(2 * 2.5 / (1 + 1.5 * 1.75)), (
-        "twice the mean length by hand: 5 / 3.625 = 1.379"
-    )
+    assert of(16.0, 0.75) == pytest.approx(5 / 3.625), "twice the mean length by hand: 5 / (1 + 1.5 · 1.75) = 1.379"
     assert of(16.0, 0.0) == of(4.0, 0.0), "with b = 0 length does not count at all"
-    assert of(16.0, 1.0) == pytest.approx(2 * 2.5 / (1 + 3.0)), "with b = 1 twice the length doubles k1: 5 / 4 = 1.25"
+    assert of(16.0, 1.0) == pytest.approx(5 / 4), "with b = 1 twice the length doubles k1: 5 / 4 = 1.25"
 
 
 @pytest.mark.exercise(4)
@@ -123,10 +114,10 @@ def test_bm25_of_nothing():
 
 
 def test_each_kind_of_fact_is_found_by_its_name(world):
-    facts = snapshot.facts()[::41]
+    facts = snapshot.facts()[::53]
     asked = [(f"{one.attribute} of {one.subject} in {one.date[:4]}", one) for one in facts if one.date[:4] != "2026"]
     missed = [question for question, one in asked if world.find(question, k=1)[0].id != one.document]
-    assert len(asked) > 150 and len(missed) <= 1, f"{len(missed)} of {len(asked)} are not first: {missed[:3]}"
+    assert len(asked) > 100 and len(missed) <= 1, f"{len(missed)} of {len(asked)} are not first: {missed[:3]}"
 
 
 def test_without_a_year_the_newest_comes_first_and_with_one_that_year(world):
@@ -167,8 +158,8 @@ def test_the_tool_takes_a_call_and_gives_a_short_text(world):
     for arguments, said in (
         ({"query": ""}, "at least 1 character"),
         (
-            {"query": "a", "since": "yesterday"},
-            "since 'yesterday' is no date. Write it like 2024, 2024-05 or 2024-05-31.",
+            {"query": "a", "since": "now"},
+            "since 'now' is no date. Write it like 2024, 2024-05 or 2024-05-31.",
         ),
         ({"query": "a" * 300}, "at most 200 characters"),
     ):
@@ -198,17 +189,31 @@ def test_words_and_meaning_in_one_ranking():
 
 # ---- providers -------------------------------------------------------------------------------------------------------
 
-WIKIPEDIA = {"batchcomplete": True, "query": {"pages": [
-    {"pageid": 2, "ns": 0, "title": "Second", "index": 2, "extract": "Two.", "revisions": [{"timestamp": "2026-02-03T04:05:06Z"}]},
-    {"pageid": 1, "ns": 0, "title": "Mont Blanc", "index": 1, "extract": "Mont Blanc is\n4,806 m high.",
-     "revisions": [{"timestamp": "2026-01-02T03:04:05Z"}]},
-    {"pageid": 3, "ns": 0, "title": "Empty", "index": 3}]}}  # fmt: skip
-BRAVE = {"type": "search", "web": {"type": "search", "results": [
-    {"title": "Mont Blanc", "url": "https://www.example.org/a", "description": "It is <strong>4,806 m</strong> &amp; white.",
-     "page_age": "2026-03-04T00:00:00"},
-    {"title": "Other", "url": "https://example.com/", "description": "No date.", "page_age": None}]}}  # fmt: skip
-TAVILY = {"query": "q", "answer": None, "images": [], "response_time": "1.2", "results": [
-    {"title": "Mont Blanc", "url": "https://example.org/b", "content": "4,806 m.", "score": 0.9, "raw_content": None}]}  # fmt: skip
+PAGES = [
+    {
+        "pageid": 2,
+        "title": "Second",
+        "index": 2,
+        "extract": "Two.",
+        "revisions": [{"timestamp": "2026-02-03T04:05:06Z"}],
+    },
+    {
+        "pageid": 1,
+        "ns": 0,
+        "title": "Mont Blanc",
+        "index": 1,
+        "extract": "Mont Blanc is\n4,806 m high.",
+        "revisions": [{"timestamp": "2026-01-02T03:04:05Z"}],
+    },
+    {"pageid": 3, "ns": 0, "title": "Empty", "index": 3},
+]
+WIKIPEDIA = {"batchcomplete": True, "query": {"pages": PAGES}}
+HIT = {"title": "Mont Blanc", "url": "https://www.example.org/a", "page_age": "2026-03-04T00:00:00"}
+OTHER = {"title": "Other", "url": "https://example.com/", "description": "No date.", "page_age": None}
+HITS = [HIT | {"description": "It is <strong>4,806 m</strong> &amp; white."}, OTHER]
+BRAVE = {"type": "search", "web": {"type": "search", "results": HITS}}
+FOUND = {"title": "Mont Blanc", "url": "https://example.org/b", "content": "4,806 m.", "score": 0.9}
+TAVILY = {"query": "q", "answer": None, "images": [], "response_time": "1.2", "results": [FOUND]}
 
 
 @contextmanager
@@ -224,11 +229,8 @@ def service(*answers):
             status, headers, body = answers[min(len(asked), len(answers)) - 1]
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
-            for name, value in {
-                "content-type": "application/json",
-                "content-length": str(len(body)),
-                **headers,
-            }.items():
+            always = {"content-type": "application/json", "content-length": str(len(body))}
+            for name, value in (always | headers).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
@@ -239,7 +241,7 @@ def service(*answers):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/api", asked
     finally:
@@ -297,9 +299,8 @@ def test_it_tries_again_where_that_helps_and_only_there(keys):
     assert len(found) == 2 and len(asked) == 3 and pauses == [2.0, 1.0]
     assert "too many questions (429)" in failed("brave", (429, {}, {}))
     pauses = []
-    assert "refused the key, or the question (401)" in failed(
-        "brave", (401, {}, {"message": "SECRET-b"}), pauses=pauses
-    )
+    said = failed("brave", (401, {}, {"message": "SECRET-b"}), pauses=pauses)
+    assert "refused the key, or the question (401)" in said
     assert pauses == [], "a wrong key does not become right by waiting"
     assert "too many questions" in failed("brave", (429, {"retry-after": "3600"}, {}), pauses=pauses)
     assert pauses == [], "an hour is not waited for"
@@ -320,7 +321,7 @@ def test_what_is_no_answer_is_said_in_a_line(monkeypatch):
 
 def test_without_a_network_there_is_one_line(monkeypatch):
     pauses = []
-    with pytest.raises(ToolError, match=r"cannot be reached \(ConnectError\): is there a network\? Answer without it"):
+    with pytest.raises(ToolError, match=r"cannot be reached \(ConnectError\), as where there is no network\. Answer"):
         providers.fetch(providers.PROVIDERS["wikipedia"], "q", 1, "http://127.0.0.1:9/", pauses.append)
     assert pauses == [0.5, 1.0]
 

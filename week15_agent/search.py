@@ -25,7 +25,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from pydantic import Field
 
 from shared.assets import home
@@ -322,7 +322,7 @@ class Search:
         return self.bm25.scores(asked) * self.bm25.shares(asked) * (1 + same) / 2
 
 
-def best(scores: Float64[np.ndarray, " texts"], depth: int) -> list[tuple[int, float]]:
+def best(scores: Float[np.ndarray, " texts"], depth: int) -> list[tuple[int, float]]:
     """(row, score) of the highest scores above 0, best first; of equal ones the first."""
     order = np.argsort(-scores, kind="stable")[:depth]
     return [(int(row), float(scores[row])) for row in order if scores[row] > 0]
