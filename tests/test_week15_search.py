@@ -58,13 +58,13 @@ def test_dates_are_said_as_people_say_them():
 # ---- BM25 ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.exercise(4)
+@pytest.mark.exercise(6)
 def test_bm25_gives_a_number_for_each_passage():
     found = bm25_weight(np.array([1.0, 2.0, 3.0]), np.array([5.0, 5.0, 9.0]), 5.0, 1.2)
     assert np.shape(found) == (3,), f"three passages have the word: three numbers, not {np.shape(found)}"
 
 
-@pytest.mark.exercise(4)
+@pytest.mark.exercise(6)
 def test_bm25_of_a_passage_of_mean_length_by_hand():
     once = float(bm25_weight(np.array([1.0]), np.array([8.0]), 8.0, 2.0)[0])
     assert once == pytest.approx(2.0), f"once, at mean length, a word of idf 2 adds 2 by hand, not {once:g}"
@@ -72,14 +72,14 @@ def test_bm25_of_a_passage_of_mean_length_by_hand():
     assert twice == pytest.approx(2 * 2 * 2.5 / 3.5), f"twice it adds 2 · 2 · 2.5 / (2 + 1.5) = 2.857, not {twice:.3f}"
 
 
-@pytest.mark.exercise(4)
+@pytest.mark.exercise(6)
 def test_bm25_never_pays_more_than_its_limit():
     often = float(bm25_weight(np.array([1e6]), np.array([8.0]), 8.0, 2.0)[0])
     assert often < 5.0, f"a million times the same word adds less than idf · (k1 + 1) = 5, not {often:g}"
     assert often == pytest.approx(5.0, abs=1e-3), f"a million times the same word comes near 5, not {often:g}"
 
 
-@pytest.mark.exercise(4)
+@pytest.mark.exercise(6)
 def test_bm25_holds_length_against_a_passage_as_b_says():
     def of(length, b):
         return float(bm25_weight(np.array([1.0]), np.array([length]), 8.0, 2.0, b=b)[0])
@@ -90,7 +90,7 @@ def test_bm25_holds_length_against_a_passage_as_b_says():
     assert of(16.0, 1.0) == pytest.approx(5 / 4), "with b = 1 twice the length doubles k1: 5 / 4 = 1.25"
 
 
-@pytest.mark.exercise(4)
+@pytest.mark.exercise(6)
 def test_bm25_equals_rank_bm25(world):
     from rank_bm25 import BM25Okapi
 

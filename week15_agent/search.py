@@ -89,7 +89,7 @@ def bm25_weight(
         k1: how soon more of the same word is enough: 0, once is as good as often; large, twice counts double.
         b: how much a long passage is held against: 0, not at all; 1, in full.
     """
-    # exercise 4: BM25, what a word adds to the score of a passage
+    # exercise 6: BM25, what a word adds to the score of a passage
     # frequency (n,) how often a word stands in each of n passages, length (n,) the words of each, mean_length and idf
     # -> (n,): what the word adds to the score of each. It grows with the frequency, ever more slowly, and never beyond
     # idf · (k1 + 1). A passage of mean length that has the word once gets idf itself; a longer one less, by b.
@@ -97,7 +97,7 @@ def bm25_weight(
     # in the denominator alone.
     patience = k1 * (1 - b + b * length / mean_length)
     return idf * frequency * (k1 + 1) / (frequency + patience)
-    # end of exercise 4
+    # end of exercise 6
 
 
 class BM25:
@@ -301,7 +301,9 @@ class Search:
 
     def fresh(self, query: str, since: str, until: str, k: int) -> list[Result]:
         """The same without looking at what was asked before."""
-        allowed = np.array([within(one.date, since, until) for one in self.documents], bool)
+        allowed = np.ones(len(self.documents), bool)
+        if since or until:
+            allowed[:] = [within(one.date, since, until) for one in self.documents]
         rankings = []
         if self.way != "dense":
             rankings.append(best(allowed * self.by_words(words(query)), self.depth))
