@@ -1,4 +1,4 @@
-"""What the search without a network knows: 1,925 short passages of dated facts about the world, as of 25 April 2026.
+"""What the search without a network knows: 2,257 short passages of dated facts about the world, as of 25 April 2026.
 
 The facts are real, and each has its source and its date (`shared/samples/cut_world.py` cut them): states by the last
 World Factbook, of January 2026, and by Gapminder (1957 and 2007); the chemical elements; when Debian and Ubuntu came
@@ -39,7 +39,8 @@ class Fact:
         value: a number in `unit`, or words; a date is year-month-day, or a year.
         unit: "" of words, "date" of dates, "year" of a year.
         date: of when it is: year, year-month or year-month-day.
-        kind: of passage: economy, trade, people, history, geography, government, element, release, climate.
+        kind: of passage: economy, trade, people, history, geography, infrastructure, capital, government, element,
+            release, climate.
         document: the id of the passage that says it.
         source: who says so.
     """
@@ -122,7 +123,7 @@ def passage(held: Sequence[Fact]) -> str:
     """The sentences that say these facts, which are all about one subject."""
     by_name, first = {fact.attribute: fact for fact in held}, held[0]
     of, kind = spoken(first.subject), first.kind
-    if kind == "government":
+    if kind in ("capital", "government"):
         return " ".join(_government(of, by_name))
     if kind == "release":
         return _release(first.subject, by_name)
@@ -160,9 +161,9 @@ def _government(of: str, by_name: dict[str, Fact]) -> Iterator[str]:
         yield f"The independence of {of} dates from {by_name['independence'].text}."
     for office in ("chief of state", "head of government"):
         if office in by_name:
-            yield f"Its {office} is {by_name[office].text}, since {by_name[f'{office} since'].text}."
+            yield f"The {office} of {of} is {by_name[office].text}, since {by_name[f'{office} since'].text}."
     if "latest election" in by_name:
-        yield f"The latest election was on {by_name['latest election'].text}."
+        yield f"Its latest election was on {by_name['latest election'].text}."
 
 
 def _release(subject: str, by_name: dict[str, Fact]) -> str:

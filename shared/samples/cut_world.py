@@ -71,13 +71,15 @@ AS_OF_NOW = {  # {kind: {attribute: (where in the Factbook, unit)}}, one passage
         "median age": ("People and Society/Median age/total", "years"),
         "life expectancy": ("People and Society/Life expectancy at birth/total population", "years"),
         "fertility rate": ("People and Society/Total fertility rate", "children per woman"),
-        "urban population": ("People and Society/Urbanization/urban population", "%"),
-        "internet users": ("Communications/Internet users/percent of population", "%"),
     },
     "geography": {
         "area": ("Geography/Area/total", "square kilometres"),
         "coastline": ("Geography/Coastline", "kilometres"),
         "land borders": ("Geography/Land boundaries/total", "kilometres"),
+    },
+    "infrastructure": {
+        "urban population": ("People and Society/Urbanization/urban population", "%"),
+        "internet users": ("Communications/Internet users/percent of population", "%"),
         "railways": ("Transportation/Railways/total", "kilometres"),
         "airports": ("Transportation/Airports", "airports"),
     },
@@ -212,6 +214,9 @@ def of_country(country: dict) -> list[dict]:
     independence = first_date(text_of(country, "Government/Independence"))
     if independence:
         facts.append(["independence", independence, "date", independence])
+    if facts:
+        lines.append(line("capital", name, f"Capital of {name}", EDITION, source, facts))
+    facts = []
     for office in ("chief of state", "head of government"):
         found = person(text_of(country, f"Government/Executive branch/{office}"))
         if found and (name, office) not in SLIPS:
