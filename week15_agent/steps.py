@@ -8,11 +8,14 @@ Naming what comes out of a step spares brackets: a small model writes the steps 
 and need not know at its first token how many will follow (compare Gao et al., "PAL", arXiv:2211.10435).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 LETTERS = "abcdefghij"
+LONGEST = 300
+"""Characters of a step with all names in it put out in full: the calculator takes no more."""
 Operand = int | str | Fraction
 """A number, or the name of an earlier step."""
 
@@ -84,3 +87,25 @@ def read(steps: Sequence[str], numbers: dict[str, int]) -> Steps:
         ends = [LETTERS[int(one[1:]) - 1] if one[0] == "r" else numbers.get(one) or int(one) for one in sides]
         found.append(Step(op, *ends))
     return Steps(tuple(found))
+
+
+def unfolded(text: str) -> str:
+    """`a=48-15; b=a*3; b+7` as one expression: ((48-15)*3)+7. A text without a semicolon stays as it is.
+
+    Names are single letters, given once each and before they are used; what is no such name stays where it is, and the
+    calculator will say what it makes of it.
+    """
+    known: dict[str, str] = {}
+    *before, last = text.split(";")
+
+    def put(part: str) -> str:
+        return re.sub(r"(?<![\w.])([a-j])(?!\w)", lambda match: known.get(match[1], match[1]), part.strip())
+
+    for part in before:
+        name, mark, value = part.partition("=")
+        if not mark or not re.fullmatch(r"[a-j]", name.strip()):
+            return text
+        known[name.strip()] = f"({put(value)})"
+        if len(known[name.strip()]) > LONGEST:
+            return text
+    return put(last)
