@@ -4,8 +4,8 @@
     search.find("population of France")      ->   [Result(title, text, date, source, score), …], best first
     tool(search)                             ->   what the agent calls: `search[population of France]`
 
-Of passages that differ in their year alone the newest comes first, unless the question names a year or a span of time:
-who asks for the exports of France means the latest that are known.
+Of passages that differ in their year alone the newest comes first: who asks for the exports of France means the latest
+that are known. If the question names a year, those come first that have it.
 
 References
     S. Robertson, H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, section 3
@@ -133,6 +133,13 @@ class BM25:
                 found[posting[0]] += posting[1]
         return found
 
+    def shares(self, question: Sequence[str]) -> Float64[np.ndarray, " texts"]:
+        """What share of a question's different words each text has."""
+        once, found = set(question), np.zeros(self.count)
+        for word in once & self.postings.keys():
+            found[self.postings[word][0]] += 1
+        return found / max(len(once), 1)
+
 
 class Encoder:
     """MiniLM: a text as 384 numbers of length 1. The vectors of texts are kept under the course's home."""
@@ -191,7 +198,7 @@ class Result:
     """A passage that was found.
 
     Attributes:
-        score: of the ranking it comes from: BM25's sum, a cosine, or the fusion's sum of 1 / (60 + rank).
+        score: of the ranking it comes from: `Search.by_words`, a cosine, or the fusion's sum of 1 / (60 + rank).
     """
 
     title: str
@@ -211,14 +218,26 @@ def fused(rankings: Sequence[Sequence[int]], k: int = RRF) -> list[tuple[int, fl
     return sorted(scores.items(), key=lambda pair: -pair[1])
 
 
-def newest_first(ranked: Sequence[tuple[int, float]], documents: Sequence[Document]) -> list[tuple[int, float]]:
-    """The same ranking, but passages whose titles differ in the year alone share their places by date, newest first."""
+def newest_first(
+    ranked: Sequence[tuple[int, float]],
+    documents: Sequence[Document],
+    query: str,
+    shares: Float64[np.ndarray, " texts"],
+) -> list[tuple[int, float]]:
+    """The same ranking, but passages whose titles differ in the year alone share their places anew: first those that
+    have a year of the query, then those that have more of its words, then the newest."""
+    years = set(YEAR.findall(query))
+
+    def order(row: int) -> tuple[bool, float, str]:
+        one = documents[row]
+        return bool(years & set(YEAR.findall(f"{one.title} {one.text}"))), float(shares[row]), one.date
+
     places: dict[str, list[int]] = {}
     for place, (row, _) in enumerate(ranked):
         places.setdefault(series(documents[row].title), []).append(place)
     found = list(ranked)
     for held in places.values():
-        rows = sorted((ranked[place][0] for place in held), key=lambda row: documents[row].date, reverse=True)
+        rows = sorted((ranked[place][0] for place in held), key=order, reverse=True)
         for place, row in zip(held, rows, strict=True):
             found[place] = (row, ranked[place][1])
     return found
@@ -241,6 +260,10 @@ class Search:
     def __init__(self, documents: Sequence[Document], way: Ways = "bm25", depth: int = 30) -> None:
         self.documents, self.way, self.depth = tuple(documents), way, depth
         self.texts = [f"{one.title}. {one.text}" for one in self.documents]
+        names = sorted({one.subject for one in self.documents})
+        self.subjects = [frozenset(words(name)) for name in names]
+        place = {name: number for number, name in enumerate(names)}
+        self.subject_of = np.array([place[one.subject] for one in self.documents], np.int64)
         self.kept: OrderedDict[tuple[str, str, str, int], list[Result]] = OrderedDict()
         self.lock = threading.Lock()
 
@@ -258,7 +281,7 @@ class Search:
 
     def ready(self) -> "Search":
         """Makes what a search needs, now: a tool has but a few seconds."""
-        _ = self.bm25 if self.way == "bm25" else (self.bm25, self.vectors)
+        _ = self.bm25, (self.vectors if self.way != "bm25" else None)
         return self
 
     def find(self, query: str, since: str = "", until: str = "", k: int = 3) -> list[Result]:
@@ -281,15 +304,22 @@ class Search:
         allowed = np.array([within(one.date, since, until) for one in self.documents], bool)
         rankings = []
         if self.way != "dense":
-            rankings.append(best(np.where(allowed, self.bm25.scores(words(query)), 0.0), self.depth))
+            rankings.append(best(allowed * self.by_words(words(query)), self.depth))
         if self.way != "bm25":
             cosines = self.vectors @ self.encoder.encode([query])[0]
-            rankings.append(best(np.where(allowed, cosines, 0.0), self.depth))
+            rankings.append(best(allowed * cosines, self.depth))
         ranked = rankings[0] if len(rankings) == 1 else fused([[row for row, _ in ranking] for ranking in rankings])
-        if not YEAR.search(query):
-            ranked = newest_first(ranked, self.documents)
+        ranked = newest_first(ranked, self.documents, query, self.bm25.shares(words(query)))
         found = [(self.documents[row], score) for row, score in ranked[:k]]
         return [Result(one.title, one.text, one.date, one.source, float(score), one.id) for one, score in found]
+
+    def by_words(self, asked: Sequence[str]) -> Float64[np.ndarray, " texts"]:
+        """BM25's score, times the share of the question's words that a passage has (Lucene's old `coord`): these
+        passages are short and repeat their subject's name, and one that has all words shall beat one that has a word
+        often. And half of it goes where the subject is not the one asked for: South Sudan is not Sudan."""
+        once = set(asked)
+        same = np.array([len(subject & once) / max(len(subject), 1) for subject in self.subjects])[self.subject_of]
+        return self.bm25.scores(asked) * self.bm25.shares(asked) * (1 + same) / 2
 
 
 def best(scores: Float64[np.ndarray, " texts"], depth: int) -> list[tuple[int, float]]:

@@ -158,10 +158,11 @@ def _government(of: str, by_name: dict[str, Fact]) -> Iterator[str]:
     if "capital" in by_name:
         yield f"The capital of {of} is {by_name['capital'].text}."
     if "independence" in by_name:
-        yield f"The independence of {of} dates from {by_name['independence'].text}."
-    for office in ("chief of state", "head of government"):
-        if office in by_name:
-            yield f"The {office} of {of} is {by_name[office].text}, since {by_name[f'{office} since'].text}."
+        yield f"{'It' if 'capital' in by_name else of} has been independent since {by_name['independence'].text}."
+    offices = [office for office in ("chief of state", "head of government") if office in by_name]
+    for office in offices:
+        whose = f"The {office} of {of}" if office == offices[0] else f"Its {office}"
+        yield f"{whose} is {by_name[office].text}, since {by_name[f'{office} since'].text}."
     if "latest election" in by_name:
         yield f"Its latest election was on {by_name['latest election'].text}."
 

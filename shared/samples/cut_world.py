@@ -78,7 +78,7 @@ AS_OF_NOW = {  # {kind: {attribute: (where in the Factbook, unit)}}, one passage
         "land borders": ("Geography/Land boundaries/total", "kilometres"),
     },
     "infrastructure": {
-        "urban population": ("People and Society/Urbanization/urban population", "%"),
+        "urban share": ("People and Society/Urbanization/urban population", "%"),
         "internet users": ("Communications/Internet users/percent of population", "%"),
         "railways": ("Transportation/Railways/total", "kilometres"),
         "airports": ("Transportation/Airports", "airports"),
