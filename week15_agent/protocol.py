@@ -184,9 +184,9 @@ class ReAct:
 def bracketed(call: Call, tools: Tools) -> str:
     """What stands in an action's brackets: the first argument if it is the only one and reads as such, else JSON."""
     only = call.arguments.get(first_of(call.tool, tools)) if len(call.arguments) == 1 else None
-    if isinstance(only, str) and only.isprintable() and not SPECIAL.search(only):
-        if arguments_of(call.tool, only, tools) == call.arguments:  # no space around it, no JSON of its own
-            return only
+    plain = isinstance(only, str) and only.isprintable() and not SPECIAL.search(only)
+    if plain and arguments_of(call.tool, only, tools) == call.arguments:  # no space around it, no JSON of its own
+        return only
     return in_json(dict(call.arguments))
 
 
