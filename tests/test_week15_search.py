@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from programs import refused
 
-from week15_agent import providers, search, snapshot
-from week15_agent.search import BM25, Search, bm25_weight
+from week15_agent import bm25, providers, search, snapshot
+from week15_agent.bm25 import BM25, bm25_weight
+from week15_agent.search import Search
 from week15_agent.snapshot import Document
 from week15_agent.tools import Call, ToolError, act, by_name
 
@@ -94,10 +95,10 @@ def test_bm25_holds_length_against_a_passage_as_b_says():
 def test_bm25_equals_rank_bm25(world):
     from rank_bm25 import BM25Okapi
 
-    texts = [search.words(one) for one in world.texts]
+    texts = [bm25.words(one) for one in world.texts]
     theirs = BM25Okapi(texts)
     for question in ("population of France in 2007", "GDP growth of Guinea of Guinea", "in 2024 the the", "zzz"):
-        asked = search.words(question)
+        asked = bm25.words(question)
         apart = np.abs(world.bm25.scores(asked) - theirs.get_scores(asked)).max()
         assert apart < 1e-9, f"{question!r}: the scores differ from rank_bm25's by up to {apart:.2g}"
     # A word that more than half of the texts have: its idf is below 0, and rank_bm25 puts a small one in its place.
