@@ -64,7 +64,9 @@ def fact(part: Part, rng: random.Random, numeric: bool = False) -> tuple[Fact, s
 
 def whole(facts: list[Fact]) -> list[Fact]:
     """Those whose value is a whole number that one may reckon with."""
-    return [one for one in facts if isinstance(one.value, int) and one.unit not in ("date", "year", "") and one.value > 9]
+    return [
+        one for one in facts if isinstance(one.value, int) and one.unit not in ("date", "year", "") and one.value > 9
+    ]
 
 
 def query(found: Fact, year: str) -> str:
@@ -116,9 +118,14 @@ def share(value: int, name: str, rng: random.Random) -> int:
 
 def named(found: Fact, year: str) -> str:
     """The fact as a phrase: the population of France, the exports of Chad in 2023."""
-    noun = {"airports": "number of airports", "railways": "length of the railways",
-            "coastline": "length of the coastline",
-            "exports": "value of the exports", "imports": "value of the imports", "internet users": "share of internet users"}
+    noun = {
+        "airports": "number of airports",
+        "railways": "length of the railways",
+        "coastline": "length of the coastline",
+        "exports": "value of the exports",
+        "imports": "value of the imports",
+        "internet users": "share of internet users",
+    }
     return f"the {noun.get(found.attribute, found.attribute)} of {snapshot.spoken(found.subject)}" + (
         f" in {year}" if year else "")  # fmt: skip
 
