@@ -57,19 +57,19 @@ def route(state: State, limits: Limits) -> Literal["tools", "model", "__end__"]:
         state: after the model's turn.
         limits: of steps.
     """
-    # exercise 5: the router
-    # state, after a turn of the model, and limits -> the name of the next node, or END. An answer ends it all
-    # (state["answer"] is not ""). Calls (state["calls"], a list) go to "tools", in the last step as well: what was asked
-    # for is done. Neither: what the model wrote was no turn, and it was told so; then "model" speaks again, if a step is
-    # left (state["steps"] have been taken, limits.steps are allowed) and time is left (time.time() is before
+    # exercise 4: the loop, as the router of a graph
+    # state, after a turn of the model, and limits -> the name of the next node, or END. An answer ends it all, that is
+    # a state["answer"] that is not "". Calls (state["calls"], a list) go to "tools", in the last step as well: what was
+    # asked for is done. Neither: what the model wrote was no turn, and it was told so; then "model" speaks again if a
+    # step is left (state["steps"] have been taken, limits.steps are allowed) and time is left (time.time() is below
     # state["until"]); otherwise END.
-    # hint: three ifs in this order; END is langgraph's "__end__".
+    # hint: three ifs in this order; END is langgraph's "__end__"; may_go_on looks at both limits.
     if state["answer"]:
         return END
     if state["calls"]:
         return "tools"
     return "model" if may_go_on(state, limits) else END
-    # end of exercise 5
+    # end of exercise 4
 
 
 def may_go_on(state: State, limits: Limits) -> bool:
