@@ -291,9 +291,7 @@ def main(cfg: Config) -> dict[str, Any]:
     params, total = (sum(p.numel() for p in some) for some in (learning.parameters.values(), model.parameters()))
     tokens = sum(len(one.ids) for one in train)
     print(f"traces of {tokens / len(train):.0f} tokens in the mean, {max(len(one.ids) for one in train)} at most")
-    print(
-        f"model: {cfg.model}, {total:,} parameters, {params:,} learn ({params / total:.2%}). Device: {device}"
-    )
+    print(f"model: {cfg.model}, {total:,} parameters, {params:,} learn ({params / total:.2%}). Device: {device}")
     baselines = run.once("baselines", lambda: score_baselines(sets.train.items, sets.val.items))
     rows = fit(cfg, train, val, sets.val.items, tokenizer, model, tools, device, run)
     best, last = run.follow(rows, lambda: {"model": learning.state_dict()}, METRIC)
