@@ -331,14 +331,13 @@ def sum_of(plain: str) -> str | None:
         whole,
     )
     if said:
-        op = {"add": "+", "increase": "+", "raise": "+", "multiply": "*"} | dict.fromkeys(
-            ("subtract", "take", "reduce"), "-"
-        )
+        op = dict.fromkeys(("add", "increase", "raise"), "+") | dict.fromkeys(("subtract", "take", "reduce"), "-")
+        op["multiply"] = "*"
         sides = (said["q"], said["p"]) if said["how"] == "from" else (said["p"], said["q"])
         return f"({sides[0]}{op.get(said['verb'], '/')}{sides[1]})"
     alone = in_symbols(whole) or last_phrase(whole)
     if alone is not None:
-        return alone if re.search(r"\D", alone.strip("()-")) else None
+        return alone if re.search(r"[-+*/]", alone.lstrip("-")) else None  # of one number there is nothing to reckon
     together = re.fullmatch(rf"(?:how much are|what do) ({N}) and ({N}) (?:make )?(?:together|in all)", whole)
     if together:
         return f"({together[1]}+{together[2]})"
