@@ -2,7 +2,7 @@
 
     loop         a question with a scripted model, which takes no time: the plain loop, our graph (without and with
                  its memory in SQLite) and LangChain's create_agent; milliseconds a node: a turn, or its tools
-    search       our BM25 beside rank_bm25, over the snapshot: a question, and building it; and that the scores are equal
+    search       our BM25 beside rank_bm25, over the snapshot: a question, building it, and how equal the scores are
     constrain    a turn of SmolLM2 with and without constrained decoding: milliseconds a token
 
 How contestants take turns and what counts: shared/race.py. A model's turn takes from 200 ms to seconds.

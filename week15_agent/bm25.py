@@ -93,10 +93,10 @@ class BM25:
         rows = np.array([row for found in who.values() for row in found], np.int64)  # one word's after the other's
         frequency = np.array([times for found in often.values() for times in found], np.float64)
         weights = bm25_weight(frequency, length[rows], mean, np.repeat(idf, having.astype(int)))
-        ends = np.cumsum(having).astype(int).tolist()
-        starts = [0, *ends[:-1]]
+        ends = np.cumsum(having.astype(int))
+        spans = zip(ends - having.astype(int), ends, strict=True)
         self.postings = {
-            word: (rows[start:end], weights[start:end]) for word, start, end in zip(who, starts, ends, strict=True)
+            word: (rows[start:end], weights[start:end]) for word, (start, end) in zip(who, spans, strict=True)
         }
 
     def scores(self, question: Sequence[str]) -> Float64[np.ndarray, " texts"]:
