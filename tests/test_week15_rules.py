@@ -46,7 +46,7 @@ def test_numbers_in_words_become_digits():
     ],
 )
 def test_it_understands(baseline, question, answer):
-    assert baseline.answer(question).text == answer
+    assert baseline.answer(question).answer == answer
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_it_understands(baseline, question, answer):
     ],
 )
 def test_it_says_what_it_cannot_tell(baseline, question):
-    assert baseline.answer(question).text == rules.UNKNOWN
+    assert baseline.answer(question).answer == rules.UNKNOWN
 
 
 def test_it_shows_its_calls(baseline):
@@ -78,5 +78,5 @@ def test_it_is_no_easy_baseline(baseline):
     from week15_agent import questions
 
     asked = questions.make("val", 48, seed=1, tools=baseline.tools)
-    right = sum(questions.right(one, baseline.answer(one.text).text) for one in asked)
+    right = sum(questions.right(one, baseline.answer(one.text).answer) for one in asked)
     assert right >= 40, f"{right} of {len(asked)}"

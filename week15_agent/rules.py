@@ -39,7 +39,7 @@ def by_document() -> dict[tuple[str, str], snapshot.Fact]:
 class Answered:
     """What the rules say, and the calls that they made for it."""
 
-    text: str
+    answer: str
     calls: tuple[Call, ...] = ()
 
 
