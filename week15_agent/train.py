@@ -165,8 +165,8 @@ def trace_loss(model: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor
 
 
 def fit(
-    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any, model: Any,
-    tools: Tools, device: Device, run: runs.Run | None = None,
+    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any,
+    model: Any, tools: Tools, device: Device, run: runs.Run | None = None,
 ) -> Iterator[runs.Row]:  # fmt: skip
     """The training loop. Yields a row {epoch, step, train_loss, val_success, …, seconds} every --steps-per-epoch steps.
 
@@ -291,9 +291,7 @@ def main(cfg: Config) -> dict[str, Any]:
     params, total = (sum(p.numel() for p in some) for some in (learning.parameters.values(), model.parameters()))
     tokens = sum(len(one.ids) for one in train)
     print(f"traces of {tokens / len(train):.0f} tokens in the mean, {max(len(one.ids) for one in train)} at most")
-    print(
-        f"model: {cfg.model}, {total:,} parameters, {params:,} learn ({params / total:.2%}). Device: {device}"
-    )
+    print(f"model: {cfg.model}, {total:,} parameters, {params:,} learn ({params / total:.2%}). Device: {device}")
     baselines = run.once("baselines", lambda: score_baselines(sets.train.items, sets.val.items))
     rows = fit(cfg, train, val, sets.val.items, tokenizer, model, tools, device, run)
     best, last = run.follow(rows, lambda: {"model": learning.state_dict()}, METRIC)
