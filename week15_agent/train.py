@@ -165,8 +165,8 @@ def trace_loss(model: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor
 
 
 def fit(
-    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any, model: Any,
-    tools: Tools, device: Device, run: runs.Run | None = None,
+    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any,
+    model: Any, tools: Tools, device: Device, run: runs.Run | None = None,
 ) -> Iterator[runs.Row]:  # fmt: skip
     """The training loop. Yields a row {epoch, step, train_loss, val_success, …, seconds} every --steps-per-epoch steps.
 
