@@ -37,7 +37,7 @@ LOOKS = {  # {kind of event: (its name in the picture, colour of the box's edge)
     "observation": ("observation", "GREEN"), "unparsable": ("no turn", "VERMILLION"),
     "answer": ("answer", "ORANGE"), "gave_up": ("gave up", "VERMILLION"),
 }  # fmt: skip
-WIDE = 84  # letters of a line in the picture of a trace
+WIDE = 92  # letters of a line in the picture of a trace
 
 
 @dataclass
@@ -54,20 +54,18 @@ class Config:
 
 def traced(question: str, folder: str) -> list[Event]:
     """What the trained agent of a run does with a question; without a run, what SCRIPT does."""
-    from week15_agent import loop, snapshot
+    from week15_agent import loop, opening, snapshot
     from week15_agent.calculator import CALCULATOR
     from week15_agent.minds import Scripted
     from week15_agent.search import Search, tool
     from week15_agent.tools import by_name
 
+    tools = by_name(CALCULATOR, tool(Search(snapshot.documents())))
     try:
-        from week15_agent.trained import load
-
-        net = load(folder)
-        mind, tools = net.mind(), net.tools
-    except (ImportError, AttributeError, CourseError) as error:
-        print(f"no trained agent ({error}): the trace is a script's")
-        mind, tools = Scripted(SCRIPT), by_name(CALCULATOR, tool(Search(snapshot.documents())))
+        mind = opening.thinking(opening.Which(run=folder), tools)
+    except CourseError as error:
+        print(f"the trace is a script's: {error}")
+        mind = Scripted(SCRIPT)
     return list(loop.run(mind, tools, question))
 
 
@@ -77,22 +75,19 @@ def trace(path: Path, question: str, events: Sequence[Event]) -> None:
 
     lines = [("question", question, 0), *((one.kind, one.text, one.step) for one in events)]
     blocks = [(kind, wrap(text, WIDE) or [""], step) for kind, text, step in lines]
-    heights = [0.42 + 0.2 * len(text) for _, text, _ in blocks]
-    with plots.figure(path, size=(8.4, 0.3 + sum(heights))) as (_, axes):
+    heights = [0.24 + 0.2 * len(text) for _, text, _ in blocks]
+    with plots.figure(path, size=(8.8, 0.2 + sum(heights))) as (_, axes):
         axes.set_axis_off()
-        axes.set(xlim=(0, 10), ylim=(-sum(heights) - 0.1, 0.1))
+        axes.set(xlim=(0, 10), ylim=(-sum(heights), 0))
         top = 0.0
         for (kind, text, step), height in zip(blocks, heights, strict=True):
             name, colour = LOOKS[kind][0], getattr(plots, LOOKS[kind][1])
             theirs = kind in ("observation", "question")
-            axes.text(
-                1.35, top - height / 2, name, ha="right", va="center", color=colour, fontweight="bold", fontsize=9
-            )
-            axes.text(
-                0.0, top - height / 2, f"{step}" if step else "", ha="left", va="center", color=plots.GREY, fontsize=9
-            )
             box = {"boxstyle": "round,pad=0.35", "fc": "#FFFFFF" if theirs else "#F1F3F5", "ec": colour, "lw": 1.3}
-            axes.text(1.6, top - height / 2, "\n".join(text), ha="left", va="center", fontsize=9, bbox=box)
+            middle = {"y": top - height / 2, "va": "center", "fontsize": 9}
+            axes.text(0.0, s=f"{step}" if step else "", ha="left", color=plots.GREY, **middle)
+            axes.text(1.35, s=name, ha="right", color=colour, fontweight="bold", **middle)
+            axes.text(1.6, s="\n".join(text), ha="left", bbox=box, **middle)
             top -= height
 
 
