@@ -1,8 +1,10 @@
-"""How much does all this cost beside the model? `./course run 15 bench [loop|search|constrain]`
+"""How much does all this cost beside the model? `./course run 15 bench [loop|search|find|constrain]`
 
     loop         a question with a scripted model, which takes no time: the plain loop, our graph (without and with
                  its memory in SQLite) and LangChain's create_agent; milliseconds a node: a turn, or its tools
     search       our BM25 beside rank_bm25, over the snapshot: a question, building it, and how equal the scores are
+    find         for how many questions the right passage comes first: by BM25 alone, and by each way of the search; made
+                 of the facts' own words, and in other words
     constrain    a turn of SmolLM2 with and without constrained decoding: milliseconds a token
 
 How contestants take turns and what counts: shared/race.py. A model's turn takes from 200 ms to seconds.
@@ -30,9 +32,35 @@ from shared.device import Device, choose
 from shared.results import markdown
 from shared.runs import RUNS
 
-PARTS = ("loop", "search", "constrain")
+PARTS = ("loop", "search", "find", "constrain")
 CALLS = ("2 + 3", "5 * 7", "35 - 1", "34 / 2", "17 + 8", "25 * 4", "100 - 1")
 """What the scripted model has the calculator work out, one after the other."""
+IN_OTHER_WORDS = {  # {a question that does not use the passage's words: the passage}, written before anything was searched
+    "How many people live in Kenya?": "people-of-kenya",
+    "How big is Norway?": "geography-of-norway",
+    "How long do people in Japan live on average?": "people-of-japan",
+    "Who leads the government of Sweden?": "government-of-sweden",
+    "How much does Brazil sell abroad?": "trade-of-brazil-in-2024",
+    "How tall is the highest mountain of Nepal?": "geography-of-nepal",
+    "How much of Italy is online?": "infrastructure-of-italy",
+    "What share of workers in Spain has no job?": "economy-of-spain-in-2024",
+    "How fast do prices rise in Turkey?": "economy-of-turkey-in-2024",
+    "Since when is Macron president of France?": "government-of-france",
+    "At what temperature does gold melt?": "element-gold",
+    "Who was president of Mexico": "government-of-mexico",
+    "When did Ghana become independent?": "capital-of-ghana",
+    "What was the CO2 in the air in 1990?": "climate-of-earth-in-1990",
+    "How warm was the world in 2016?": "climate-of-earth-in-2016",
+    "How many babies does a woman in Niger have?": "people-of-niger",
+    "How heavy is an atom of lead?": "element-lead",
+    "When does support for Debian 12 end?": "release-of-debian-12",
+    "What does Vietnam buy from other countries in 2023": "trade-of-vietnam-in-2023",
+    "How rich is a person in Qatar in 2022": "economy-of-qatar-in-2022",
+    "length of the rail network of India": "infrastructure-of-india",
+    "How many people lived in Egypt in 1957?": "people-of-egypt-in-1957",
+    "Which city is the capital of Australia?": "capital-of-australia",
+    "What is the size of the economy of Canada": "economy-of-canada-in-2024",
+}
 GOAL = 1.2
 """Milliseconds a node that the loop may cost."""
 
@@ -41,7 +69,7 @@ GOAL = 1.2
 class Config(race.BenchConfig):
     """The flags of bench."""
 
-    parts: tyro.conf.Positional[tuple[Literal["loop", "search", "constrain"], ...]] = PARTS
+    parts: tyro.conf.Positional[tuple[Literal["loop", "search", "find", "constrain"], ...]] = PARTS
     """Which parts."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto takes the fastest one that is there and says why; for `constrain`."""
@@ -149,6 +177,47 @@ def bench_search(cfg: Config, device: Device, threads: int) -> tuple[str, dict[s
     return f"{about}\n\n{table}\n\n{markdown(['building', 'ms'], building)}", numbers
 
 
+def bench_find(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str, Any]]:
+    """For what share of questions the right passage comes first, and is among the first three."""
+    from week15_agent import snapshot
+    from week15_agent.bm25 import words
+    from week15_agent.search import Search
+
+    facts = [fact for fact in snapshot.facts() if not fact.date.startswith(snapshot.DATE[:4])]
+    rows = np.random.default_rng(cfg.seed).permutation(len(facts))[: cfg.lookups]
+    plain = {
+        f"{facts[row].attribute} of {facts[row].subject} in {facts[row].date[:4]}": facts[row].document for row in rows
+    }
+    search = Search(snapshot.documents()).ready()
+
+    def by_bm25(question: str) -> list[str]:
+        order = np.argsort(-search.bm25.scores(words(question)), kind="stable")[:3]
+        return [search.documents[row].id for row in order]
+
+    def by(way: Any) -> Callable[[str], list[str]]:
+        one = Search(snapshot.documents(), way).ready()
+        return lambda question: [found.id for found in one.find(question)]
+
+    ways = {"BM25 alone": by_bm25, "bm25": by("bm25"), "dense": by("dense"), "hybrid": by("hybrid")}
+    table, numbers = [], {}
+    for name, find in ways.items():
+        shares = []
+        for asked in (plain, IN_OTHER_WORDS):
+            found = [(find(question), right) for question, right in asked.items()]
+            shares += [sum(ids[:1] == [right] for ids, right in found) / len(found)]
+            shares += [sum(right in ids for ids, right in found) / len(found)]
+        table.append([name, *(f"{share:.1%}" for share in shares)])
+        numbers[name] = dict(zip(("first", "in three", "other words: first", "in three of these"), shares, strict=True))
+    columns = [
+        "",
+        f"first, of {len(plain)}",
+        "among three",
+        f"in other words: first, of {len(IN_OTHER_WORDS)}",
+        "among three",
+    ]
+    return markdown(columns, table), numbers
+
+
 def bench_constrain(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str, Any]]:
     """Milliseconds a token that SmolLM2 writes, free and within the grammar of a turn. The states that are met have
     been worked out in the first round, which does not count."""
@@ -181,7 +250,7 @@ def bench_constrain(cfg: Config, device: Device, threads: int) -> tuple[str, dic
     return f"{about}\n\n{table}", numbers
 
 
-BENCHES = {"loop": bench_loop, "search": bench_search, "constrain": bench_constrain}
+BENCHES = {"loop": bench_loop, "search": bench_search, "find": bench_find, "constrain": bench_constrain}
 
 
 def main(cfg: Config) -> dict[str, Any]:
