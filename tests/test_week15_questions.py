@@ -185,6 +185,9 @@ def test_labels_of_one_turn_by_hand():
     assert found.tolist()[0] != [-100, -100, 7, 8, 9, -100, -100], (
         "each place is to guess itself: at place t stands the token of place t + 1"
     )
+    assert found.tolist()[0] != [-100, 7, 8, -100, -100, -100, -100], (
+        "the last token of a turn, its end token, is not learned: the model would never stop"
+    )
     assert found.tolist() == [[-100, 7, 8, 9, -100, -100, -100]], (
         f"the turn 7 8 9 begins at place 2, so places 1 to 3 guess it: {found.tolist()[0]}"
     )

@@ -242,9 +242,8 @@ def test_many_agents_at_once_do_what_each_does_alone(model, constraint):
 def test_every_pass_reads_every_trace_once_and_of_one_length_together():
     lengths = np.random.default_rng(0).integers(5, 200, 100).tolist()
     batches = train.order(lengths, 8, seed=3, turn=0)
-    assert sorted(row for batch in batches for row in batch) == list(range(100)) and batches == train.order(
-        lengths, 8, 3, 0
-    )
+    assert sorted(row for batch in batches for row in batch) == list(range(100))
+    assert batches == train.order(lengths, 8, 3, 0)
     padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
     assert padded < 1.25 * sum(lengths)
     assert [train.rows_of(step, lengths, 8, 3) for step in range(13)] == batches
