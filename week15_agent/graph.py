@@ -78,8 +78,9 @@ def may_go_on(state: State, limits: Limits) -> bool:
 
 
 def build(
-    mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None
-) -> Any:
+    mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None,
+    remember: int = memory.REMEMBERED,
+) -> Any:  # fmt: skip
     """The compiled graph.
 
     Args:
@@ -88,12 +89,13 @@ def build(
         checkpointer: where threads are kept (week15_agent/memory.py); None: nowhere.
         limits: of steps and time.
         today: for the system prompt.
+        remember: so many questions before this one, with their answers, are shown to the model.
     """
 
     def model(state: State, writer: StreamWriter) -> State:
         """The model speaks; its turn is read."""
         system = begin(mind.form, tools, "", today, mind.brief)[0]
-        text = mind.say([[system, *memory.shown(state["messages"])]], tools)[0].text
+        text = mind.say([[system, *memory.shown(state["messages"], remember)]], tools)[0].text
         step = state["steps"] + 1
         try:
             turn = mind.form.parse(text, tools)
@@ -136,13 +138,15 @@ class Agent:
         checkpointer: where threads are kept; None: nowhere.
         limits: of steps and time.
         today: for the system prompt.
+        remember: so many questions before this one, with their answers, are shown to the model.
     """
 
     def __init__(
-        self, mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None
-    ) -> None:
-        self.limits, self.kept = limits, checkpointer is not None
-        self.graph = build(mind, tools, checkpointer, limits, today)
+        self, mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None,
+        remember: int = memory.REMEMBERED,
+    ) -> None:  # fmt: skip
+        self.mind, self.tools, self.limits, self.kept = mind, tools, limits, checkpointer is not None
+        self.graph = build(mind, tools, checkpointer, limits, today, remember)
 
     def config(self, thread: str) -> dict[str, Any]:
         """A step is two nodes at most. LangGraph's own limit would be 10,007 of them; its error is a bug of ours."""
