@@ -7,7 +7,7 @@ A small automaton reads characters and knows in every state which may come next.
 characters are, and where so many tokens are left that the turn can still be brought to its end. What that comes to
 depends on the state alone, so it is worked out once for each state that is met, and then only looked up.
 
-A turn as `ReAct.write` writes it passes through unchanged, token by token, if the model would have written it by itself.
+A turn as `ReAct.write` writes it passes unchanged, token by token, if the model would have written it by itself.
 
 References
     Willard and Louf, "Efficient guided generation for large language models", arXiv:2307.09702: masks by state

@@ -175,8 +175,8 @@ def main(cfg: Config) -> dict[str, Any]:
     wrong = [(one, e) for one, e in zip(questions, done["trained"], strict=True) if not right(one, e.answer)]
     for one, episode in wrong[: cfg.show]:
         said = [message["content"] for message in episode.chat[2:]]
-        told = chosen.name if cfg.part == "test" else f"{name} (val)"
-    print(f"{told}: {len(questions):,} questions. Run: {net.run.folder}")f"\n> {one.text}\n  " + "\n  ".join("\n".join(said).splitlines()) + f"\n  right: {one.answer}")
+        told = "\n  ".join("\n".join(said).splitlines())
+        print(f"\n> {one.text}\n  {told}\n  right: {one.answer}")
     if cfg.publish:
         publish(15, f"eval {cfg.part}", f"{text}\n\n{race.processor()}")
     return result | {"run": str(net.run.folder), "scored": len(questions)}
