@@ -70,7 +70,7 @@ def test_bm25_of_a_passage_of_mean_length_by_hand():
     once = float(bm25_weight(np.array([1.0]), np.array([8.0]), 8.0, 2.0)[0])
     assert once == pytest.approx(2.0), f"once, at mean length, a word of idf 2 adds 2 by hand, not {once:g}"
     twice = float(bm25_weight(np.array([2.0]), np.array([8.0]), 8.0, 2.0)[0])
-    assert twice == pytest.approx(2 * 2 * 2.5 / 3.5), f"twice it adds 2 · 2 · 2.5 / (2 + 1.5) = 2.857, not {twice:.3f}"
+    assert twice == pytest.approx(2 * 2 * 2.5 / 3.5), f"twice: {twice:.3f}, should be 2 · 2 · 2.5 / (2 + 1.5) = 2.857"
 
 
 @pytest.mark.exercise(6)
