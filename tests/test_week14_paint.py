@@ -8,9 +8,9 @@ from torch import nn
 from shared.device import choose
 from shared.errors import Stopped
 from shared.files import read_json
+from shared.minilm import Reader
 from week14_clip import diffusion, draw, gallery, judge, paint
 from week14_clip.diffusion import Denoising, Noise
-from week14_clip.features import Reader
 from week14_clip.painter import LONGEST, Codec, Painter, TokenReader
 from week14_clip.unet import UNetConfig
 
@@ -183,7 +183,7 @@ def test_no_such_group():
 def test_tokens_are_those_whose_mean_a_text_is():
     """What cross-attention sees of a text is what search has made its vector of; what is left over is 0."""
     device, texts = choose("cpu"), ["a red apple", "cheese", ""]
-    reader = TokenReader(device)
+    reader = TokenReader(device.name)
     tokens = reader.tokens(texts)
     there = tokens.ne(0).any(-1)
     assert tokens.shape == (3, LONGEST, 384) and there.sum(1).tolist() == [5, 3, 2]

@@ -32,12 +32,13 @@ from PIL import Image
 from shared import cli, race
 from shared.config import Count
 from shared.device import Device, choose
+from shared.minilm import Reader
 from shared.progress import bar
 from shared.runs import RUNS
 from week14_clip import data, efficientnet, train, zero_shot
 from week14_clip.chroma import Chroma
 from week14_clip.efficientnet import SIDE
-from week14_clip.features import Eyes, Reader
+from week14_clip.features import Eyes
 from week14_clip.index import Index
 from week14_clip.search import question, top_k
 from week14_clip.trained import Encoder
@@ -79,7 +80,7 @@ class Fresh:
     def __init__(self, device: Device, side: int = SIDE) -> None:
         self.model = train.build(train.Config()).to(device.name).eval()
         self.device, self.dim, self.side = device, self.model.config.dim, side
-        self.eyes, self.reader = Eyes(device, side), Reader(device)
+        self.eyes, self.reader = Eyes(device, side), Reader(device.name)
 
     @torch.no_grad()
     def of_pictures(self, pictures: Any) -> np.ndarray:

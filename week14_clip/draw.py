@@ -62,7 +62,7 @@ def main(cfg: Config) -> dict[str, Any]:
     folder, flags, painter = trained.load(cfg.run, device)
     if cfg.steps > painter.noise.T:
         raise CourseError(f"--steps {cfg.steps}: must be from 1 to {painter.noise.T}, the steps of the noise.")
-    heard = painter.heard(trained.TokenReader(device).tokens(texts).to(device.name))
+    heard = painter.heard(trained.TokenReader(device.name).tokens(texts).to(device.name))
     start = painter.start(cfg.count, cfg.seed).repeat(len(texts), 1, 1, 1)
     painted = painter.paint(heard.repeat_interleave(cfg.count, 0), start, cfg.guidance, cfg.steps)
     picture = Path(cfg.out or folder) / "drawn.png"

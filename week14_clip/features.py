@@ -15,15 +15,12 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
-from shared import models
 from shared.device import Device
+from shared.minilm import Reader
 from shared.progress import bar
 from week14_clip import efficientnet
 from week14_clip.data import Pictures, numbered
 from week14_clip.model import DualEncoder
-
-TEXT_DIM = 384
-LONGEST = 128  # tokens of a text that are read
 
 
 class Eyes:
@@ -52,39 +49,6 @@ class Eyes:
         stack = torch.from_numpy(np.stack([np.asarray(one) for one in pictures]))
         # (N, side, side, 3) -> (N, 3, side, side); in memory the channels stay last, as the convolutions like them.
         return stack.to(self.device).permute(0, 3, 1, 2).float()
-
-
-class Reader:
-    """MiniLM on a device."""
-
-    def __init__(self, device: Device, batch: int = 64) -> None:
-        from tokenizers import Tokenizer
-        from transformers import AutoModel
-
-        from shared.chat_models import quiet
-
-        folder = models.fetch("minilm")
-        with quiet():
-            self.network = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-        self.network.to(device.name).eval()
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.enable_truncation(LONGEST)
-        self.tokenizer.enable_padding()
-        self.device, self.batch = device.name, batch
-
-    @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> Float[Tensor, "N 384"]:
-        """The features of texts, in their order; those of about the same length share a batch."""
-        found = torch.zeros(len(texts), TEXT_DIM)
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        for rows in in_batches(order, self.batch):
-            tokens = self.tokenizer.encode_batch([texts[row] for row in rows])
-            ids, mask = (torch.tensor([getattr(one, name) for one in tokens], device=self.device)
-                         for name in ("ids", "attention_mask"))  # fmt: skip
-            hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state  # (rows, tokens, 384)
-            weight = mask[:, :, None].float()
-            found[rows] = ((hidden * weight).sum(1) / weight.sum(1)).cpu()
-        return found
 
 
 def in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -130,7 +130,7 @@ def main(cfg: Config) -> dict[str, Any]:
         torch.set_num_threads(cfg.threads)
     device = choose(cfg.device)
     folder, flags, painter = load(cfg.run, device)
-    judge = Judge(painter, captioned(flags["data"], flags["groups"], flags["limit"]), TokenReader(device), device)
+    judge = Judge(painter, captioned(flags["data"], flags["groups"], flags["limit"]), TokenReader(device.name), device)
     real, found = judge.about_real(), {weight: judge.known(weight, cfg.steps, cfg.seed) for weight in WEIGHTS}
     rows = [[f"guidance {weight:g}", f"{share:.1%}", f"{away:.0f}"] for weight, (share, away) in found.items()]
     rows.append(["real drawings", f"{real['known_real']:.1%}", f"{real['val_from_train']:.0f} (those of val)"])

@@ -210,7 +210,7 @@ def main(cfg: Config) -> dict[str, Any]:
         raise run.finished("start a new run.")
     run.hold_to(pictures)
     runs.describe(pictures, "pictures")
-    reader = TokenReader(device)
+    reader = TokenReader(device.name)
     names = list(dict.fromkeys(one.captions[0] for one in pictures.train.items))
     painter.codec.fit(pixels((one.read() for one in pictures.train.items), cfg.side))
     painter.fit_texts(reader.tokens(names), reader.tokens([""]))

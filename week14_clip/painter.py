@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from shared import checkpoint, runs
 from shared.device import Device
 from shared.errors import CourseError
+from shared.minilm import TEXT_DIM, Reader
 from shared.seed import seed_everything
 from shared.splits import Part, Splits
 from week14_clip import data, diffusion
 from week14_clip.diffusion import Noise
-from week14_clip.features import TEXT_DIM, Reader, in_batches
+from week14_clip.features import in_batches
 from week14_clip.picture import Picture
 from week14_clip.unet import UNet, UNetConfig
 

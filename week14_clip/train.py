@@ -23,10 +23,11 @@ from shared.config import Count, Natural, NonNegative, Positive, Share, TrainCon
 from shared.device import Device, choose
 from shared.errors import CourseError
 from shared.loop import Loop
+from shared.minilm import Reader
 from shared.seed import seed_everything
 from week14_clip import baselines, data, measures, openclip
 from week14_clip.efficientnet import SIDE
-from week14_clip.features import Eyes, Features, Pairs, Reader, features, look
+from week14_clip.features import Eyes, Features, Pairs, features, look
 from week14_clip.model import DualEncoder, DualEncoderConfig, count_parameters, info_nce
 
 WEEK_NUMBER = 14
@@ -201,7 +202,7 @@ def main(cfg: Config) -> dict[str, Any]:
         train, val = (openclip.photographs(parts[name], network) for name in ("train", "val"))
         model, about = network, {"open_clip": network.about}
     else:
-        looked = run.once("features", lambda: look(parts, Eyes(device, side_of(cfg)), Reader(device)))
+        looked = run.once("features", lambda: look(parts, Eyes(device, side_of(cfg)), Reader(device.name)))
         train, val = (features(parts[name], looked[name]) for name in ("train", "val"))
         model, about = begin(cfg, train), {"side": side_of(cfg)}
     theirs = run.once("baselines", lambda: train_baselines(pictures.val, train, val, model, device))

@@ -14,9 +14,10 @@ from PIL import Image
 
 from shared import assets, runs
 from shared.device import Device
+from shared.minilm import Reader
 from week14_clip import openclip, train
 from week14_clip.data import Pictures
-from week14_clip.features import Eyes, Features, Pairs, Reader, features, look
+from week14_clip.features import Eyes, Features, Pairs, features, look
 from week14_clip.model import DualEncoder
 
 
@@ -91,7 +92,7 @@ class Trained:
 
     @cached_property
     def reader(self) -> Reader:
-        return Reader(self.device)
+        return Reader(self.device.name)
 
     @cached_property
     def print(self) -> str:

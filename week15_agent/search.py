@@ -47,33 +47,13 @@ class Encoder:
     """MiniLM: a text as 384 numbers of length 1. The vectors of texts are kept under the course's home."""
 
     def __init__(self) -> None:
-        from tokenizers import Tokenizer
-        from transformers import AutoModel
+        from shared.minilm import Reader
 
-        from shared import models
-        from shared.chat_models import quiet
+        self.reader = Reader(batch=32)
 
-        folder = models.fetch("minilm")
-        with quiet():
-            self.network = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False).eval()
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.enable_truncation(128)
-        self.tokenizer.enable_padding()
-
-    def encode(self, texts: Sequence[str], batch: int = 32) -> Float32[np.ndarray, "texts 384"]:
-        """A row for each text, in their order; those of about the same length share a batch."""
-        import torch
-
-        found = np.zeros((len(texts), 384), np.float32)
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            tokens = self.tokenizer.encode_batch([texts[row] for row in rows])
-            ids, mask = (torch.tensor([getattr(one, name) for one in tokens]) for name in ("ids", "attention_mask"))
-            with torch.inference_mode():
-                hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state  # (rows, tokens, 384)
-            weight = mask[:, :, None].float()
-            found[rows] = ((hidden * weight).sum(1) / weight.sum(1)).numpy()
+    def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts 384"]:
+        """A row for each text, in their order."""
+        found = self.reader.encode(texts).numpy()
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
     def kept(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts 384"]:
