@@ -161,8 +161,7 @@ def main(cfg: Config) -> dict[str, Any]:
     success = {who: shares(questions, episodes) for who, episodes in done.items()}
     scores = {f"{cfg.part}_success": success["trained"]["all"]}
     scores |= {f"{cfg.part}_success_{name}": value for name, value in success["trained"].items() if name != "all"}
-    theirs = {NAMES[who]: found["all"] for who, found in success.items() if who != "trained"}
-    theirs[ALWAYS] = score_baselines(sets.train.items, questions)["rows"][0]["val_success"]
+    theirs = {ALWAYS: score_baselines(sets.train.items, questions)["rows"][0]["val_success"]}
     out = Path(cfg.out) if cfg.out else net.run.folder
     own_test = chosen.own and not cfg.each and cfg.part == "test"
     result = net.run.scored(scores, theirs, out if own_test else None)
@@ -179,6 +178,7 @@ def main(cfg: Config) -> dict[str, Any]:
         print(f"\n> {one.text}\n  {told}\n  right: {one.answer}")
     if cfg.publish:
         publish(15, f"eval {cfg.part}", f"{text}\n\n{race.processor()}")
+    result["asked"] = {NAMES[who]: found for who, found in success.items()}
     return result | {"run": str(net.run.folder), "scored": len(questions)}
 
 
