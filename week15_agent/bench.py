@@ -3,7 +3,7 @@
     loop         a question with a scripted model, which takes no time: the plain loop, our graph (without and with
                  its memory in SQLite) and LangChain's create_agent; milliseconds a node: a turn, or its tools
     search       our BM25 beside rank_bm25, over the snapshot: a question, building it, and the scores
-    find         for how many questions the right passage comes first: by BM25 alone, and by each way of the search; made
+    find         for how many questions the right passage comes first, by BM25 alone and by each way of the search; made
                  of the facts' own words, and in other words
     constrain    a turn of SmolLM2 with and without constrained decoding: milliseconds a token
 
