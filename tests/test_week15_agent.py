@@ -685,6 +685,19 @@ def test_a_conversation_goes_on_over_a_mistake(opened, capsys, monkeypatch):
     assert "error: a question of 1,001 characters: 1,000 are the most." in out and "(no answer after 1 step)" in out
 
 
+def test_flags_that_do_not_fit():
+    from week15_agent import opening
+
+    def opening_with(**flags):
+        with opening.opened(opening.Which(**flags)):
+            pass
+
+    assert refused(lambda: opening_with(thread="a")) == ("--thread a: where is it kept? Give --memory FILE as well.")
+    assert refused(opening.thinking, opening.Which(model="a", endpoint="b")) == (
+        "--model and --endpoint: name one of them."
+    )
+
+
 def test_the_page_unfolds_the_trace():
     with memory.saved(":memory:") as checkpointer:
         agent = graph.Agent(Scripted(list(SCRIPT)), TOOLS, checkpointer, Limits(9))

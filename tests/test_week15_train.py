@@ -62,7 +62,7 @@ TURNS = [
     Turn("brackets [in] here", (Call("search", {"query": "what [1] says"}),)),
     Turn("", (Call("search", {"query": "exports", "since": "2024"}),)),
     Turn("nobody told me", answer="I cannot tell."),
-    Turn("", answer="two\nlines, é"),
+    Turn("", answer="one line, é"),
 ]
 
 
@@ -77,7 +77,7 @@ def test_what_the_protocol_writes_is_of_the_grammar(turn):
 
 
 @pytest.mark.parametrize(
-    "text", ["Hello", "Action: shell[ls]", "Action: search[a]x\n?", "Answer:  ", "Thought: a\nThought: b", "Answer: \n",
+    "text", ["Hello", "Action: shell[ls]", "Action: search[a]x\n?", "Answer:  ", "Thought: a\nThought: b", "Answer: \n", "Answer: 4\n5",
              "Observation: 4", "Action: search[a\nb]", "Action: search[a]\nAnswer: b"],
 )  # fmt: skip
 def test_what_does_not_parse_is_not_of_the_grammar(text):
