@@ -94,8 +94,8 @@ def count_parameters(model: nn.Module) -> int:
 def targets(
     marks: Sequence[Mapping[str, Float[np.ndarray, "_ 2"]]], spread: float = 1.0
 ) -> tuple[Float[Tensor, "B marks H/2 W/2"], Float[Tensor, "B 2 H/2 W/2"], Float[Tensor, "B 1 H/2 W/2"]]:
-    """What the network is to answer: heat maps with a bump of height 1 at each mark, its place inside its cell, and 1 the
-    cells for which that is known. Places are in the network's pixels, (x, y)."""
+    """What the network is to answer: heat maps with a bump of height 1 at each mark; where in its cell a mark is; and 1
+    in the cells for which that is known. Places are in the network's pixels, (x, y)."""
     high, wide = HIGH // CELL, WIDE // CELL
     heat = np.zeros((len(marks), len(MARKS), high, wide), np.float32)
     offset = np.zeros((len(marks), 2, high, wide), np.float32)
@@ -150,9 +150,9 @@ def peaks(
         (x, y, heat) of each, the hottest first; x and y in the network's pixels, CELL to a cell.
     """
     # exercise 2: the peaks of a heat map
-    # heat (H, W) from 0 to 1, offset (2, H, W) and least -> a list of (x, y, heat), floats, the hottest first. A peak is
-    # a cell with at least `least` that no cell around it (up to eight, fewer at the rim) exceeds; of neighbours that are
-    # equally hot, the first by rows, then columns, is one, and the others are none. Its place is CELL * (column +
+    # heat (H, W) from 0 to 1, offset (2, H, W) and least -> a list of (x, y, heat), floats, the hottest first. A peak
+    # is a cell with at least `least` that no cell around it (up to eight, fewer at the rim) exceeds; of neighbours that
+    # are equally hot, the first by rows, then columns, is one, and the others are none. Its place is CELL * (column +
     # offset[0]) across and CELL * (row + offset[1]) down, with the offset of that very cell.
     # hint: pad with -inf, and compare with the maximum over the 3 x 3 around each cell (np.lib.stride_tricks.
     # sliding_window_view). Go through the cells by falling heat (a stable argsort), and pass over one beside a kept one

@@ -49,7 +49,7 @@ class Reader:
 
     @torch.no_grad()
     def look(self, pictures: Sequence[Any]) -> list[Looked]:
-        """The network's view of some pictures."""
+        """What the network sees in some pictures."""
         self.model.eval()
         sheets, scales = zip(*map(fitted, pictures), strict=True)
         device = next(self.model.parameters()).device
@@ -75,9 +75,8 @@ class Reader:
         """
         looked = looked or self.look([figure.picture])[0]
         if looked.kind in ("table", "photo", "stacked"):
-            raise Unreadable(
-                {"stacked": "its bars are stacked"}.get(looked.kind, f"it is a {looked.kind}"), looked.kind
-            )
+            why = "its bars are stacked" if looked.kind == "stacked" else f"it is a {looked.kind}"
+            raise Unreadable(why, looked.kind)
         sure = looked.kinds[looked.kind]
         if sure < SURE:
             raise Unreadable("it is not clear what kind of chart it is", looked.kind)
@@ -208,7 +207,7 @@ def edge(canvas: Canvas, x: float, y: float, sign: int, horizontal: bool, colour
         patch = canvas.patch(x - 1, first, x + 2, first + 2 * reach + 1).mean(axis=1) if first >= 0 else np.empty(0)
     if len(patch) < 2 * reach + 1:
         return at
-    ahead = patch[::-sign] if sign > 0 else patch  # from inside the bar outwards
+    ahead = patch[::-1] if sign > 0 else patch  # from inside the bar outwards
     outside = np.median(ahead[-3:], axis=0)
     way = colour - outside
     if np.abs(way).max() < 20:
@@ -222,8 +221,8 @@ def edge(canvas: Canvas, x: float, y: float, sign: int, horizontal: bool, colour
             break
     else:
         return at
-    beyond = last + 0.5 + float(np.clip(share[last + 1], 0, 1))  # from the first pixel's middle
-    place = (2 * reach - beyond if sign > 0 else beyond) + first + 0.5
+    beyond = last + float(np.clip(share[last : last + 2], 0, 1).sum())  # a pixel that is half covered counts half
+    place = first + (2 * reach + 1 - beyond if sign > 0 else beyond)
     return float(place) if abs(place - at) <= reach else at
 
 
@@ -259,7 +258,7 @@ def legend(canvas: Canvas, colours: Sequence[np.ndarray]) -> list[tuple[Word, np
         if number(word.text) is not None or abs(word.angle) > 5:
             continue
         left, top = canvas.figure.pixel((word.box[0], word.box[3]))
-        right, bottom = canvas.figure.pixel((word.box[2], word.box[1]))
+        bottom = canvas.figure.pixel((word.box[2], word.box[1]))[1]
         high = bottom - top
         patch = canvas.patch(left - 2.8 * high, top, left - 0.15 * high, bottom)
         if patch.shape[0] < 3 or patch.shape[1] < 3:
@@ -301,9 +300,8 @@ def pie(canvas: Canvas, looked: Looked, turns: int = 720) -> Chart:
         rings.append(canvas.pixels[rows, columns])
     around = np.median(rings, axis=0)  # (turns, 3)
     jump = np.abs(np.roll(around, -4, axis=0) - np.roll(around, 4, axis=0)).max(axis=1)
-    starts = [
-        n for n in range(turns) if jump[n] > OTHER * 0.6 and jump[n] == jump[np.arange(n - 8, n + 9) % turns].max()
-    ]
+    highest = np.max([np.roll(jump, step) for step in range(-8, 9)], axis=0)
+    starts = np.flatnonzero((jump > 0.6 * OTHER) & (jump == highest)).tolist()
     starts = merged(starts, 8)
     if len(starts) > 1 and starts[0] + turns - starts[-1] <= 8:
         starts = starts[:-1]
