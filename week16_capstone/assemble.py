@@ -105,7 +105,7 @@ def value_axis(seen: Seen) -> tuple[Axis, Labels]:
     if not found:
         raise Unreadable("no axis with numbers was found", seen.kind)
     axis, labels = found[0]
-    if axis.scale == "log":
+    if axis.scale == "log" or all("^" in labels[n][0].text for n in axis.used):  # 10^3, 10^4: two are on any line
         raise Unreadable("its value axis is logarithmic", seen.kind)
     for other, theirs in found[1:]:
         apart = abs(theirs[0][0].middle[1 - along] - labels[0][0].middle[1 - along]) > 20 * seen.near

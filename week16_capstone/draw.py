@@ -72,7 +72,7 @@ def canvas(spec: Spec) -> tuple[Any, Any, list[tuple[int, int, Any]]]:
     em = spec.font_size / 72
     long = max((len(word) for word in spec.xs if isinstance(word, str)), default=4)
     left = em * (0.62 * (long if spec.horizontal else 7) + 1.2 + 1.6 * bool(spec.y_label))
-    right = em * (8 if spec.legend == "right" and len(spec.series) > 1 else 4 if spec.fault == "two axes" else 1.5)
+    right = em * (8 if spec.legend == "right" and len(spec.series) > 1 else 7 if spec.fault == "two axes" else 1.5)
     bottom = em * (2 + 1.6 * bool(spec.x_label) + 0.55 * long * spec.rotated)
     top = em * (1.2 + 1.5 * bool(spec.title) + 2.2 * (spec.legend == "above" and len(spec.series) > 1))
     wide, high = spec.size

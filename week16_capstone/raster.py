@@ -16,13 +16,15 @@ from jaxtyping import Float
 
 from week16_capstone.assemble import Mark, Seen, chart, merged
 from week16_capstone.axes import number
-from week16_capstone.chart import Box, Chart, Figure, Point, Unreadable, Value, Word
+from week16_capstone.chart import Box, Chart, Figure, Number, Point, Unreadable, Value, Word
 from week16_capstone.data import fitted
 from week16_capstone.model import KINDS, MARKS, ChartReader, peaks
 from week16_capstone.recognise import recognise
 from week16_capstone.vector import away
 
 LEAST = {"bar": 0.3, "vertex": 0.3, "dot": 0.3, "xtick": 0.2, "ytick": 0.2, "centre": 0.2, "rim": 0.3}
+REFUSED = {"table": "it is a table", "photo": "it is a photo", "stacked": "its bars are stacked",
+           "log": "its value axis is logarithmic", "two axes": "it has two value axes"}  # fmt: skip
 SURE = 0.5  # of its kind; below, a figure is not read
 OTHER = 45.0  # colours further apart than this are two
 Place = tuple[float, float, float]
@@ -74,9 +76,8 @@ class Reader:
             Unreadable: it is none, or none that can be read surely.
         """
         looked = looked or self.look([figure.picture])[0]
-        if looked.kind in ("table", "photo", "stacked"):
-            why = "its bars are stacked" if looked.kind == "stacked" else f"it is a {looked.kind}"
-            raise Unreadable(why, looked.kind)
+        if looked.kind in REFUSED:
+            raise Unreadable(REFUSED[looked.kind], looked.kind)
         sure = looked.kinds[looked.kind]
         if sure < SURE:
             raise Unreadable("it is not clear what kind of chart it is", looked.kind)
@@ -126,7 +127,7 @@ class Canvas:
         codes = (middle // 16).astype(int) @ (1, 16, 256)
         return np.median(middle[codes == np.bincount(codes).argmax()], axis=0)
 
-    def run(self, x: float, y: float, dx: int, dy: int, colour: np.ndarray) -> int:
+    def run(self, x: Number, y: Number, dx: int, dy: int, colour: np.ndarray) -> int:
         """How many pixels from (x, y) on in a direction have a colour."""
         high, wide = self.pixels.shape[:2]
         column, row, count = round(x), round(y), 0
@@ -138,13 +139,13 @@ class Canvas:
             column, row = column + dx, row + dy
         return count - misses
 
-    def patch(self, left: float, top: float, right: float, bottom: float) -> Float[np.ndarray, "H W 3"]:
+    def patch(self, left: Number, top: Number, right: Number, bottom: Number) -> Float[np.ndarray, "H W 3"]:
         """A part of the picture; empty where it lies outside."""
         high, wide = self.pixels.shape[:2]
         sides = [max(0, round(left)), min(wide, round(right)), max(0, round(top)), min(high, round(bottom))]
         return self.pixels[sides[2] : sides[3], sides[0] : sides[1]]
 
-    def box(self, left: float, top: float, right: float, bottom: float) -> Box:
+    def box(self, left: Number, top: Number, right: Number, bottom: Number) -> Box:
         """A box of pixels on the page."""
         (x0, y0), (x1, y1) = self.figure.point((left, bottom)), self.figure.point((right, top))
         return x0, y0, x1, y1

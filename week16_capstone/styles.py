@@ -163,7 +163,7 @@ def sample(
         rng: what everything follows from.
         part: whose styles and words it may have.
         kind: bar, line, pie, scatter, table or photo; by default it is drawn, bars and lines the most often.
-        fault: log, two axes or stacked; by default one in twelve has one.
+        fault: log, two axes or stacked; by default one of seven bars and lines has one.
         printed: whether values are printed beside their marks; by default three in ten have them.
     """
 
@@ -174,7 +174,7 @@ def sample(
         rng.choice(["bar", "line", "pie", "scatter", "table", "photo"], p=[0.4, 0.32, 0.1, 0.1, 0.04, 0.04])
     )
     if fault is None:
-        fault = one(("log", "two axes", "stacked")) if kind in ("bar", "line") and rng.random() < 1 / 10 else ""
+        fault = one(("log", "two axes", "stacked")) if kind in ("bar", "line") and rng.random() < 1 / 7 else ""
     kind = "bar" if fault == "stacked" else kind
     horizontal = kind == "bar" and not fault and rng.random() < 0.25
     several = (
