@@ -89,10 +89,7 @@ class Reader:
         kind = "bar" if looked.kind == "lying bar" else looked.kind
         horizontal = looked.kind == "lying bar"
         places = looked.places[{"bar": "bar", "line": "vertex", "scatter": "dot"}[kind]]
-        if kind == "bar":
-            spots = bars(canvas, places, horizontal)
-        else:
-            spots = dots(canvas, places)
+        spots = bars(canvas, places, horizontal) if kind == "bar" else dots(canvas, places)
         marks, named = coloured(canvas, spots)
         x = tuple(figure.point((place[0], 0))[0] for place in looked.places["xtick"])
         y = tuple(figure.point((0, place[1]))[1] for place in looked.places["ytick"])
