@@ -16,7 +16,7 @@ from week16_capstone.chart import Figure, Unreadable, Word
 
 WIDE = 1000  # pixels of a picture's longer side: smaller ones are enlarged, or small digits are lost
 SURE = 0.5
-Ticks = Sequence[tuple[float, float]]
+Ticks = Sequence[tuple[float, float]] | np.ndarray
 """Places in pixels."""
 
 
