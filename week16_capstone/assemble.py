@@ -85,6 +85,9 @@ def chart(seen: Seen) -> Chart:
         series = names_of.get(mark.series, f"series {mark.series + 1}" if several else "")
         y = float(f"{axis.value(mark.point[along]):.5g}")
         found.append(Value(series, name, y, mark.box, round(sure * mark.sure, 4)))
+    if seen.kind != "scatter":  # of two marks with the same names, the surer one
+        best = {(value.series, value.x): value for value in sorted(found, key=lambda value: value.confidence)}
+        found = [value for value in found if best[value.series, value.x] is value]
     title, x_label, y_label = headings([word for word in seen.words if id(word) not in used], ticked, seen)
     return Chart(seen.kind, title, x_label, y_label, tuple(found), seen.how, seen.horizontal, seen.sure)
 
