@@ -224,8 +224,8 @@ def contours(figure: Figure) -> Chart:
         spots.append(Found(at, canvas.box(x0, y0, x1, y1), colour.astype(float), 0.5))
     marks, _, named = coloured(canvas, spots)
     start = figure.point((base, 0))[0] if horizontal else figure.point((0, base))[1]
-    return chart(Seen("bar", tuple(marks), words, named=named, horizontal=horizontal, base=start, near=1.5 / figure.scale,
-                      how="raster", sure=0.5))  # fmt: skip
+    return chart(Seen("bar", tuple(marks), words, named=named, horizontal=horizontal, base=start,
+                      near=1.5 / figure.scale, how="raster", sure=0.5))  # fmt: skip
 
 
 def kinds_right(kinds: Sequence[str], items: Sequence[Case]) -> float:

@@ -77,8 +77,9 @@ def coloured(canvas: Canvas, spots: Sequence[Spot]) -> tuple[list[Mark], list[np
         named = {word: row for row, word in enumerate(names.values())}.get
     else:
         counts = np.bincount([nearest(spot.colour, shades) for spot in spots], minlength=len(shades))
-        shades = [shade for shade, count in zip(shades, counts, strict=True) if 4 * count >= counts.max()]
-        named = {}.get
+        kept = [row for row, count in enumerate(counts) if 4 * count >= counts.max()]
+        shades = [shades[row] for row in kept]
+        named = {names[row]: kept.index(row) for row in names if row in kept}.get
     marks = (Mark(spot.point, spot.box, nearest(spot.colour, shades), spot.sure) for spot in spots)
     return list(marks), shades, named
 

@@ -1,7 +1,7 @@
-"""Marks that the network has passed over: where one series has a mark or a label stands, the others are looked for too.
+"""Marks that the network has passed over: where a label or one series' mark stands, the others are looked for.
 
-A line is followed by its colour to each place along its axis; a bar is looked for where its series would have one. What is
-found so is less sure than what the network saw.
+A line is followed by its colour to each place along its axis; a bar is looked for where its series would have one. What
+is found so is less sure than what the network saw.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SURE = 0.3
 
 
 def anchors(seen: Seen, along: int) -> list[float]:
-    """The places of the labels along the axis of the categories, in points; none where no row of words fits the marks."""
+    """The places of the labels along the axis of the categories, in points; none where no row of words fits."""
     places = merged([mark.point[along] for mark in seen.marks], 3 * seen.near)
     rows = [row for row in category_rows(seen, list(seen.words), along) if len(row) > 1]
     if not rows:
@@ -81,8 +81,8 @@ def between(own: Sequence[Mark], place: float) -> float:
 
 
 def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tuple[Mark, ...]:
-    """A bar chart's marks without those that stand on no common base, and with bars of their colours at other labels."""
-    figure, side, end = canvas.figure, int(seen.horizontal), int(not seen.horizontal)
+    """A bar chart's marks but for those that stand on no common base, and bars of their colours at other labels."""
+    side, end = int(seen.horizontal), int(not seen.horizontal)
     starts = [far_end(mark, end) for mark in seen.marks]
     base = float(np.median(starts))
     marks = [mark for mark, start in zip(seen.marks, starts, strict=True) if abs(start - base) < 8 * seen.near]
@@ -101,7 +101,7 @@ def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tu
                 continue
             if mark := bar_at(canvas, seen, place, base, half, shade, row):
                 marks.append(mark)
-    return tuple(marks) if figure else seen.marks
+    return tuple(marks)
 
 
 def far_end(mark: Mark, end: int) -> float:
