@@ -134,9 +134,11 @@ def numeric(seen: Seen, along: int) -> list[tuple[Axis, Labels]]:
         for group in lined_up(words, edge, 4 * seen.near):
             labels = [(word, snapped(word, along, ticks)) for word, _ in group]
             if outside(labels, seen, 1 - along) or seen.kind == "scatter":
-                axis = fit([at for _, at in labels], [value for _, value in group], 2.5 * seen.near)
-                if axis and len(axis.used) >= 2:
-                    found.append((axis, labels))
+                try:
+                    axis = fit([at for _, at in labels], [value for _, value in group], 2.5 * seen.near)
+                except ValueError:
+                    continue
+                found.append((axis, labels))
     if along:  # a value axis stands at the left more often
         found.sort(key=lambda pair: (-len(pair[0].used), pair[1][0][0].middle[0]))
     else:
