@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from week16_capstone.assemble import Mark, Seen, category_rows, merged, misfit
+from week16_capstone.chart import Unreadable
 from week16_capstone.colours import OTHER, Canvas
 
 SURE = 0.3
@@ -103,6 +104,7 @@ def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tu
     base = max(ends, key=lambda one: sum(abs(one - other) < 3 * seen.near for other in ends))
     base = float(np.median([one for one in ends if abs(one - base) < 3 * seen.near]))
     marks = [found for mark in seen.marks if (found := stood_on(mark, base, end, 8 * seen.near))]
+    refuse_stacked(seen, base, side)
     labels = anchors(seen, side)
     if not labels or not marks:
         return seen.marks
@@ -124,6 +126,20 @@ def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tu
             best = max(best, [mark for mark in found if mark], key=len)
         marks += best
     return tuple(marks)
+
+
+def refuse_stacked(seen: Seen, base: float, side: int) -> None:
+    """Unreadable where several bars begin where another one ends, and not at the base."""
+    end = 1 - side
+    upper = 0
+    for mark in seen.marks:
+        low, high = mark.box[end], mark.box[end + 2]
+        if min(abs(low - base), abs(high - base)) > 6 * seen.near:
+            below = (other for other in seen.marks if abs(other.point[side] - mark.point[side]) < 4 * seen.near)
+            upper += any(min(abs(other.point[end] - low), abs(other.point[end] - high)) < 4 * seen.near
+                         for other in below if other is not mark)  # fmt: skip
+    if upper >= 2:
+        raise Unreadable("its bars are stacked", "stacked")
 
 
 def stood_on(mark: Mark, base: float, end: int, near: float) -> Mark | None:
