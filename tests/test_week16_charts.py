@@ -323,6 +323,17 @@ def test_a_second_axis_is_noticed():
     assert len(assemble.chart(bars(20.0, 60, 140, words=same)).values) == 3
 
 
+def test_a_hundred_and_three_may_be_a_thousand():
+    from dataclasses import replace
+
+    ticks = [Word(f"10{n}", (0, 17.0 + 40 * n, 8, 23.0 + 40 * n)) for n in range(4)]
+    seen = bars(20.0, 60, 140)
+    seen = replace(seen, words=(*ticks, *seen.words[4:]))
+    assert assemble.chart(seen).values[1].y == 101.0  # of a file the text is known
+    with pytest.raises(Unreadable, match="may be logarithmic"):
+        assemble.chart(replace(seen, how="raster"))
+
+
 def test_contours_read_plain_bars_and_words_read_printed_numbers():
     plain = [data.Case(draw.plainer(case.spec)) for case in data.cases("val", 6, kind="bar", fault="", printed=False)]
     assert charts_eval.within(charts_eval.score(charts_eval.contours, plain, "known"), 0.05) > 0.3

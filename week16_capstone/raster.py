@@ -128,8 +128,13 @@ def inputs(pictures: np.ndarray) -> Float[torch.Tensor, "B 3 H W"]:
 
 
 def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot]:
-    """Bars by their ends: which side of an end is the bar, where exactly it ends, and where it begins."""
+    """Bars by their ends: which side of an end is the bar, where exactly it ends, and where it begins.
+
+    Raises:
+        Unreadable: at several ends both sides are a bar: they are stacked.
+    """
     found: list[Spot] = []
+    joints = 0
     for x, y, heat in places:
         sides = []
         for sign in (1, -1):  # the bar is at the side where less of one colour stands side by side
@@ -142,8 +147,10 @@ def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot
                 sides.append((wide, -float(np.abs(colour - canvas.back).max()), sign, colour))
         if not sides:
             continue
-        if len(sides) == 2 and abs(sides[0][0] - sides[1][0]) <= 2:
+        if len(sides) == 2 and abs(sides[0][0] - sides[1][0]) <= max(2, 0.1 * sides[0][0]):
             sides.sort(key=lambda side: side[1])
+            other = float(np.abs(sides[0][3] - sides[1][3]).max())
+            joints += sides[1][1] < -OTHER and other > OTHER and sides[0][0] > 4
         else:
             sides.sort(key=lambda side: side[0])
         *_, sign, colour = sides[0]
@@ -158,6 +165,8 @@ def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot
         box = (low, y - half[0], high, y + half[1]) if horizontal else (x - half[0], low, x + half[1], high)
         point = canvas.figure.point((end, y) if horizontal else (x, end))
         found.append(Spot(point, canvas.box(*box), colour, heat))
+    if joints >= 2 and 4 * joints >= len(found):
+        raise Unreadable("its bars are stacked", "stacked")
     return found
 
 
