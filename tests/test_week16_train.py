@@ -130,7 +130,7 @@ def trained():
     """A small network trained for some seconds on a few charts, which it is then asked to read."""
     items = data.cases("train", 4, kind="bar", fault="", printed=False)
     charts = Splits("a few", Part(items), Part(items), Part(()), synthetic=True)
-    cfg = config(train, "--width", 8, "--epochs", 60, "--batch-size", 4, "--no-recolour", "--lr", 0.01)
+    cfg = config(train, "--width", 8, "--epochs", 40, "--batch-size", 4, "--no-recolour", "--lr", 0.01)
     model = train.build(cfg)
     before = train.on_marks(model.eval(), data.drawn(items, 1))["place_error"]
     stock = data.drawn(items, 1)
