@@ -218,8 +218,8 @@ def cpuinfo(monkeypatch, tmp_path):
     ],
 )
 def test_the_processors_name_and_its_units(monkeypatch, cpuinfo, text, name):
-    monkeypatch.setattr(race.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(race.platform, "processor", lambda: "arm")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.processor", lambda: "arm")
     cpuinfo(text)
     assert race.processor() == name
 
