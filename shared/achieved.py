@@ -178,12 +178,13 @@ def where_in_band(week: int, config: Mapping[str, Any], rows: Sequence[Mapping[s
 
 
 def columns(about: plan.Week, result: Mapping[str, Any], numbers: Mapping[str, float], most: int = 4) -> list[str]:
-    """Which of a result's numbers stand in its table, the one that tells most first: what the targets name, on test
-    where it was scored, then what the baselines have, too; where there is neither, the first ones."""
+    """Which of a result's numbers stand in its table, the one that tells most first: what a baseline has, too, on test
+    before val; in the order of the targets. Where there is none of all these, the first numbers."""
     targets = sorted(about.targets, key=lambda target: target.data != result.get("data"))
     names = [name for target in targets for name in twins(target.metric)]
-    names += [name for row in result.get("baselines", []) for name in row if name.startswith(("test_", "val_"))]
-    found = [name for name in dict.fromkeys(names) if name in numbers and not is_timed(name)]
+    theirs = [name for row in result.get("baselines", []) for name in row if name.startswith(("test_", "val_"))]
+    found = [name for name in dict.fromkeys(names + theirs) if name in numbers and not is_timed(name)]
+    found.sort(key=lambda name: (name not in theirs, not name.startswith("test_")))
     return (found or [name for name in numbers if not name.startswith("last_")])[:most]
 
 

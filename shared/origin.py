@@ -16,9 +16,7 @@ from shared import plan
 from shared.files import ROOT
 
 OURS = rb"(?:shared|week\d\d_\w+)"
-IMPORT = re.compile(
-    rb"^ *(?:from (" + OURS + rb"[\w.]*) import (\([^)]*\)|[^\n]+)|import (" + OURS + rb"[\w.]*))", re.M
-)
+IMPORT = re.compile(rb"^ *(?:from (%b[\w.]*) import (\([^)]*\)|[^\n]+)|import (%b[\w.]*))" % (OURS, OURS), re.M)
 
 
 def code_in_use(week: int) -> str:

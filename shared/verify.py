@@ -145,12 +145,9 @@ def judge(told: Mapping[str, Any], found: Mapping[str, Any], one: band.Band | No
     wrong = [name for name in names if told["metrics"][name] != found["metrics"].get(name)]
     if told["run"] == found["run"] and not wrong:
         first = (told["columns"] or names)[:1]
-        return Verdict(
-            True,
-            f"THE SAME, to the last digit: {facts(told, found, (told['columns'] or names)[:1])}, and every row of the log.",
-        )
-    name = next((name for name in (*told["columns"], *names) if name in wrong), names[0] if names else "")
-    apart = facts(told, found, [name]) if name else "the rows of the log differ"
+        return Verdict(True, f"THE SAME, to the last digit: {facts(told, found, first)}, and every row of the log.")
+    first = [name for name in (*told["columns"], *names) if name in wrong][:1]
+    apart = facts(told, found, first) if first else "the scores are the same, rows of the log are not"
     other = [words for key, words in SAME.items() if told.get(key) != found.get(key)]
     if not other:
         return Verdict(False, f"NOT THE SAME: {apart}, with the same code, versions and hardware.")
