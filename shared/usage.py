@@ -22,7 +22,7 @@ OVERVIEW = f"""Sixteen Weeks: deep learning, from a NumPy perceptron to a multim
   {CALL} curve 1             your newest run over the band of five seeds: is my curve right?
   {CALL} train 1 --mine      train with your own code (eval, repeat and run take --mine too)
 
-  {CALL} report 1            the public update on week 1: result, picture, your words, two texts to post
+  {CALL} report 1            the public update on week 1, with your own words and a text to post
   {CALL} portfolio           one page of all that you have done, to put on the web
 
   {CALL} setup [1 2 | all]   only install what these weeks need

@@ -200,7 +200,7 @@ def cpuinfo(monkeypatch, tmp_path):
         path.unlink(missing_ok=True)
         if text is not None:
             path.write_text(text, encoding="utf-8")
-        monkeypatch.setattr(race, "Path", lambda _: path)
+        monkeypatch.setattr(origin, "Path", lambda _: path)
 
     return write
 
