@@ -123,9 +123,9 @@ def record(week: int, folder: Path, root: Path = ROOT) -> dict[str, Any]:
     result, config = read_json(folder / "result.json"), read_json(folder / "config.json")
     rows = log(folder)
     kept = ("data", "seed", "device", "dtype", "params", "seconds", "versions")
-    numbers = {name: value for name, value in result["metrics"].items() if type(value) in (int, float)}
+    numbers = as_floats(result["metrics"])
     examples = folder / "examples.safetensors"
-    return {
+    found = {
         "week": week,
         "title": about.title,
         "lesson": about.lesson,
@@ -138,7 +138,7 @@ def record(week: int, folder: Path, root: Path = ROOT) -> dict[str, Any]:
         "synthetic": bool(result.get("synthetic")),
         "metrics": numbers,
         "columns": columns(about, result, numbers),
-        "baselines": [dict(row) for row in result.get("baselines", [])],
+        "baselines": [row | as_floats(row) | {"params": row.get("params", 0)} for row in result.get("baselines", [])],
         "band": where_in_band(week, config, rows),
         **{name: result.get(name, "") for name in ("hardware", "threads", "code")},
         "run": run_hash(config, rows),
@@ -146,6 +146,12 @@ def record(week: int, folder: Path, root: Path = ROOT) -> dict[str, Any]:
         "exercises": vars(exercises(week, root)),
         "bugs": vars(bugs(week, root)),
     }
+    return json.loads(json.dumps(found))  # as a report gives it back
+
+
+def as_floats(row: Mapping[str, Any]) -> dict[str, float]:
+    """What of a row is a number: its scores."""
+    return {name: float(value) for name, value in row.items() if type(value) in (int, float)}
 
 
 def log(folder: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from shared.errors import CourseError
 from shared.exercise import shown
 from shared.files import ROOT, write_json, written_whole
 from shared.portfolio_page import Entry, inlined, page
-from shared.report import REPORTS
+from shared.report import FOLDER
 
 PAGE, KEPT = "portfolio.html", "portfolio.json"
 
@@ -31,7 +31,7 @@ class Config:
     """Live demos, as `--space 11=https://huggingface.co/spaces/ada/bot 12=…`. Kept; `11=` takes one out."""
 
 
-def main(cfg: Config, root: Path = ROOT, reports: Path = REPORTS) -> dict[str, Any]:
+def main(cfg: Config, root: Path = ROOT) -> dict[str, Any]:
     """Writes one page of what you have done: results beside baselines, pictures, your words, links to your demos.
 
     Returns {page, weeks}: the file, and which weeks it shows.
@@ -39,8 +39,9 @@ def main(cfg: Config, root: Path = ROOT, reports: Path = REPORTS) -> dict[str, A
     Raises:
         CourseError: a link that is none, a name that is too long, or what was kept cannot be read.
     """
+    reports = root / FOLDER
     kept = remember(cfg, reports / KEPT)
-    entries = [entry for number in range(1, len(plan.FOLDERS) + 1) if (entry := entry_of(number, kept, root, reports))]
+    entries = [entry for number in range(1, len(plan.FOLDERS) + 1) if (entry := entry_of(number, kept, root))]
     html = page(kept["name"], entries)
     with written_whole(reports / PAGE) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
@@ -93,7 +94,7 @@ def checked(address: str, told: str) -> str:
     return address
 
 
-def entry_of(number: int, kept: Mapping[str, Any], root: Path, reports: Path) -> Entry | None:
+def entry_of(number: int, kept: Mapping[str, Any], root: Path) -> Entry | None:
     """What the page shows of a week; None for a week that is not here."""
     try:
         about = plan.week(number)
@@ -102,7 +103,7 @@ def entry_of(number: int, kept: Mapping[str, Any], root: Path, reports: Path) ->
         return None
     if about is None:
         return None
-    folder, run = reports / f"week{number:02}", achieved.newest(number, root)
+    folder, run = root / FOLDER / f"week{number:02}", achieved.newest(number, root)
     record, said = of_report(folder)
     record = record or achieved.newest_or_none(number, root) or {}
     source = folder / report_file.PICTURE if said and record.get("picture") else None

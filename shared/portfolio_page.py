@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from shared.achieved import Solved, higher_is_better
+from shared.achieved import Solved, as_floats, higher_is_better
 from shared.errors import CourseError
 from shared.report_file import again
 from shared.terminal import number
@@ -162,22 +162,16 @@ def card(entry: Entry) -> str:
 </article>"""
 
 
-def numbers_of(row: Any) -> dict[str, float]:
-    """What of a row is a number."""
-    found = row.items() if isinstance(row, Mapping) else ()
-    return {name: value for name, value in found if type(value) in (int, float)}
-
-
 def result(entry: Entry) -> str:
     """The number that tells most, beside the baselines', with a bar each."""
-    columns, ours = entry.record.get("columns") or [], numbers_of(entry.record.get("metrics"))
+    columns, ours = entry.record.get("columns") or [], as_floats(entry.record.get("metrics") or {})
     metric = next((name for name in columns if name in ours), "")
     if not metric:
         return ""
     rows = [("this run", ours[metric])]
     for row in entry.record.get("baselines", []):
-        if metric in numbers_of(row):
-            rows.append((str(row.get("name")), numbers_of(row)[metric]))
+        if metric in as_floats(row):
+            rows.append((str(row.get("name")), as_floats(row)[metric]))
     most = max(abs(value) for _, value in rows) or 1.0
     lines = "".join(
         f'<tr{" class=mine" * (at == 0)}><td>{escape(name)}<span class="bar" style="width:{abs(value) / most:.1%}">'

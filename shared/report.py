@@ -14,7 +14,7 @@ from shared.errors import CourseError
 from shared.exercise import shown
 from shared.files import ROOT, written_whole
 
-REPORTS = ROOT / "reports"
+FOLDER = "reports"
 SHORT, LONG = "post280.txt", "post1300.txt"
 WIDEST = 1600
 """Pixels a side of the picture: what a post shows."""
@@ -32,11 +32,7 @@ class Config:
     """Another picture to show (default: the one that the lesson names, from your own runs)."""
 
 
-def folder_of(week: int) -> Path:
-    return REPORTS / f"week{week:02}"
-
-
-def main(week: int, cfg: Config) -> dict[str, Any]:
+def main(week: int, cfg: Config, root: Path = ROOT) -> dict[str, Any]:
     """Writes the public update on a week into reports/weekNN, with two texts to post.
 
     Returns {report, short, long}: the file, and the texts.
@@ -46,12 +42,12 @@ def main(week: int, cfg: Config) -> dict[str, Any]:
             file that is named cannot be read.
         Stopped: Ctrl-C while asking.
     """
-    run = achieved.finished(week, cfg.run)
-    folder = folder_of(week)
+    run = achieved.finished(week, cfg.run, root)
+    folder = root / FOLDER / f"week{week:02}"
     keep_what_is_there(folder)
     text = words.of(week, folder, cfg.words)
-    record = achieved.record(week, run)
-    source = (Path(cfg.picture).expanduser(), "given") if cfg.picture else achieved.picture(week, run)
+    record = achieved.record(week, run, root)
+    source = (Path(cfg.picture).expanduser(), "given") if cfg.picture else achieved.picture(week, run, root)
     record["picture"] = source[1] if source else ""
     if source:
         copy_picture(source[0], folder / report_file.PICTURE)

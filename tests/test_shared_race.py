@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from programs import refused
 
-from shared import cli, race
+from shared import cli, origin, race
 from shared.files import ROOT
 from shared.race import BenchConfig, Lap, Laps
 
