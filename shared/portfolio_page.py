@@ -164,13 +164,14 @@ def card(entry: Entry) -> str:
 
 def result(entry: Entry) -> str:
     """The number that tells most, beside the baselines', with a bar each."""
-    columns, ours = entry.record.get("columns") or [], as_floats(entry.record.get("metrics") or {})
+    columns, ours = entry.record.get("columns") or [], entry.record.get("metrics") or {}
+    ours = as_floats(ours) if isinstance(ours, Mapping) else {}
     metric = next((name for name in columns if name in ours), "")
     if not metric:
         return ""
     rows = [("this run", ours[metric])]
     for row in entry.record.get("baselines", []):
-        if metric in as_floats(row):
+        if isinstance(row, Mapping) and metric in as_floats(row):
             rows.append((str(row.get("name")), as_floats(row)[metric]))
     most = max(abs(value) for _, value in rows) or 1.0
     lines = "".join(
