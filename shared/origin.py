@@ -79,11 +79,12 @@ def threads() -> int:
     return int(told) if told.isdecimal() and int(told) else cores()
 
 
-def hardware() -> str:
-    """The processor and how many of its cores this process may use."""
+def hardware(device: str = "cpu") -> str:
+    """The processor, how many of its cores this process may use, and the GPU where it computes on one."""
     from shared.parallel import cores
 
-    return f"{processor()}, {cores()} core{'s' * (cores() > 1)}"
+    gpu = f", {sys.modules['torch'].cuda.get_device_name()}" if device == "cuda" else ""
+    return f"{processor()}, {cores()} core{'s' * (cores() > 1)}{gpu}"
 
 
 def processor() -> str:

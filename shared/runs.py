@@ -356,7 +356,7 @@ class Run:
             "params": params,
             "seconds": round(seconds, 2),
             "versions": versions(),
-            "hardware": origin.hardware(),
+            "hardware": origin.hardware(device.name),
             "threads": origin.threads(),
             "code": self.code,
             "metrics": dict(metrics),

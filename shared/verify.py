@@ -149,6 +149,8 @@ def judge(told: Mapping[str, Any], found: Mapping[str, Any], one: band.Band | No
     first = [name for name in (*told["columns"], *names) if name in wrong][:1]
     apart = facts(told, found, first) if first else "the scores are the same, rows of the log are not"
     other = [words for key, words in SAME.items() if told.get(key) != found.get(key)]
+    if not other and found["device"] != "cpu":
+        other = ["a GPU, which adds up in another order each time,"]
     if not other:
         return Verdict(False, f"NOT THE SAME: {apart}, with the same code, versions and hardware.")
     where = f"{', '.join(other)} here"

@@ -16,7 +16,7 @@ from shared import achieved, origin, plan, posts, report, report_file, words
 from shared.errors import Stopped
 from shared.files import ROOT, write_json
 
-few = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=3000)
 WORDS = (
     "## What I struggled with\n\nThe axis of the *softmax*.\n\n## The analogy that made it click\n\nA restaurant bill."
@@ -455,3 +455,6 @@ def test_threads_are_those_that_compute(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 7))
     assert origin.threads() == 7
     assert origin.hardware().endswith("5 cores")
+    gpu = SimpleNamespace(cuda=SimpleNamespace(get_device_name=lambda: "A GPU"))
+    monkeypatch.setitem(sys.modules, "torch", gpu)
+    assert origin.hardware("cuda").endswith("5 cores, A GPU")

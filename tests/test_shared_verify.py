@@ -175,6 +175,7 @@ def found(**other):
         ({"val_accuracy": 0.9, "threads": 1}, BAND, False, "90.00% here; this run is outside the band"),
         ({"val_accuracy": 0.979, "versions": {}}, None, False, "other versions here. No band of seeds has these flags"),
         ({"examples": "f"}, BAND, False, "NOT THE SAME: the data are others than those of the report."),
+        ({"val_accuracy": 0.979, "device": "cuda"}, BAND, True, "(another device here)."),
         ({"metrics": {}, "device": "cuda"}, BAND, False, "nothing here; this run is outside the band"),
     ],
 )
@@ -189,6 +190,13 @@ def test_a_number_that_no_run_reaches_is_not_believed_elsewhere():
     verdict = verify.judge(forged, found(hardware="another"), BAND)
     assert not verdict.same and "the report is outside the band" in verdict.line
     assert not verify.judge(forged, found(), BAND).same
+
+
+def test_a_gpu_is_held_to_the_band_alone():
+    told, here = SAMPLE | {"device": "cuda"}, found(val_accuracy=0.979, device="cuda")
+    verdict = verify.judge(told, here, BAND)
+    assert verdict.same and "(a GPU, which adds up in another order each time, here)" in verdict.line
+    assert not verify.judge(told, here | {"metrics": {"val_accuracy": 0.9}}, BAND).same
 
 
 def test_times_are_no_digits():
