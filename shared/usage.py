@@ -140,11 +140,12 @@ in a line whether yours is inside: below it, suddenly worse, or too good. The pi
        {CALL} report --verify FILE [--data PATH]
 
 Writes the public update on a week into reports/: the result beside its baselines and the band, the
-picture, what you have solved and found, your own words, hashes of code and run, the command that runs
-it again; and two texts to post, of at most 280 and 1,300 characters. You are asked for your words
-once; they are kept in reports/weekNN/words.md, and never overwritten.
+picture, what you have solved and found, your own words, hashes of code and run, the command that
+runs it again; and two texts to post, of at most 280 and 1,300 characters. You are asked for your
+words once; they are kept in reports/weekNN/words.md, and never overwritten.
 --verify trains again what a report tells of, in a folder of its own, and says whether it comes out
-the same: every digit on the same machine, within the band of seeds elsewhere. It ends with 1 if not.
+the same: every digit on the same machine, within the band of seeds elsewhere. It ends with 1 if
+not.
 
   {CALL} report 2                           the newest finished training of week 2
   {CALL} report 2 --words mine.md           with your words from a file

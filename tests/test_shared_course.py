@@ -281,6 +281,11 @@ def test_curve_is_of_a_week(course):
 
 
 def test_a_report_is_of_a_week_and_a_portfolio_of_all(course):
+    line = "course: no run of week 1 has come to its end yet: ./course train 1 makes one\n"
+    done = course("report", "1")
+    assert (done.returncode, done.stderr) == (2, line), "and nothing was installed to say so"
+    (course.root / "runs/week01/001-quick").mkdir(parents=True)
+    course.write("runs/week01/001-quick/result.json", "{}")
     program = shown(course("report", "1", "--words", "my words.md"))
     assert (program["program"], program["argv"]) == ("shared/report", ["1", "--words", "my words.md"])
     program = shown(course("portfolio", "--name", "Ada L."))
