@@ -225,8 +225,9 @@ def main(command="help", *rest):
         return run_tests(number, rest)
     if command in ("train", "eval", "repeat", "run"):
         return run_program(command, number, rest)
-    if command == "report" and not {"--run"} & {word.partition("=")[0] for word in rest}:  # before torch is installed
-        if not any((ROOT / "runs" / f"week{number:02}").glob("*/result.json")):
+    if command == "report" and "--run" not in {word.partition("=")[0] for word in rest}:
+        runs = (ROOT / "runs" / f"week{number:02}").glob("*/result.json")
+        if not any(runs):  # said before torch is installed to say it
             raise CourseError(f"no run of week {number} has come to its end yet: {CALL} train {number} makes one")
     if command in ("curve", "report"):
         return hand_over(set_up({f"week{number:02}"}, f"week {number}"), f"shared.{command}", str(number), *rest)

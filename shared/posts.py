@@ -41,7 +41,7 @@ def long(record: Mapping[str, Any], text: str) -> str:
     metric = record["columns"][0] if record["columns"] else ""
     others = [f"{row['name']} {number(metric, row[metric])}" for row in record["baselines"] if metric in row]
     facts = [
-        f"{named(metric)} {number(metric, record['metrics'][metric])}" if metric else "",
+        f"{named(metric)} {number(metric, record['metrics'][metric])}{circumstance(record)}" if metric else "",
         f"beside it: {', '.join(others)}" if others else "",
         solved(record),
     ]
@@ -63,9 +63,15 @@ def result(record: Mapping[str, Any]) -> str:
     if not record["columns"]:
         return "done"
     metric = record["columns"][0]
-    text = f"{named(metric)} {number(metric, record['metrics'][metric])}"
+    text = f"{named(metric)} {number(metric, record['metrics'][metric])}{circumstance(record)}"
     best = strongest(record, metric)
     return f"{text} ({best['name']} {number(metric, best[metric])})" if best else text
+
+
+def circumstance(record: Mapping[str, Any]) -> str:
+    """What nobody may take the number without: ` on synthetic data`, ` on my own data`, ` after some seconds`."""
+    told = [" on synthetic data"] * record["synthetic"] + [" on my own data"] * record["own_data"]
+    return "".join(told + [" after some seconds"] * (record["preset"] == "smoke"))
 
 
 def strongest(record: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:

@@ -129,8 +129,9 @@ def safe(text: str) -> str:
 
 
 def seal_of(text: str) -> str:
-    """sha256 of the machine-made part: all but the words and the seal. Lines may end as they do on Windows."""
-    text = text.replace("\r\n", "\n")
+    """sha256 of the machine-made part: all but the words and the seal. How lines end, and spaces there, are no edit: an
+    editor may change them by itself."""
+    text = re.sub(r"[ \t\r]+$", "", text, flags=re.M)
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.rpartition(END)
     made = before + begin + end + after if begin and end else text

@@ -85,7 +85,7 @@ Runs the tests of all weeks, or those of one. `{CALL} list` shows how they ended
     "list": f"""usage: {CALL} list
 
 Shows the sixteen weeks: the best run made here against the week's target, how the tests ended, and
-how many exercises you have solved.""",
+how many exercises you have solved; and of which weeks there is a report.""",
     "doctor": f"""usage: {CALL} doctor [--issue]
 
 Shows what this machine has: Python, memory, cores and how busy they are, packages, the device for

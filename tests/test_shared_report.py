@@ -315,8 +315,9 @@ def test_whatever_the_words_are_the_report_is_read_back(record, text):
 def test_words_that_look_like_marks_are_words(tmp_path, record):
     for text in (report_file.END, f"{report_file.BEGIN} <!-- seal {'0' * 64} -->", "```json\n{\n", "a\n<!--"):
         path = tmp_path / "report.md"
-        path.write_text(report_file.render(record, text), encoding="utf-8", newline="\r\n")
-        assert report_file.read(path) == record, "and with the line ends of Windows"
+        whole = report_file.render(record, text)
+        path.write_text(whole.replace(".  \n", ".\n"), encoding="utf-8", newline="\r\n")
+        assert report_file.read(path) == record, "and with the line ends of Windows, and no spaces there"
 
 
 @few
@@ -393,6 +394,9 @@ def test_posts_of_a_usual_week(record):
         "Week 1 of 16, The Neural Circuit: test accuracy 97.90% (logistic regression 91.50%). “A restaurant bill.” "
         "Again: ./course train 1 --lr 0.05"
     )
+    other = record | {"synthetic": True, "own_data": True, "preset": "smoke"}
+    said = "test accuracy 97.90% on synthetic data on my own data after some seconds"
+    assert said in posts.short(other, WORDS) and said.capitalize() in posts.long(other, WORDS)
     long = posts.long(record, WORDS)
     assert "Beside it: " not in long and "beside it: logistic regression 91.50%, always the same answer" in long
     assert "What I struggled with: The axis of the softmax." in long
