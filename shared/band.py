@@ -61,10 +61,22 @@ class Band:
             near = spread[max(0, at - 1) : at + 2]  # one step's spread alone is a poor guess from five seeds
             mean = statistics.fmean(values)
             half = max(wide * math.sqrt(statistics.fmean(near)), LEAST * abs(mean))
-            low, high = mean - half, mean + half
-            ends_at_1 = is_share(name) or name.endswith(("auroc", "mrr"))
-            found.append((max(0.0, low), min(1.0, high)) if ends_at_1 else (low, high))
+            found.append(_possible(name, mean - half, mean + half))
         return found
+
+    def scored(self, name: str) -> tuple[float, float]:
+        """(low, high) of a final score: where 99 % of the runs of one more seed end."""
+        values = self.scores[name]
+        wide = STUDENT.get(len(values), 3.0) * math.sqrt(1 + 1 / len(values))
+        mean = statistics.fmean(values)
+        half = max(wide * statistics.stdev(values), LEAST * abs(mean))
+        return _possible(name, mean - half, mean + half)
+
+
+def _possible(name: str, low: float, high: float) -> tuple[float, float]:
+    """Limits of a number, no wider than it can be."""
+    ends_at_1 = is_share(name) or name.endswith(("auroc", "mrr"))
+    return (max(0.0, low), min(1.0, high)) if ends_at_1 else (low, high)
 
 
 # ---------------------------------------------------------------- the file

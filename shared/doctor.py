@@ -1,6 +1,7 @@
 """`./course doctor`: what this machine has, and what to do about what is wrong. Standard library only, but for torch.
 
-Each check yields lines: a topic, what was found, and, where something is wrong, what to do about it.
+Each check yields lines: a topic, what was found, and, where something is wrong, what to do about it. `--issue` prints
+the versions alone, as a report to a library's maintainers wants them.
 """
 
 import hashlib
@@ -12,12 +13,12 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from shared import parallel, terminal, venv
+from shared import origin, parallel, terminal, venv
 from shared.assets import home
 from shared.files import ROOT
 
@@ -221,7 +222,47 @@ def data() -> Iterator[Line]:
     yield "data", ", ".join(found[:20] + more) or f"nothing downloaded yet into {home()}", ""
 
 
-def main() -> int:
+ASKED = (
+    "python", "torch", "transformers", "peft", "trl", "accelerate", "tokenizers", "safetensors", "datasets",
+    "huggingface-hub", "bitsandbytes", "sentence-transformers", "langchain", "langchain-core", "langgraph", "chromadb",
+    "lightning", "torchvision", "timm", "open-clip-torch", "onnxruntime", "numpy", "scikit-learn",
+)  # fmt: skip
+"""The libraries of which the maintainers of one or another ask the versions."""
+
+
+def issue() -> list[str]:
+    """The versions block of a bug report, in Markdown: no name of a machine or a person, and no path."""
+    lines = [f"- Platform: {platform.system()} {platform.release()} {platform.machine()}"]
+    for name in ASKED:
+        try:
+            found = platform.python_version() if name == "python" else version(name)
+        except PackageNotFoundError:
+            continue
+        lines.append(f"- {name}: {found}")
+    lines.append(f"- Processor: {origin.hardware()}, {size(memory())} of memory")
+    lines.append(f"- GPU: {gpu()}")
+    return ["### System info", "", *lines]
+
+
+def gpu() -> str:
+    """The GPU that torch would use, with the CUDA that it was built for."""
+    if find_spec("torch") is None:
+        return "torch is not installed"
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+        return "mps" if torch.backends.mps.is_available() else "none that torch can use"
+    except Exception as error:  # a torch that does not start is the very thing to report
+        return f"torch does not start ({type(error).__name__})"
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Prints all of it. Returns 1 where something is to be put right."""
+    if "--issue" in arguments:
+        print("\n".join(issue()))
+        return 0
     wrong = 0
     for check in (system, threads, setup, packages, imports, device, disk, samples, data):
         for topic, text, cure in check():
@@ -234,4 +275,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    terminal.exit_with(main)
+    terminal.exit_with(lambda: main(sys.argv[1:]))

@@ -156,6 +156,22 @@ def run_tests(number, flags):
     return hand_over(python, "pytest", *files, *flags, COURSE_RECORD_TESTS=str(ROOT / "runs"))
 
 
+def verify_report(name, flags):
+    """Runs again what a report tells of, with what its week needs; its title says which week that is."""
+    if not name:
+        raise CourseError(f"which report? For example: {CALL} report --verify reports/week01/report.md")
+    try:
+        with Path(name).expanduser().open(encoding="utf-8", errors="replace") as file:
+            title = file.readline(200)
+    except OSError as error:
+        raise CourseError(f"{name}: {error.strerror}. {CALL} report 1 writes reports/week01/report.md") from None
+    match = re.match(r"# Week (\d{1,2}) of 16: ", title)
+    if not match:
+        raise CourseError(f"{name} is no report: {CALL} report N writes them")
+    number = week_number(match[1])
+    return hand_over(set_up({f"week{number:02}"}, f"week {number}"), "shared.verify", name, *flags)
+
+
 def set_up_only(weeks):
     """Installs what these weeks need, or (none named, or all) what all weeks and the tests need."""
     everything = weeks in ([], ["all"])
@@ -196,6 +212,10 @@ def main(command="help", *rest):
 
     if command == "setup":
         return set_up_only(rest)
+    if command == "portfolio":
+        return hand_over(set_up(set(), "what draws the page"), "shared.portfolio", *rest)
+    if command == "report" and rest[:1] and re.match("--verify(=|$)", rest[0]):
+        return verify_report(rest[0].partition("=")[2] or "".join(rest[1:2]), rest[2 - ("=" in rest[0]) :])
     takes_week = command not in ("list", "doctor") and (command != "test" or re.match(r"(week)?\d", "".join(rest[:1])))
     if takes_week and not rest:
         example = {"run": " PROGRAM", "hint": " 1"}.get(command, "")
@@ -205,9 +225,14 @@ def main(command="help", *rest):
         return run_tests(number, rest)
     if command in ("train", "eval", "repeat", "run"):
         return run_program(command, number, rest)
-    if command == "curve":
-        return hand_over(set_up({f"week{number:02}"}, f"week {number}"), "shared.curve", str(number), *rest)
-    takes = {"exercise": ["--diff"], "check": ["--bug", "1"], "hint": ["1"], "bugs": ["1"]}.get(command, [])
+    if command == "report" and "--run" not in {word.partition("=")[0] for word in rest}:
+        runs = (ROOT / "runs" / f"week{number:02}").glob("*/result.json")
+        if not any(runs):  # said before torch is installed to say it
+            raise CourseError(f"no run of week {number} has come to its end yet: {CALL} train {number} makes one")
+    if command in ("curve", "report"):
+        return hand_over(set_up({f"week{number:02}"}, f"week {number}"), f"shared.{command}", str(number), *rest)
+    takes = {"exercise": ["--diff"], "check": ["--bug", "1"], "hint": ["1"], "bugs": ["1"], "doctor": ["--issue"]}
+    takes = takes.get(command, [])
     if command == "hint" and rest and not rest[0].isdecimal():
         raise CourseError(f"which exercise? For example: {CALL} hint {number} 1")
     unknown = [word for word in rest if ("1" if word[:1].isdecimal() else word) not in takes] or rest[len(takes) :]
@@ -216,7 +241,7 @@ def main(command="help", *rest):
     if command in ("exercise", "check", "hint", "bugs"):
         return run_exercises(command, number, rest)
     python = PYTHON if PYTHON.exists() else sys.executable  # list and doctor need no set-up, and make none
-    return hand_over(python, "shared.overview" if command == "list" else "shared.doctor")
+    return hand_over(python, "shared.overview" if command == "list" else "shared.doctor", *rest)
 
 
 def guarded():

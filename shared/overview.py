@@ -9,6 +9,7 @@ from typing import Any
 
 from shared import plan, terminal
 from shared.files import ROOT
+from shared.usage import CALL
 
 WIDTHS = (5, 21, 38, 11, 17, 8)
 """Columns: week, title, result, tests, exercises, bugs. Together they fit a terminal of 100 characters."""
@@ -135,8 +136,18 @@ def colour_wanted() -> bool:
     return able and not os.environ.get("NO_COLOR")
 
 
+def reports(root: Path = ROOT) -> str:
+    """Of which weeks there is a report, and how one makes one."""
+    found = [n for n in range(1, len(plan.FOLDERS) + 1) if (root / "reports" / f"week{n:02}" / "report.md").is_file()]
+    if not found:
+        return f"no reports yet: {CALL} report N writes the public update on a week"
+    weeks = f"week{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
+    return f"reports: {weeks}; {CALL} portfolio puts all that is done on one page"
+
+
 def main() -> int:
-    print(table(colour=colour_wanted()))
+    """Prints the list, and what there is to show."""
+    print(f"{table(colour=colour_wanted())}\n\n{reports()}")
     return 0
 
 

@@ -5,7 +5,6 @@ stands beside the clock's: where it is far below clock times threads, somebody w
 the clock, but on one thread of the processor's, which is that of our own work alone.
 """
 
-import platform
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from shared.config import Count, Seed
 from shared.files import write_json
+from shared.origin import processor
 from shared.parallel import cores
 from shared.results import markdown, publish
 from shared.runs import versions
@@ -192,18 +192,3 @@ def circumstances(rounds: int, threads: int | None = None) -> str:
     on = f"{threads} thread{'s' * (threads > 1)}, " if threads else ""
     libraries = ", ".join(f"{name} {number}" for name, number in versions().items())
     return f"*`{typed('--publish')}`: best of {rounds} rounds, {on}{processor()}, {cores()} cores; {libraries}*"
-
-
-def processor() -> str:
-    """The processor's name, with the units that make the difference to us, as far as the system tells."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    lines = dict(line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in lines.items()}
-    units = facts.get("flags", "").split()
-    has = next(
-        (word for flag, word in (("amx_bf16", "AMX"), ("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in units), ""
-    )
-    return f"{facts.get('model name', platform.machine())}{f' ({has})' if has else ''}"

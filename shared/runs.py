@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from shared import band, terminal
+from shared import band, origin, terminal
 from shared.errors import CourseError, Stopped
 from shared.files import ROOT, only_one, read_json, write_json, written_whole
 from shared.terminal import MEASURED, number
@@ -190,6 +190,7 @@ class Run:
         self.week, self.cfg, self.folder, self.program = week, cfg, folder, program
         self._state = state or {}
         self.resumed_at = self._state.get("step", 0) if cfg.resume else None
+        self.code = origin.code_in_use(week)  # as it is now: it may be changed while it trains
         self.metric, self.sign = "val_accuracy", 1  # the number of a row that decides, and whether more is better
 
     def take_state(self) -> dict[str, Any]:
@@ -355,6 +356,9 @@ class Run:
             "params": params,
             "seconds": round(seconds, 2),
             "versions": versions(),
+            "hardware": origin.hardware(device.name),
+            "threads": origin.threads(),
+            "code": self.code,
             "metrics": dict(metrics),
             "baselines": [dict(row) for row in baselines],
             **also,

@@ -65,8 +65,10 @@ def command() -> str:
     program = Path(sys.argv[0]).resolve()
     if program.stem == "repeat" and program.parent.name == "shared" and sys.argv[1:]:
         return f"./course repeat {sys.argv[1]}{mine()}"
-    if program.stem == "curve" and program.parent.name == "shared":
-        return "./course curve"
+    if program.stem in ("curve", "report", "portfolio") and program.parent.name == "shared":
+        return f"./course {program.stem}"
+    if program.stem == "verify" and program.parent.name == "shared":
+        return "./course report --verify"
     week = re.match(r"week(\d\d)", program.parent.name)
     if not week:
         return program.name

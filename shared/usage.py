@@ -22,6 +22,9 @@ OVERVIEW = f"""Sixteen Weeks: deep learning, from a NumPy perceptron to a multim
   {CALL} curve 1             your newest run over the band of five seeds: is my curve right?
   {CALL} train 1 --mine      train with your own code (eval, repeat and run take --mine too)
 
+  {CALL} report 1            the public update on week 1, with your own words and a text to post
+  {CALL} portfolio           one page of all that you have done, to put on the web
+
   {CALL} setup [1 2 | all]   only install what these weeks need
   {CALL} doctor              what is installed, what is missing, and what to do about it
   {CALL} help check          more about a command: so does {CALL} check --help
@@ -82,11 +85,14 @@ Runs the tests of all weeks, or those of one. `{CALL} list` shows how they ended
     "list": f"""usage: {CALL} list
 
 Shows the sixteen weeks: the best run made here against the week's target, how the tests ended, and
-how many exercises you have solved.""",
-    "doctor": f"""usage: {CALL} doctor
+how many exercises you have solved; and of which weeks there is a report.""",
+    "doctor": f"""usage: {CALL} doctor [--issue]
 
 Shows what this machine has: Python, memory, cores and how busy they are, packages, the device for
-training, disk, data. After an arrow (→) stands what to do about what is wrong; then it ends with 1.""",
+training, disk, data. After an arrow (→) stands what to do about what is wrong; then it ends with 1.
+
+  {CALL} doctor
+  {CALL} doctor --issue    only the versions, as a report to a library's maintainers wants them""",
     "exercise": f"""usage: {CALL} exercise WEEK [--diff]
 
 Writes the week's exercises: copies of its files in exercises/, with the core cut out for you to
@@ -130,6 +136,29 @@ in a line whether yours is inside: below it, suddenly worse, or too good. The pi
 
   {CALL} curve 2
   {CALL} curve 2 --run runs/week02/003-quick""",
+    "report": f"""usage: {CALL} report WEEK [--run FOLDER] [--words FILE] [--picture FILE]
+       {CALL} report --verify FILE [--data PATH]
+
+Writes the public update on a week into reports/: the result beside its baselines and the band, the
+picture, what you have solved and found, your own words, hashes of code and run, the command that
+runs it again; and two texts to post, of at most 280 and 1,300 characters. You are asked for your
+words once; they are kept in reports/weekNN/words.md, and never overwritten.
+--verify trains again what a report tells of, in a folder of its own, and says whether it comes out
+the same: every digit on the same machine, within the band of seeds elsewhere. It ends with 1 if
+not.
+
+  {CALL} report 2                           the newest finished training of week 2
+  {CALL} report 2 --words mine.md           with your words from a file
+  {CALL} report 2 --picture photo.png       with another picture
+  {CALL} report --verify reports/week02/report.md""",
+    "portfolio": f"""usage: {CALL} portfolio [--name NAME] [--space N=URL …]
+
+Writes reports/portfolio.html: one page, with everything in it, of what you have done so far. Put it
+on any web page, or send it. What you say once is kept for the next time.
+
+  {CALL} portfolio --name "Ada L."
+  {CALL} portfolio --space 11=https://huggingface.co/spaces/ada/bot 12=https://ada-bot.hf.space
+  {CALL} portfolio --space 11=              takes a link out again""",
     "help": f"""usage: {CALL} help [COMMAND]
 
 Names all commands, or says more about one.""",

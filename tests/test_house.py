@@ -337,10 +337,13 @@ def links(page: Path) -> list[str]:
 @every(PAGES)
 def test_no_dead_links(path):
     known = set(files()) | {parent for file in files() for parent in file.parents}
+    later = {ROOT / week / "README.md" for week in plan.FOLDERS if week not in WEEKS}  # weeks that are not here yet
     dead = []
     for link in links(path):
         target, _, anchor = link.partition("#")
         there = Path(os.path.normpath(path.parent / target)) if target else path
+        if there in later:
+            continue
         if there not in known or (anchor and there.suffix == ".md" and anchor not in anchors(there)):
             dead.append(link)
     assert not dead

@@ -102,7 +102,17 @@ class Course:
         for name in ("course", *(f"shared/{module}.py" for module in needed)):
             shutil.copy(ROOT / name, self.root / name)
         programs = ["week01_mini/train", "week01_mini/eval", "week01_mini/hello"]
-        modules = ("exercise_commands", "repeat", "overview", "doctor", "curve", "models")
+        modules = (
+            "exercise_commands",
+            "repeat",
+            "overview",
+            "doctor",
+            "curve",
+            "models",
+            "report",
+            "verify",
+            "portfolio",
+        )
         of_all = [*(f"shared/{name}" for name in modules), "pytest"]
         for name in [*programs, *of_all]:
             self.write(f"{name}.py", SHOW.format(name=name))
@@ -270,6 +280,42 @@ def test_curve_is_of_a_week(course):
     assert (program["program"], program["argv"]) == ("shared/curve", ["1", "--run", "a folder"])
 
 
+def test_a_report_is_of_a_week_and_a_portfolio_of_all(course):
+    line = "course: no run of week 1 has come to its end yet: ./course train 1 makes one\n"
+    done = course("report", "1")
+    assert (done.returncode, done.stderr) == (2, line), "and nothing was installed to say so"
+    (course.root / "runs/week01/001-quick").mkdir(parents=True)
+    course.write("runs/week01/001-quick/result.json", "{}")
+    program = shown(course("report", "1", "--words", "my words.md"))
+    assert (program["program"], program["argv"]) == ("shared/report", ["1", "--words", "my words.md"])
+    program = shown(course("portfolio", "--name", "Ada L."))
+    assert (program["program"], program["argv"]) == ("shared/portfolio", ["--name", "Ada L."])
+    assert course.stamp()["extras"] == ["week01"]
+
+
+def test_a_report_is_verified_with_what_its_week_needs(course):
+    report = course.away / "my report.md"
+    report.write_text("# Week 1 of 16: A week\n\nand so on\n", encoding="utf-8")
+    for flags in (["--verify", str(report), "--data", "x"], [f"--verify={report}", "--data", "x"]):
+        program = shown(course("report", *flags))
+        assert (program["program"], program["argv"]) == ("shared/verify", [str(report), "--data", "x"])
+    assert course.stamp()["extras"] == ["week01"]
+
+
+def test_only_a_report_is_verified(answer, tmp_path):
+    for text, line in (
+        ("# A page\n", "{} is no report: ./course report N writes them"),
+        ("# Week 99 of 16: ?\n", "there is no week '99': the course has weeks 1 to 16"),
+        ("# Week 5 of 16: ?\n", "week 5 is not here yet (here: 1)"),
+        ("\0\n", "{} is no report: ./course report N writes them"),
+    ):
+        (tmp_path / "r.md").write_text(text, encoding="utf-8")
+        told = line.format(tmp_path / "r.md")
+        assert answer("report", "--verify", str(tmp_path / "r.md")) == (2, "", f"course: {told}\n")
+    told = f"course: {tmp_path / 'gone.md'}: No such file or directory. ./course report 1 writes "
+    assert answer("report", "--verify", str(tmp_path / "gone.md")) == (2, "", f"{told}reports/week01/report.md\n")
+
+
 def test_tests_run_in_the_root_and_are_recorded(course):
     root, contracts = str(course.root), ["test_contract.py", "test_contract_built.py"]
     for name in contracts:
@@ -351,18 +397,19 @@ def test_help_of_a_program_is_its_own(course):
         assert shown(course(*arguments, "--help"))["argv"][-1] == "--help", arguments
 
 
+COMMANDS = ", ".join(usage.USAGE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (
             ["trian", "1"],
-            "there is no command 'trian'; did you mean train? "
-            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, hint, bugs, curve, help",
+            f"there is no command 'trian'; did you mean train? There are: {COMMANDS}",
         ),
         (
             ["help", "me"],
-            "there is no command 'me'. "
-            "There are: setup, train, eval, repeat, run, test, list, doctor, exercise, check, hint, bugs, curve, help",
+            f"there is no command 'me'. There are: {COMMANDS}",
         ),
         (["train"], "which week? For example: ./course train 1"),
         (["run"], "which week? For example: ./course run 1 PROGRAM"),
@@ -381,6 +428,10 @@ def test_help_of_a_program_is_its_own(course):
         (["bugs"], "which week? For example: ./course bugs 1"),
         (["bugs", "17"], "there is no week '17': the course has weeks 1 to 16"),
         (["curve", "5"], "week 5 is not here yet (here: 1)"),
+        (["report"], "which week? For example: ./course report 1"),
+        (["report", "--verify"], "which report? For example: ./course report --verify reports/week01/report.md"),
+        (["report", "5"], "week 5 is not here yet (here: 1)"),
+        (["doctor", "--all"], "./course doctor does not take '--all': ./course doctor --help says what it takes"),
         (
             ["train", "1", "--mine", "exercises/week02"],
             "--mine exercises/week02: not of week 1, which has none yet.",

@@ -211,3 +211,31 @@ def test_a_stamp_with_strange_extras_does_not_stop_it(made_up):
     venv.STAMP.write_text(json.dumps({"extras": ["week99", "x"], "fingerprint": ""}), encoding="utf-8")
     assert [cure for *_, cure in doctor.setup()] == ["./course setup 99"]
     assert list(doctor.packages())
+
+
+def test_the_versions_block_of_a_bug_report_names_no_machine_and_no_path(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)  # torch takes seconds to import
+    monkeypatch.setattr("platform.node", lambda: pytest.fail("the machine's name is nobody's business"))
+    assert doctor.main(["--issue"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("### System info\n\n- Platform: ")
+    assert f"- python: {'.'.join(map(str, sys.version_info[:3]))}\n" in text and "- numpy: " in text
+    assert "cores" in text and text.endswith("- GPU: torch is not installed\n")
+    assert str(Path.home()) not in text and str(doctor.ROOT) not in text and "→" not in text
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "line"),
+    [(True, False, "A GPU, CUDA 12.8"), (False, True, "mps"), (False, False, "none that torch can use")],
+)
+def test_the_gpu_as_torch_sees_it(monkeypatch, cuda, mps, line):
+    fake = SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: cuda, get_device_name=lambda: "A GPU"),
+        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: mps)),
+        version=SimpleNamespace(cuda="12.8"),
+    )
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: True)
+    assert doctor.gpu() == line
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace())
+    assert doctor.gpu() == "torch does not start (AttributeError)"

@@ -156,3 +156,11 @@ def test_colour_only_on_a_terminal_and_not_against_no_color(tmp_path, monkeypatc
     assert overview.colour_wanted()
     monkeypatch.setenv("NO_COLOR", "1")
     assert not overview.colour_wanted()
+
+
+def test_the_weeks_that_have_a_report_are_named(tmp_path):
+    assert overview.reports(tmp_path) == "no reports yet: ./course report N writes the public update on a week"
+    write(tmp_path, "reports/week01/report.md", "")
+    assert overview.reports(tmp_path) == "reports: week 1; ./course portfolio puts all that is done on one page"
+    write(tmp_path, "reports/week12/report.md", "")
+    assert overview.reports(tmp_path).startswith("reports: weeks 1, 12; ")

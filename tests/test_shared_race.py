@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from programs import refused
 
-from shared import cli, race
+from shared import cli, origin, race
 from shared.files import ROOT
 from shared.race import BenchConfig, Lap, Laps
 
@@ -200,7 +200,7 @@ def cpuinfo(monkeypatch, tmp_path):
         path.unlink(missing_ok=True)
         if text is not None:
             path.write_text(text, encoding="utf-8")
-        monkeypatch.setattr(race, "Path", lambda _: path)
+        monkeypatch.setattr(origin, "Path", lambda _: path)
 
     return write
 
@@ -218,8 +218,8 @@ def cpuinfo(monkeypatch, tmp_path):
     ],
 )
 def test_the_processors_name_and_its_units(monkeypatch, cpuinfo, text, name):
-    monkeypatch.setattr(race.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(race.platform, "processor", lambda: "arm")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.processor", lambda: "arm")
     cpuinfo(text)
     assert race.processor() == name
 

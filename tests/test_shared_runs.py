@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from programs import refused, rows
 
-from shared import checkpoint, plots, runs, terminal
+from shared import checkpoint, origin, plots, runs, terminal
 from shared.config import Count, Natural, Positive, Share, TrainConfig
 from shared.errors import Stopped
 from shared.files import ROOT, read_json, write_json
@@ -614,7 +614,8 @@ def test_result_says_everything_one_needs_to_repeat_it(monkeypatch, drawn):
     run, found = finish(best=0.75, flops=99)
     assert found.pop("run") == str(run.folder)
     assert read_json(run.folder / "result.json") == found, "it is JSON as it is returned"
-    versions = found.pop("versions")
+    versions, code, hardware, threads = (found.pop(name) for name in ("versions", "code", "hardware", "threads"))
+    assert (code, hardware) == (origin.code(1), origin.hardware()) and threads >= 1
     assert found == {
         "week": 1,
         "command": "./course train 1 --data 'my digits' --preset=smoke",
