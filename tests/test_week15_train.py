@@ -57,7 +57,7 @@ def flags(place, *more):
 # ---------------------------------------------------------------- the grammar
 
 TURNS = [
-    Turn("a sum", (Call("calculator", {"expression": "a=48-15; a*3"}),)),
+    Turn("a sum", (Call("calculator", {"expression": "48-15; *3"}),)),
     Turn("", (Call("search", {"query": "population of Chad"}), Call("search", {"query": "area of Chad"}))),
     Turn("brackets [in] here", (Call("search", {"query": "what [1] says"}),)),
     Turn("", (Call("search", {"query": "exports", "since": "2024"}),)),
