@@ -77,8 +77,8 @@ def test_what_the_protocol_writes_is_of_the_grammar(turn):
 
 
 @pytest.mark.parametrize(
-    "text", ["Hello", "Action: shell[ls]", "Action: search[a]x\n?", "Answer:  ", "Thought: a\nThought: b", "Answer: \n", "Answer: 4\n5",
-             "Observation: 4", "Action: search[a\nb]", "Action: search[a]\nAnswer: b"],
+    "text", ["Hello", "Action: shell[ls]", "Action: search[a]x\n?", "Answer:  ", "Thought: a\nThought: b", "Answer: \n",
+             "Observation: 4", "Action: search[a\nb]", "Action: search[a]\nAnswer: b", "Answer: 4\n5"],
 )  # fmt: skip
 def test_what_does_not_parse_is_not_of_the_grammar(text):
     state = Grammar(NAMES).follow(START, text)
