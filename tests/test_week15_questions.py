@@ -25,9 +25,9 @@ REACT = FORMATS["react"]
 
 def test_steps_have_names_and_exact_values():
     made = Steps((Step("-", 48, 15), Step("*", "a", 3), Step("%", 50, "b"), Step("/", "c", 7)))
-    assert made.text == "a=48-15; b=a*3; c=50% of b; c/7"
+    assert made.text == "48-15; *3; *50%; /7"
     assert made.values == (33, 99, Fraction(99, 2), Fraction(99, 14)) and not fits(made)
-    assert read(("a*b", "r1-c"), {"a": 4, "b": 5, "c": 6}).text == "a=4*5; a-6"
+    assert read(("a*b", "r1-c"), {"a": 4, "b": 5, "c": 6}).text == "4*5; -6"
     assert not fits(Steps((Step("/", 1, 0),))) and not fits(Steps((Step("-", 1, 2),)))
 
 
@@ -35,18 +35,33 @@ def test_steps_have_names_and_exact_values():
     ("text", "is_"),
     [
         ("12 * 7", "12 * 7"),
-        ("a=48-15; b=a*3; b+7", "((48-15)*3)+7"),
-        ("a = 12% of 340; 340-a", "340-(12% of 340)"),
-        ("a=2; max(a, 3)", "max((2), 3)"),
-        ("a=2; b=a a; sqrt(a)+b", "sqrt((2))+((2) (2))"),
+        ("48-15; *3; +7", "((48-15)*3)+7"),
+        ("12% of 340 ;*2", "(12% of 340)*2"),
         ("2; 3", "2; 3"),
-        ("word=2; word", "word=2; word"),
-        ("; ".join(["a=9*9", *("a=a*a" for _ in range(30)), "a"]), None),
+        ("2;", "2;"),
     ],
 )
-def test_named_steps_unfold_into_one_expression(text, is_):
-    assert unfolded(text) == (text if is_ is None else is_)
-    assert len(unfolded(text)) < 1000
+def test_keys_unfold_into_one_expression(text, is_):
+    assert unfolded(text) == is_
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ((Step("*", 19, 2), Step("-", 350, "a")), "350-19*2"),
+        ((Step("*", 7, 5), Step("*", 4, 3), Step("+", "a", "b")), "7*5+4*3"),
+        ((Step("+", 7, 5), Step("*", 6, "a")), "6*(7+5)"),
+        ((Step("/", 16, 2), Step("*", 6, "a")), "6*(16/2)"),
+        ((Step("-", 9, 2), Step("-", 20, "a")), "20-(9-2)"),
+        ((Step("%", 58, 300), Step("-", 300, "a")), "300-58%"),
+        ((Step("%", 5, 320), Step("*", "a", 10)), "5% of 320; *10"),
+        ((Step("+", 1, 2), Step("*", "a", 3), Step("-", 90, "b")), "90-(1+2)*3"),
+    ],
+)
+def test_steps_are_written_as_one_would(steps, text):
+    made = Steps(steps)
+    assert made.text == text
+    assert questions.act(questions.computed(made), TOOLS).text == str(made.values[-1])
 
 
 def test_the_calculator_agrees_with_the_steps_of_every_sum():

@@ -57,7 +57,7 @@ def flags(place, *more):
 # ---------------------------------------------------------------- the grammar
 
 TURNS = [
-    Turn("a sum", (Call("calculator", {"expression": "a=48-15; a*3"}),)),
+    Turn("a sum", (Call("calculator", {"expression": "48-15; *3"}),)),
     Turn("", (Call("search", {"query": "population of Chad"}), Call("search", {"query": "area of Chad"}))),
     Turn("brackets [in] here", (Call("search", {"query": "what [1] says"}),)),
     Turn("", (Call("search", {"query": "exports", "since": "2024"}),)),
@@ -77,8 +77,8 @@ def test_what_the_protocol_writes_is_of_the_grammar(turn):
 
 
 @pytest.mark.parametrize(
-    "text", ["Hello", "Action: shell[ls]", "Action: search[a]x\n?", "Answer:  ", "Thought: a\nThought: b", "Answer: \n", "Answer: 4\n5",
-             "Observation: 4", "Action: search[a\nb]", "Action: search[a]\nAnswer: b"],
+    "text", ["Hello", "Action: shell[ls]", "Action: search[a]x\n?", "Answer:  ", "Thought: a\nThought: b", "Answer: \n",
+             "Observation: 4", "Action: search[a\nb]", "Action: search[a]\nAnswer: b", "Answer: 4\n5"],
 )  # fmt: skip
 def test_what_does_not_parse_is_not_of_the_grammar(text):
     state = Grammar(NAMES).follow(START, text)

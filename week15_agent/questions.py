@@ -102,7 +102,7 @@ def computed(steps: Steps) -> Call:
 
 @cache
 def agent_tools(way: Ways = "hybrid") -> Tools:
-    """The tools that questions are made with: the calculator, with names for steps, and the search's best passage."""
+    """The tools that questions are made with: the calculator, with a semicolon for =, and the search's best passage."""
     from week15_agent.calculator import CALCULATOR
 
     calculator = replace(CALCULATOR, run=lambda expression: CALCULATOR.run(expression=unfolded(expression)))
@@ -143,6 +143,8 @@ def draw(family: Family, part: Part, rng: random.Random) -> Question:
             found = of_lookup(lookups.draw_sum, family, part, rng)
         case "unknown":
             found = of_lookup(lookups.draw_unknown, family, part, rng)
+    if family == "lookup_sum" and len(found.calls[0]) > 1:
+        return replace(found, thought="two facts, then a sum")
     thought = THOUGHTS.get(family) or ("a fact" if found.calls else "nobody told me")
     return replace(found, thought=thought)
 

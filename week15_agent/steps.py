@@ -1,11 +1,13 @@
-"""A sum as steps, each with a name: what a question asks for, its exact value, and how the calculator is given it.
+"""A sum as steps: what a question asks for, its exact value, and how the calculator is given it.
 
     sum = Steps((Step("-", 48, 15), Step("*", "a", 3)))     # 48 - 15 is a; a * 3
-    sum.text                                                 # "a=48-15; a*3"
+    sum.text                                                 # "48-15; *3"
     sum.values                                               # (33, 99), as fractions
+    unfolded("48-15; *3")                                    # "(48-15)*3", for a calculator that knows no semicolon
 
-Naming what comes out of a step spares brackets: a small model writes the steps in the order in which it reads of them,
-and need not know at its first token how many will follow (compare Gao et al., "PAL", arXiv:2211.10435).
+A semicolon is the = key of a pocket calculator: what comes behind it goes on with the result. It spares brackets, so a
+small model writes the steps in the order in which it reads of them, and need not know at its first token how many will
+follow (compare Gao et al., "PAL", arXiv:2211.10435). Where a text itself tells a sum in a sum, brackets stand.
 """
 
 import re
@@ -14,8 +16,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LETTERS = "abcdefghij"
-LONGEST = 300
-"""Characters of a step with all names in it put out in full: the calculator takes no more."""
 Operand = int | str | Fraction
 """A number, or the name of an earlier step."""
 
@@ -28,10 +28,6 @@ class Step:
     left: Operand
     right: Operand
 
-    @property
-    def text(self) -> str:
-        return f"{self.left}% of {self.right}" if self.op == "%" else f"{self.left}{self.op}{self.right}"
-
 
 @dataclass(frozen=True)
 class Steps:
@@ -41,9 +37,35 @@ class Steps:
 
     @property
     def text(self) -> str:
-        """As the calculator takes it."""
-        lines = [f"{LETTERS[number]}={step.text}" for number, step in enumerate(self.items[:-1])]
-        return "; ".join([*lines, self.items[-1].text])
+        """As the calculator is given it."""
+        return self._keys(len(self.items) - 1)
+
+    def _keys(self, number: int) -> str:
+        """Step `number` as keys are pressed: a step that goes on with an earlier one's result stands behind it."""
+        op, left, right = self.items[number].op, self.items[number].left, self.items[number].right
+        if op == "%" and isinstance(right, str):
+            return f"{self._keys(LETTERS.index(right))}; *{left}%"
+        if op != "%" and isinstance(left, str) and not isinstance(right, str):
+            return f"{self._keys(LETTERS.index(left))}; {op}{right}"
+        return self._nested(number)
+
+    def _nested(self, number: int) -> str:
+        """Step `number` as one expression, with brackets where they are needed."""
+        step = self.items[number]
+        if step.op == "%":
+            return f"{step.left}% of {self._side(step.right, True, step.op)}"
+        if step.op in "+-" and isinstance(step.right, str):
+            share = self.items[LETTERS.index(step.right)]
+            if share.op == "%" and share.right == step.left:  # a tenth more of it is its own sum on any calculator
+                return f"{step.left}{step.op}{share.left}%"
+        return f"{self._side(step.left, False, step.op)}{step.op}{self._side(step.right, True, step.op)}"
+
+    def _side(self, side: Operand, right: bool, op: str) -> str:
+        if not isinstance(side, str):
+            return str(side)
+        text, inner = self._nested(LETTERS.index(side)), self.items[LETTERS.index(side)].op
+        loose = (inner in "+-") >= (op in "+-") if right else (inner in "+-") > (op in "+-")
+        return f"({text})" if loose else text
 
     @property
     def values(self) -> tuple[Fraction, ...]:
@@ -90,22 +112,11 @@ def read(steps: Sequence[str], numbers: dict[str, int]) -> Steps:
 
 
 def unfolded(text: str) -> str:
-    """`a=48-15; b=a*3; b+7` as one expression: ((48-15)*3)+7. A text without a semicolon stays as it is.
-
-    Names are single letters, given once each and before they are used; what is no such name stays where it is, and the
-    calculator will say what it makes of it.
-    """
-    known: dict[str, str] = {}
-    *before, last = text.split(";")
-
-    def put(part: str) -> str:
-        return re.sub(r"(?<![\w.])([a-j])(?!\w)", lambda match: known.get(match[1], match[1]), part.strip())
-
-    for part in before:
-        name, mark, value = part.partition("=")
-        if not mark or not re.fullmatch(r"[a-j]", name.strip()):
-            return text
-        known[name.strip()] = f"({put(value)})"
-        if len(known[name.strip()]) > LONGEST:
-            return text
-    return put(last)
+    """`48-15; *3; +7` as one expression: ((48-15)*3)+7. A text whose later parts do not begin with an operator stays as
+    it is: the calculator will say what it makes of it."""
+    first, *rest = (part.strip() for part in text.split(";"))
+    if not all(re.match(r"[-+*/^]", part) for part in rest):
+        return text
+    for part in rest:
+        first = f"({first}){part}"
+    return first
