@@ -1,19 +1,22 @@
 """Captions: which block of text says what a figure or a table is, and which one it belongs to."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from week11_rag.pages import Block
-from week16_capstone.chart import Box
+from week11_rag.layout import join
+from week11_rag.lines import Line
+from week16_capstone.chart import Box, around
 
 NAMES = "Figure|Fig|Chart|Exhibit|Graph|Diagram|Plot|Table|Tab|Abbildung|Abb|Tabelle"
 CAPTION = re.compile(
-    rf"^\W{{0,2}}(?P<name>{NAMES})\.?\s*(?P<number>[A-Z]?\d+(?:[.\-–]\d+)*[a-z]?|[IVX]{{1,5}}\b|[A-Z]\b)"
-    r"(?P<end>\s*[:.|—–-]+\s|\s+(?=[A-Z(“\"'])|\s*$)(?P<text>.*)",
-    re.I | re.S,
+    rf"\W{{0,2}}(?P<name>(?i:{NAMES}))\.?\s*(?P<number>[A-Z]?\d+(?:[.\-–]\d+)*[a-z]?|[IVX]{{1,5}}\b|[A-Z]\b)"
+    r"(?P<end>\s*[:.|—–-]+(?:\s+|$)|\s+(?=[A-Z(“\"'])|\s*$)(?P<text>.*)",
+    re.S,
 )
+MOST_LINES = 8
 FURTHEST = 42.0  # points between a caption and what it belongs to
 SHARED = 0.5  # of the narrower of the two, that stands above the other
 
@@ -33,22 +36,34 @@ def starts_caption(text: str) -> bool:
     """Whether a line begins a caption: `Figure 3: …`, `Fig. 3. …`, `Chart 2` alone, `Figure 3 Revenue`. In a text one
     reads `Figure 3 shows …`, `see Figure 3`, which are none."""
     match = CAPTION.match(text)
-    if not match or not text.lstrip("\W")[:1].isupper():
-        return False
-    rest = match["text"].lstrip()
-    return not match["end"].strip() or not rest or not rest[0].islower() or ":" in match["end"]
+    return bool(match and match["name"][0].isupper() and (":" in match["end"] or not match["text"][:1].islower()))
 
 
-def captions(blocks: Sequence[Block]) -> list[Caption]:
-    """The captions among the blocks of a page, in their order."""
-    found = []
-    for block in blocks:
-        match = CAPTION.match(block.text)
-        if not match or block.kind in ("table", "code") or len(block.text) > 600 or not starts_caption(block.text):
+def captions(lines: Sequence[Line], page: int) -> tuple[list[Caption], set[int]]:
+    """The captions among the lines of a page, from the top down, and the ids of their lines.
+
+    A caption goes on in the lines below it that are as large, begin about where it does, and follow closely.
+    """
+    ordered = sorted(lines, key=lambda line: (-line.base, line.left))
+    found, taken = [], set()
+    for place, line in enumerate(ordered):
+        if id(line) in taken or not starts_caption(line.text):
+            continue
+        own = [line]
+        for other in ordered[place + 1 :]:
+            step = own[-1].base - other.base
+            if len(own) == MOST_LINES or step > 1.45 * line.size:
+                break
+            same = abs(other.size - line.size) < 0.3 and abs(other.left - line.left) < 2 * line.size
+            if step > 0.5 * line.size and same and not starts_caption(other.text):
+                own.append(other)
+        match = CAPTION.match(join([one.text for one in own], Counter()))
+        if match is None:
             continue
         kind: Literal["figure", "table"] = "table" if match["name"].lower().startswith("tab") else "figure"
-        found.append(Caption(kind, match["number"], match["text"].strip(), block.page, block.box))
-    return found
+        found.append(Caption(kind, match["number"], match["text"].strip(), page, around([one.box for one in own])))
+        taken |= {id(one) for one in own}
+    return found, taken
 
 
 def tied(figures: Sequence[Box], captions: Sequence[Box], furthest: float = FURTHEST) -> dict[int, int]:
@@ -65,7 +80,7 @@ def tied(figures: Sequence[Box], captions: Sequence[Box], furthest: float = FURT
     # figures and captions, boxes (left, bottom, right, top) of one page -> {row of a figure: row of its caption}. A
     # caption stands below its figure or above it, at most `furthest` away, and in its column: what they share across is
     # at least SHARED of the narrower one. The pair that is nearest of all belongs together, then the nearest of the
-    # rest, and so on; of equally near ones the caption below its figure. A figure has one caption, a caption one figure.
+    # rest, and so on; of equally near ones the caption below its figure. None of either is in two pairs.
     # hint: note (gap, 0 below or 1 above, row, row) of all pairs that may be, sort, and take those whose two are free.
     pairs = []
     for row, figure in enumerate(figures):

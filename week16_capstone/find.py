@@ -21,7 +21,7 @@ from week16_capstone.chart import Box, Path, Word, around
 from week16_capstone.cut import MOST, contents, inside, objects
 
 ROOM = 10.0  # points between parts of one drawing
-LABEL_ROOM = 9.0  # points from a drawing to a label of it
+LABEL_ROOM = 14.0  # points from a drawing to a label of it
 REACH = 70.0  # points that labels may stand away from what is drawn
 LEAST = (60.0, 45.0)  # points wide and high
 MOST_FIGURES = 24  # of a page
@@ -134,7 +134,7 @@ def figures(drawing: Drawing, lines: Sequence[Line]) -> list[Found]:
             others = [other for other, _ in kept if other != box]
             box = with_labels(box, [*near, *labels], LABEL_ROOM, REACH, others)
         words = tuple(word for word in drawing.words if inside(word.box, box))
-        paths = tuple(path for path in visible if inside(path.box, box))
+        paths = tuple(path for path in drawing.paths if inside(path.box, box))
         found.append(Found(clipped(box, page), source, words, paths if source == "vector" else ()))
     return sorted(found, key=lambda one: (-one.box[3], one.box[0]))[:MOST_FIGURES]
 
@@ -262,7 +262,7 @@ def is_visible(path: Path, page: Box) -> bool:
     wide, high = size(path.box)
     if path.stroke is None and path.fill == WHITE:
         return False
-    on_page = path.box[2] > page[0] and path.box[3] > page[1] and path.box[0] < page[2] and path.box[1] < page[3]
+    on_page = inside(path.box, page, 5.0)  # what leaves it is cut off somewhere
     between_columns = wide < THIN and high > 0.6 * page[3]
     return on_page and not covers(path.box, page) and not between_columns
 
@@ -327,7 +327,7 @@ def running_text(lines: Sequence[Line]) -> set[int]:
         ]  # fmt: skip
         long = len(line.letters) > 38
         for other in below:
-            if id(line) in found and CAPTION.match(line.text) or (long and len(other.letters) > 12):
+            if (id(line) in found and CAPTION.match(line.text)) or long:
                 found |= {id(line), id(other)}
         if len(line.letters) > 70:
             found.add(id(line))
