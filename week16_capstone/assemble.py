@@ -118,8 +118,8 @@ def value_axis(seen: Seen) -> tuple[Axis, Labels]:
 def outside(labels: Labels, seen: Seen, across: int) -> bool:
     """Whether labels stand beside all marks, and not among them as printed values do."""
     places = [mark.point[across] for mark in seen.marks]
-    middle = float(np.mean([word.middle[across] for word, _ in labels]))
-    return middle > max(places) or middle < min(places)
+    return (min(word.box[across] for word, _ in labels) > max(places) - seen.near
+            or max(word.box[across + 2] for word, _ in labels) < min(places) + seen.near)  # fmt: skip
 
 
 def numeric(seen: Seen, along: int) -> list[tuple[Axis, Labels]]:

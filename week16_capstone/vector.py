@@ -25,10 +25,13 @@ def read(figure: Figure) -> Chart:
     if hub and hub[0][1] >= 2 and (whole := pie(figure, wedges, hub[0][0])):
         return whole
     rectangles = [path for path in paths if is_rectangle(path) and not covers(path.box, figure.box)]
+    squares = Counter(size(path) for path in rectangles)
+    markers = {size for size, many in squares.items() if many >= 3 and abs(size[0] - size[1]) < 0.3}
+    rectangles = [path for path in rectangles if size(path) not in markers]
     if table(rectangles, figure.words):
         raise Unreadable("it is a table", "table")
     horizontal, base, bars = bars_of(rectangles, figure.words)
-    lines = [path for path in paths if is_line(path)]
+    lines = [path for path in paths if is_line(path) and not is_handle(path, figure.words)]
     if bars and lines:
         raise Unreadable("it has bars and lines", "bar")
     ticks_x, ticks_y = ticks(paths)
@@ -82,6 +85,18 @@ def is_wedge(path: Path) -> bool:
     """A filled piece of a disc: large, and with a curved side."""
     left, bottom, right, top = path.box
     return path.fill is not None and path.curved and max(right - left, top - bottom) > 12
+
+
+def is_handle(path: Path, words: Sequence[Word]) -> bool:
+    """Whether a line is the sample in a legend: short, level, with a word at its right."""
+    left, bottom, right, top = path.box
+    return top - bottom < 0.01 and right - left < 45 and any(beside(path.box, word) for word in words)
+
+
+def size(path: Path) -> tuple[float, float]:
+    """Breadth and height, to a tenth of a point."""
+    left, bottom, right, top = path.box
+    return round(right - left, 1), round(top - bottom, 1)
 
 
 def covers(inner: Box, outer: Box) -> bool:
@@ -201,12 +216,8 @@ def grouped(marks: Sequence[Mark], horizontal: bool) -> tuple[Mark, ...]:
 def dots_of(paths: Sequence[Path], words: Sequence[Word]) -> list[Path]:
     """The small shapes that come most often, of one size."""
     small = [path for path in paths if path.fill is not None and path.closed and not covers_much(path.box)]
-    sizes = Counter((round(p.box[2] - p.box[0], 1), round(p.box[3] - p.box[1], 1), len(p.lines[0])) for p in small)
-    if not sizes:
-        return []
-    size = sizes.most_common(1)[0][0]
-    return [p for p in small
-            if (round(p.box[2] - p.box[0], 1), round(p.box[3] - p.box[1], 1), len(p.lines[0])) == size]  # fmt: skip
+    sizes = Counter((*size(path), len(path.lines[0])) for path in small).most_common(1)
+    return [path for path in small if (*size(path), len(path.lines[0])) == sizes[0][0]]
 
 
 def covers_much(box: Box) -> bool:
@@ -233,7 +244,8 @@ def pie(figure: Figure, wedges: Sequence[Path], hub: Point) -> Chart | None:
     """A pie: each wedge's share of the angle, named by the word that stands next to it, or by the legend."""
     parts, total = [], 0.0
     for path in wedges:
-        points = np.array(path.lines[0]) - hub  # (points, 2)
+        line = path.lines[0][:-1] if path.lines[0][0] == path.lines[0][-1] else path.lines[0]
+        points = np.array(line) - hub  # (points, 2)
         far = np.hypot(*points.T)
         if far.min() > 0.5 and len(wedges) > 1:
             continue
