@@ -138,7 +138,7 @@ def first(wanted: Wanted, exhibit: Exhibit, values: Sequence[Value]) -> Found:
     most = wanted.what == "highest"
     ordered = sorted(values, key=lambda value: -value.y if most else value.y)
     best, second = ordered[0], ordered[1] if len(ordered) > 1 else None
-    close = second is not None and is_close(best.y, second.y)
+    close = second is not None and is_close(best.y, second.y, exhibit)
     name = label(best)
     if len({value.series for value in values}) == len(values):  # one value a series: a series is asked for
         name = best.series
@@ -185,8 +185,8 @@ def grown(
         expression = f"({number(end.y)} - {number(start.y)}) / {number(start.y)} * 100"
         rates.append((calculate(expression), name, expression, (start, end)))
     rates.sort(reverse=wanted.what == "growth")
-    rate, name, expression, used = rates[0]
-    close = len(rates) > 1 and abs(rates[0][0] - rates[1][0]) < 3
+    rate, name, expression, _ = rates[0]
+    close = len(rates) > 1 and exhibit.is_estimated and abs(rates[0][0] - rates[1][0]) < 3
     text = f"{name or exhibit.measure}, by {shown(rate)} % from {ends[0]} to {ends[1]}."
     if close:
         text += f" {rates[1][1]} is about equal, with {shown(rates[1][0])} %."
@@ -214,7 +214,9 @@ def counted(wanted: Wanted, exhibit: Exhibit, values: Sequence[Value]) -> Found:
     one_x = len({as_text(value.x) for value in values}) == 1 and len(values) > 1
     names = tuple(value.series if one_x else as_text(value.x) for value in held)
     text = f"{len(held)}{': ' + ', '.join(names) if names else ''}."
-    return Found(text, float(len(held)), names, tuple(values), close=any(is_close(v.y, limit) for v in values))
+    return Found(
+        text, float(len(held)), names, tuple(values), close=any(is_close(value.y, limit, exhibit) for value in values)
+    )
 
 
 def added(wanted: Wanted, exhibit: Exhibit, values: Sequence[Value], calculate: Calculator) -> Found:
@@ -271,6 +273,6 @@ def number(value: float) -> str:
     return f"({text})" if value < 0 else text
 
 
-def is_close(one: float, other: float) -> bool:
-    """Whether two values are too near each other for a reader that errs by some percent."""
-    return abs(one - other) <= (TWO_PLACES - 1) * max(abs(one), abs(other))
+def is_close(one: float, other: float, exhibit: Exhibit) -> bool:
+    """Whether two values are too near each other for a reader of pixels, which errs by some percent."""
+    return exhibit.is_estimated and abs(one - other) <= (TWO_PLACES - 1) * max(abs(one), abs(other))

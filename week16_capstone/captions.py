@@ -18,7 +18,9 @@ CAPTION = re.compile(
 )
 MOST_LINES = 8
 FURTHEST = 42.0  # points between a caption and what it belongs to
-SHARED = 0.5  # of the narrower of the two, that stands above the other
+SHARED = (
+    0.25  # of the narrower of the two: a short caption begins at the left of a column, a table may stand in its middle
+)
 
 
 @dataclass(frozen=True)

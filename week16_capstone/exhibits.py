@@ -74,6 +74,11 @@ class Exhibit:
         return self.chart.x_label if self.chart.horizontal else self.chart.y_label
 
     @property
+    def is_estimated(self) -> bool:
+        """Whether its numbers were measured in pixels, not taken from vectors or a table."""
+        return self.chart is not None and self.chart.how == "raster"
+
+    @property
     def head(self) -> str:
         """Its name, caption, title and labels: what it is about."""
         parts = [self.caption]

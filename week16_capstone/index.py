@@ -33,7 +33,7 @@ from week11_rag.store import Settings
 from week16_capstone.exhibits import Exhibit
 from week16_capstone.ingest import as_blocks
 from week16_capstone.store import Shelf
-from week16_capstone.understand import Wanted, mentions
+from week16_capstone.understand import Wanted, mentions, stem
 
 SIZE, OVERLAP = 192, 24  # tokens of a chunk of text
 MEANING = 0.5  # how much the cosine counts beside the words that are shared
@@ -91,11 +91,11 @@ class Index:
             heads.append(own)
             looks.append(seen)
         self.heads = np.concatenate(heads) if heads else np.zeros((0, embedder.dimension), np.float32)
-        self.looks = np.concatenate(looks) if looks else None
+        self.looks = np.concatenate(looks) if eyes and looks else None
         self.sentences = Sentences(embedder)
         self.retriever = Retriever(self.exact, embedder, "hybrid", sentences=self.sentences)
         self.words = [self.vocabulary(one.exhibit) for one in self.shown]
-        self.counts = Counter(stem for words in self.words for stem in words)
+        self.counts = Counter(word for words in self.words for word in words)
 
     # ------------------------------------------------------------ making
 
@@ -167,12 +167,12 @@ class Index:
         said = " ".join(
             [exhibit.head, *exhibit.series, *exhibit.categories, "" if exhibit.chart else " ".join(exhibit.words)]
         )
-        return frozenset(wording.stem(word) for word in wording.words(said))
+        return frozenset(stem(word) for word in wording.words(said))
 
-    def weight(self, stem: str) -> float:
+    def weight(self, word: str) -> float:
         """How much a word tells: less the more exhibits have it; little where it names a sort of thing, as `city`."""
-        known = log((len(self.shown) + 1) / (self.counts[stem] + 0.5)) + 0.2
-        return known * (0.25 if stem in COMMON_STEMS else 1.0)
+        known = log((len(self.shown) + 1) / (self.counts[word] + 0.5)) + 0.2
+        return known * (0.25 if word in COMMON_STEMS else 1.0)
 
     def exhibits(self, wanted: Wanted) -> list[Shown]:
         """All exhibits, the likeliest to answer first; those of the number that is named alone, where one is."""
@@ -184,11 +184,11 @@ class Index:
         for row in rows:
             one, exhibit = self.shown[row], self.shown[row].exhibit
             names = " ".join(mentions(wanted.question, [*filter(None, exhibit.series), *exhibit.categories]))
-            have = self.words[row] | {wording.stem(word) for word in wording.words(names)}
+            have = self.words[row] | {stem(word) for word in wording.words(names)}
             near = set(mentions(" ".join(wanted.words), sorted(have)))  # a letter or two may be wrong
-            total = sum(self.weight(stem) for stem in wanted.words) or 1.0
-            shared = [stem for stem in wanted.words if stem in have or mentions(stem, sorted(near))]
-            cover = min(1.0, sum(self.weight(stem) for stem in shared) / total) if wanted.words else 1.0
+            total = sum(map(self.weight, wanted.words)) or 1.0
+            shared = [word for word in wanted.words if word in have or mentions(word, sorted(near))]
+            cover = min(1.0, sum(map(self.weight, shared)) / total) if wanted.words else 1.0
             years = sum(year in exhibit.categories for year in wanted.years) / max(1, len(wanted.years))
             score = cover + MEANING * float(self.heads[row] @ vector) + 0.3 * years * bool(wanted.years)
             found.append(Shown(exhibit, one.document, cover, score))
@@ -223,4 +223,4 @@ class Index:
         return self.paths[document]
 
 
-COMMON_STEMS = frozenset(wording.stem(word) for word in COMMON)
+COMMON_STEMS = frozenset(stem(word) for word in COMMON)

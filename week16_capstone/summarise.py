@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from week16_capstone.answer import is_close, label
+from week16_capstone.answer import label
 from week16_capstone.chart import Value
 from week16_capstone.exhibits import Exhibit, as_text, shown
 
 MOST = 90
 """Tokens of a summary."""
 SIGNED = re.compile(r"(?<![\w.])[-−]?\d[\d,]*(?:\.\d+)?")
+SAME = 0.03  # less of a change is none worth a word
 WITHIN = 0.01  # so near a number has to be to one of the chart's
 
 
@@ -38,7 +39,13 @@ def by_rule(exhibit: Exhibit) -> str:
     said.append(f"The highest value is {shown(high.y)} ({label(high)}), the lowest {shown(low.y)} ({label(low)}).")
     if in_order(exhibit) and chart.kind != "scatter":
         for start, end in ends(values):
-            way = "stayed about the same" if is_close(start.y, end.y) else "rose" if end.y > start.y else "fell"
+            way = (
+                "stayed about the same"
+                if abs(end.y - start.y) < SAME * abs(start.y)
+                else "rose"
+                if end.y > start.y
+                else "fell"
+            )
             by = f" ({100 * (end.y - start.y) / start.y:+.0f} %)" if start.y > 0 and way[0] != "s" else ""
             who = f"{end.series} " if end.series else "It "
             said.append(

@@ -231,12 +231,19 @@ def wanted(question: str) -> Wanted:
         limit = float(after[1].replace(",", "").replace("−", "-")) if after else None
         what = what if limit is not None else "value"
     years = tuple(dict.fromkeys(year for year in YEAR.findall(plain) if limit is None or float(year) != limit))
-    stems = [wording.stem(word) for word in wording.words(plain)
+    stems = [stem(word) for word in wording.words(plain)
              if word not in wording.STOP and word not in OPERATORS and not NUMBER.fullmatch(word)]  # fmt: skip
     return Wanted(
         question, what, which, figure["number"] if figure else "", bool(figure and figure["what"].lower() == "table"),
         years, limit, tuple(dict.fromkeys(stems)),
     )  # fmt: skip
+
+
+def stem(word: str) -> str:
+    """Week 11's stem of a word, of a plural that of its singular."""
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+        word = f"{word[:-3]}y" if word.endswith("ies") else word[:-1]
+    return wording.stem(word)
 
 
 # ---------------------------------------------------------------- names
@@ -275,6 +282,6 @@ def alike(word: str, name: str) -> bool:
         return True
     if any(char.isdigit() for char in word + name) or min(len(word), len(name)) < 4:
         return False
-    if wording.stem(word) == wording.stem(name):
+    if stem(word) == stem(name):
         return True
     return difflib.SequenceMatcher(None, word, name, autojunk=False).ratio() >= NEAR and word[0] == name[0]
