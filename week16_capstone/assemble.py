@@ -1,7 +1,7 @@
 """From marks and words to a chart: axes fitted, marks named, and what cannot be read surely refused.
 
-The same for vectors and for pixels: they differ in how marks, ticks and colours are found, and in nothing here. All places
-are points with y upwards, as in Figure.
+The same for vectors and for pixels: they differ in how marks, ticks and colours are found, and in nothing here. All
+places are points with y upwards, as in Figure.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ class Seen:
         kind: bar, line or scatter.
         marks: of any series.
         words: of the whole figure.
-        ticks_x, ticks_y: places of ticks or grid lines, to which labels are snapped: x of those of the horizontal axis, y of
-            those of the vertical one.
+        ticks_x, ticks_y: places of ticks or grid lines, to which labels are snapped: x of those of the horizontal axis,
+            y of those of the vertical one.
         named: which series a word's swatch has the colour of; None for words that are no legend.
         horizontal: bars lie.
         base: where bars begin, along the value axis; None where that is not known.
@@ -171,7 +171,7 @@ def across(seen: Seen, words: list[Word], along: int) -> tuple[list[str | float]
         axes = [pair for pair in numeric(replace(seen, words=tuple(words)), along) if pair[0].scale == "linear"]
         if axes and len(axes[0][0].used) >= (2 if seen.kind == "scatter" else 3):
             axis, labels = axes[0]
-            step = min(abs(b - a) for a, b in zip(places, places[1:], strict=False)) if len(places) > 1 else 1.0
+            step = float(np.diff(places).min()) if len(places) > 1 else 1.0
             whole = seen.kind == "line" and abs(axis.slope) * step > 0.8
             xs = [axis.value(place) for place in at]
             return [float(round(x)) if whole else float(f"{x:.5g}") for x in xs], [word for word, _ in labels]

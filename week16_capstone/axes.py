@@ -91,10 +91,10 @@ def fit(places: Sequence[float], numbers: Sequence[float], near: float = 2.0) ->
         None where there are not two labels at two places with two numbers.
     """
     # exercise 1: an axis from its labels
-    # places and numbers, two equally long sequences -> the Axis, or None where no two labels differ in both. Some numbers
-    # may be misread. A scale is linear (number = slope * place + start) or log (log10(number) = slope * place + start,
-    # which only labels above zero can lie on). A label lies on an axis where the axis' place of its number (Axis.place)
-    # is within `near` of its own place. Of all axes through two of the labels, that on which the most lie; of equally
+    # places and numbers, two equally long sequences -> the Axis, or None where no two labels differ in both. Some
+    # numbers may be misread. A scale is linear (number = slope * place + start) or log (log10(number) = slope * place +
+    # start, which only labels above zero can lie on). A label lies on an axis where the axis' place of its number
+    # (Axis.place) is within `near` of its own place. Of all axes through two of the labels, that on which the most lie; of equally
     # many, a linear one, then the one with the smallest sum of distances. Slope and start are then fitted to those that
     # lie on it by least squares (np.polyfit of the numbers, or their logs, over the places); `used` holds their
     # numbers in the sequence, `error` the median of their distances from the fitted axis, `count` len(places).

@@ -1,7 +1,7 @@
 """How right a chart was read: value errors and RMS-F1.
 
 References
-    F. Liu et al., "DePlot: One-shot visual language reasoning by plot-to-table translation", arXiv:2212.10505, section 3
+    F. Liu et al., "DePlot: One-shot visual language reasoning by plot-to-table translation", arXiv:2212.10505, sec. 3
     A. Masry et al., "ChartQA", arXiv:2203.10244: relaxed accuracy, which takes 2008 for 2010
 """
 
@@ -75,8 +75,8 @@ def rms_f1(found: Sequence[Row], true: Sequence[Row], tau: float = 0.5, theta: f
         From 0 to 1; 1 where the tables are equal, in whatever order.
     """
     # exercise 4: RMS-F1
-    # found and true, rows of (series, category, number) -> F1. A row's name is f"{series} {category}". Two names differ by
-    # edit_distance, taken as 1 where it is above tau; two numbers by min(1, relative(found, true)), taken as 1 where
+    # found and true, rows of (series, category, number) -> F1. A row's name is f"{series} {category}". Two names differ
+    # by edit_distance, taken as 1 where it is above tau; two numbers by min(1, relative(found, true)), taken as 1 where
     # it is above theta. Rows are matched one to one so that the sum of (1 - name distance) is largest. The similarity
     # of a matched pair is (1 - name distance) * (1 - number distance). Precision is the sum of these over len(found),
     # recall over len(true), and F1 2PR / (P + R); 0 where either table is empty or P + R is 0, but 1 where both are.
@@ -101,15 +101,15 @@ def errors(found: Chart | None, true: Chart) -> list[float]:
     scatter plot has none) the nearest dot counts, as far as it is away in either direction."""
     left = list(found.values) if found else []
     result = []
-    span = [max(v.y for v in true.values) - min(v.y for v in true.values)] if true.values else [1.0]
+    high = (max(v.y for v in true.values) - min(v.y for v in true.values)) or 1.0 if true.values else 1.0
     lone = len({value.series for value in true.values}) == 1 and len({value.series for value in left}) == 1
     for value in true.values:
         if true.kind == "scatter":
-            away = [max(abs(v.x - value.x) / 100, abs(v.y - value.y) / (span[0] or 1)) if isinstance(v.x, float) else 9.0
+            away = [max(abs(v.x - value.x) / 100, abs(v.y - value.y) / high) if isinstance(v.x, float) else 9.0
                     for v in left]  # fmt: skip
         else:
-            away = [relative(v.y, value.y) if same(v.x, value.x, 0.0) and (lone or same(v.series, value.series)) else np.inf
-                    for v in left]  # fmt: skip
+            mine = [same(v.x, value.x, 0.0) and (lone or same(v.series, value.series)) for v in left]
+            away = [relative(v.y, value.y) if own else np.inf for v, own in zip(left, mine, strict=True)]
         best = int(np.argmin(away)) if away else -1
         if best >= 0 and np.isfinite(away[best]):
             result.append(float(away[best]))

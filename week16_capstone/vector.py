@@ -1,4 +1,4 @@
-"""Charts that are vectors: every bar, vertex and wedge stands in the file, to a hundredth of a point. No network needed."""
+"""Charts that are vectors: every bar, vertex and wedge stands in the file, to a hundredth of a point. No network."""
 
 import math
 from collections import Counter
@@ -78,7 +78,7 @@ def is_line(path: Path) -> bool:
     if path.stroke is None or path.fill is not None or path.closed or path.curved or len(path.lines) != 1:
         return False
     xs = [x for x, _ in path.lines[0]]
-    return len(xs) >= 3 and all(b > a for a, b in zip(xs, xs[1:], strict=False))
+    return len(xs) >= 3 and bool((np.diff(xs) > 0).all())
 
 
 def is_wedge(path: Path) -> bool:
@@ -234,9 +234,9 @@ def legend(figure: Figure, colours: Sequence[Colour], others: Sequence[Path]):
                 found[word] = colours.index(shade)
     for word in figure.words:  # dots of a legend look like those of the plot
         for path in figure.paths:
-            if word not in found and path.fill in colours and not covers_much(path.box) and beside(path.box, word):
-                if number(word.text) is None:
-                    found[word] = colours.index(path.fill)
+            small = path.fill in colours and not covers_much(path.box)
+            if word not in found and small and beside(path.box, word) and number(word.text) is None:
+                found[word] = colours.index(path.fill)
     return found.get
 
 

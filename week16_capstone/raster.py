@@ -1,0 +1,324 @@
+"""Charts that are pixels: the network says where marks are, geometry and colours make numbers of them.
+
+reader = Reader(model)
+chart = reader.read(figure)      # words that the figure brings are taken; else they are recognised (rapidocr)
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from week16_capstone.assemble import Mark, Seen, chart, merged
+from week16_capstone.axes import number
+from week16_capstone.chart import Box, Chart, Figure, Point, Unreadable, Value, Word
+from week16_capstone.data import fitted
+from week16_capstone.model import KINDS, MARKS, ChartReader, peaks
+from week16_capstone.recognise import recognise
+from week16_capstone.vector import away
+
+LEAST = {"bar": 0.3, "vertex": 0.3, "dot": 0.3, "xtick": 0.2, "ytick": 0.2, "centre": 0.2, "rim": 0.3}
+SURE = 0.5  # of its kind; below, a figure is not read
+OTHER = 45.0  # colours further apart than this are two
+Place = tuple[float, float, float]
+"""x, y, heat; in pixels of the picture from its upper left corner."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the network says of a picture: how likely each kind is, and the places of marks by name."""
+
+    kinds: dict[str, float]
+    places: dict[str, list[Place]]
+
+    @property
+    def kind(self) -> str:
+        return max(self.kinds, key=lambda name: self.kinds[name])
+
+
+@dataclass
+class Reader:
+    """Reads charts off their pixels."""
+
+    model: ChartReader
+
+    @torch.no_grad()
+    def look(self, pictures: Sequence[Any]) -> list[Looked]:
+        """What the network sees in some pictures."""
+        self.model.eval()
+        sheets, scales = zip(*map(fitted, pictures), strict=True)
+        device = next(self.model.parameters()).device
+        heat, offset, kind = self.model(inputs(np.stack(sheets)).to(device))
+        heats, offsets = torch.sigmoid(heat).cpu().numpy(), offset.cpu().numpy()
+        kinds = torch.softmax(kind, dim=1).cpu().numpy()
+        found = []
+        for row, scale in enumerate(scales):
+            places = {name: [(x / scale, y / scale, h) for x, y, h in peaks(heats[row, n], offsets[row], LEAST[name])]
+                      for n, name in enumerate(MARKS)}  # fmt: skip
+            found.append(Looked(dict(zip(KINDS, map(float, kinds[row]), strict=True)), places))
+        return found
+
+    def read(self, figure: Figure, looked: Looked | None = None) -> Chart:
+        """The chart in a figure.
+
+        Args:
+            figure: its words are taken where it has some.
+            looked: what `look` said of it, where that is known.
+
+        Raises:
+            Unreadable: it is none, or none that can be read surely.
+        """
+        looked = looked or self.look([figure.picture])[0]
+        if looked.kind in ("table", "photo", "stacked"):
+            why = "its bars are stacked" if looked.kind == "stacked" else f"it is a {looked.kind}"
+            raise Unreadable(why, looked.kind)
+        sure = looked.kinds[looked.kind]
+        if sure < SURE:
+            raise Unreadable("it is not clear what kind of chart it is", looked.kind)
+        words = figure.words or recognise(figure)
+        canvas = Canvas(figure, words)
+        if looked.kind == "pie":
+            return pie(canvas, looked)
+        kind = "bar" if looked.kind == "lying bar" else looked.kind
+        horizontal = looked.kind == "lying bar"
+        places = looked.places[{"bar": "bar", "line": "vertex", "scatter": "dot"}[kind]]
+        if kind == "bar":
+            marks, base = bars(canvas, places, horizontal)
+        else:
+            marks, base = dots(canvas, places), None
+        marks, named = coloured(canvas, marks)
+        x = tuple(figure.point((place[0], 0))[0] for place in looked.places["xtick"])
+        y = tuple(figure.point((0, place[1]))[1] for place in looked.places["ytick"])
+        near = 1.5 / figure.scale
+        return chart(Seen(kind, marks, words, x, y, named, horizontal, base, near, "raster", sure))  # type: ignore[arg-type]
+
+
+def inputs(pictures: np.ndarray) -> Float[torch.Tensor, "B 3 H W"]:
+    """Bytes as the network takes them: around 0, of about unit size."""
+    batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255  # (B, H, W, 3) -> (B, 3, H, W)
+    return ((batch - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
+
+
+# ---------------------------------------------------------------- colours
+
+
+@dataclass
+class Canvas:
+    """A picture to take colours from, in pixels from the upper left corner."""
+
+    figure: Figure
+    words: tuple[Word, ...]
+
+    @cached_property
+    def pixels(self) -> Float[np.ndarray, "H W 3"]:
+        return np.asarray(self.figure.picture, np.float32)
+
+    @cached_property
+    def back(self) -> Float[np.ndarray, " 3"]:
+        """The commonest colour of the middle of the picture."""
+        high, wide = self.pixels.shape[:2]
+        middle = self.pixels[high // 6 : -high // 6, wide // 6 : -wide // 6].reshape(-1, 3)  # (pixels, 3)
+        codes = (middle // 16).astype(int) @ (1, 16, 256)
+        return np.median(middle[codes == np.bincount(codes).argmax()], axis=0)
+
+    def run(self, x: float, y: float, dx: int, dy: int, colour: np.ndarray) -> int:
+        """How many pixels from (x, y) on in a direction have a colour."""
+        high, wide = self.pixels.shape[:2]
+        column, row, count = round(x), round(y), 0
+        misses = 0
+        while 0 <= column < wide and 0 <= row < high and misses < 3:
+            near = np.abs(self.pixels[row, column] - colour).max() < OTHER
+            misses = 0 if near else misses + 1
+            count += 1
+            column, row = column + dx, row + dy
+        return count - misses
+
+    def patch(self, left: float, top: float, right: float, bottom: float) -> Float[np.ndarray, "H W 3"]:
+        """A part of the picture; empty where it lies outside."""
+        high, wide = self.pixels.shape[:2]
+        sides = [max(0, round(left)), min(wide, round(right)), max(0, round(top)), min(high, round(bottom))]
+        return self.pixels[sides[2] : sides[3], sides[0] : sides[1]]
+
+    def box(self, left: float, top: float, right: float, bottom: float) -> Box:
+        """A box of pixels on the page."""
+        (x0, y0), (x1, y1) = self.figure.point((left, bottom)), self.figure.point((right, top))
+        return x0, y0, x1, y1
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A mark before its series is known: its place in points, box, colour, and how sure the network is."""
+
+    point: Point
+    box: Box
+    colour: np.ndarray
+    sure: float
+
+
+def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> tuple[list[Spot], float | None]:
+    """Bars by their ends: which side of an end is the bar, where exactly it ends, and where it begins."""
+    found: list[Spot] = []
+    bases: list[float] = []
+    for x, y, heat in places:
+        sides = []
+        for sign in (1, -1):  # the bar is where the colour is not the background's
+            patch = strip(canvas, x, y, sign, horizontal)
+            if patch.size:
+                colour = np.median(patch.reshape(-1, 3), axis=0)
+                sides.append((float(np.abs(colour - canvas.back).max()), sign, colour))
+        if not sides:
+            continue
+        _, sign, colour = max(sides, key=lambda side: side[0])
+        end = edge(canvas, x, y, sign, horizontal, colour)
+        dx, dy = (sign, 0) if horizontal else (0, sign)
+        start = (end + 3 * sign, y) if horizontal else (x, end + 3 * sign)
+        long = canvas.run(*start, dx, dy, colour) + 3
+        base = end + sign * long
+        half = [canvas.run(start[0] + 2 * dx, start[1] + 2 * dy, *way, colour)
+                for way in (((0, -1), (0, 1)) if horizontal else ((-1, 0), (1, 0)))]  # fmt: skip
+        low, high = min(end, base), max(end, base)
+        box = (low, y - half[0], high, y + half[1]) if horizontal else (x - half[0], low, x + half[1], high)
+        point = canvas.figure.point((end, y) if horizontal else (x, end))
+        found.append(Spot(point, canvas.box(*box), colour, heat))
+        bases.append(canvas.figure.point((base, y) if horizontal else (x, base))[0 if horizontal else 1])
+    return found, float(np.median(bases)) if len(bases) > 1 else None
+
+
+def strip(canvas: Canvas, x: float, y: float, sign: int, horizontal: bool) -> Float[np.ndarray, "H W 3"]:
+    """A few pixels beside a bar's end, to one side."""
+    low, high = (3, 7) if sign > 0 else (-6, -2)
+    if horizontal:
+        return canvas.patch(x + low, y - 1, x + high, y + 2)
+    return canvas.patch(x - 1, y + low, x + 2, y + high)
+
+
+def edge(canvas: Canvas, x: float, y: float, sign: int, horizontal: bool, colour: np.ndarray, reach: int = 6) -> float:
+    """Where exactly the colour begins, near a bar's end: the place along the profile where it is half there."""
+    at = x if horizontal else y
+    first = round(at) - reach
+    if horizontal:
+        patch = canvas.patch(first, y - 1, first + 2 * reach + 1, y + 2).mean(axis=0) if first >= 0 else np.empty(0)
+    else:
+        patch = canvas.patch(x - 1, first, x + 2, first + 2 * reach + 1).mean(axis=1) if first >= 0 else np.empty(0)
+    if len(patch) < 2 * reach + 1:
+        return at
+    ahead = patch[::-1] if sign > 0 else patch  # from inside the bar outwards
+    outside = np.median(ahead[-3:], axis=0)
+    way = colour - outside
+    if np.abs(way).max() < 20:
+        return at
+    share = ((ahead - outside) @ way) / float(way @ way)  # 1 inside, 0 outside
+    inside = np.flatnonzero(share > 0.5)
+    if not len(inside):
+        return at
+    for last in range(len(share) - 1):  # the first place from inside where it falls below half
+        if share[last] > 0.5 >= share[last + 1]:
+            break
+    else:
+        return at
+    beyond = last + float(np.clip(share[last : last + 2], 0, 1).sum())  # a pixel that is half covered counts half
+    place = first + (2 * reach + 1 - beyond if sign > 0 else beyond)
+    return float(place) if abs(place - at) <= reach else at
+
+
+def dots(canvas: Canvas, places: Sequence[Place]) -> list[Spot]:
+    """Vertices and dots: the colour of each is that of its middle which differs most from the background."""
+    found = []
+    for x, y, heat in places:
+        patch = canvas.patch(x - 1.5, y - 1.5, x + 2.5, y + 2.5).reshape(-1, 3)  # (pixels, 3)
+        if not len(patch):
+            continue
+        far = np.abs(patch - canvas.back).max(axis=1)
+        colour = np.median(patch[far >= np.quantile(far, 0.6)], axis=0)
+        found.append(Spot(canvas.figure.point((x, y)), canvas.box(x - 4, y - 4, x + 4, y + 4), colour, heat))
+    return found
+
+
+def coloured(canvas: Canvas, spots: Sequence[Spot]) -> tuple[tuple[Mark, ...], Any]:
+    """Marks with their series, and what tells which series a word of the legend names."""
+    swatches = legend(canvas, [spot.colour for spot in spots])
+    if len(swatches) > 1:
+        shades = np.array([colour for _, colour in swatches])  # (series, 3)
+        rows = [int(np.linalg.norm(shades - spot.colour, axis=1).argmin()) for spot in spots]
+        named = {word: row for row, (word, _) in enumerate(swatches)}.get
+    else:
+        rows, named = [0] * len(spots), (lambda word: None)
+    return tuple(Mark(spot.point, spot.box, row, spot.sure) for spot, row in zip(spots, rows, strict=True)), named
+
+
+def legend(canvas: Canvas, colours: Sequence[np.ndarray]) -> list[tuple[Word, np.ndarray]]:
+    """Words with a swatch at their left in a colour that marks have, and that colour; each colour once."""
+    found: list[tuple[float, Word, np.ndarray]] = []
+    for word in canvas.words:
+        if number(word.text) is not None or abs(word.angle) > 5:
+            continue
+        left, top = canvas.figure.pixel((word.box[0], word.box[3]))
+        bottom = canvas.figure.pixel((word.box[2], word.box[1]))[1]
+        high = bottom - top
+        patch = canvas.patch(left - 2.8 * high, top, left - 0.15 * high, bottom)
+        if patch.shape[0] < 3 or patch.shape[1] < 3:
+            continue
+        flat = patch.reshape(-1, 3)
+        edge_colour = np.median(np.concatenate([patch[0], patch[-1]]), axis=0)
+        far = np.abs(flat - edge_colour).max(axis=1)
+        if (far > 40).mean() < 0.04:
+            flat, far = flat, np.abs(flat - canvas.back).max(axis=1)
+            if (far > 40).mean() < 0.5:
+                continue
+        colour = np.median(flat[far >= np.quantile(far, 0.9)], axis=0)
+        near = min((float(np.linalg.norm(colour - other)) for other in colours), default=999.0)
+        if near < 2 * OTHER:
+            found.append((near, word, colour))
+    kept: list[tuple[Word, np.ndarray]] = []
+    for _, word, colour in sorted(found, key=lambda one: one[0]):
+        if all(np.linalg.norm(colour - other) > 0.6 * OTHER for _, other in kept):
+            kept.append((word, colour))
+    return kept
+
+
+# ---------------------------------------------------------------- pies
+
+
+def pie(canvas: Canvas, looked: Looked, turns: int = 720) -> Chart:
+    """A pie: colours around its centre, each run of one colour a wedge."""
+    centres, rim = looked.places["centre"], looked.places["rim"]
+    if not centres or not rim:
+        raise Unreadable("no centre of a pie was found", "pie")
+    cx, cy, sure = centres[0]
+    radius = float(np.median([math.hypot(x - cx, y - cy) for x, y, _ in rim]))
+    angles = np.arange(turns) * 2 * np.pi / turns
+    high, wide = canvas.pixels.shape[:2]
+    rings = []
+    for share in (0.8, 0.85, 0.9):
+        columns = np.clip(np.round(cx + share * radius * np.cos(angles)), 0, wide - 1).astype(int)
+        rows = np.clip(np.round(cy - share * radius * np.sin(angles)), 0, high - 1).astype(int)
+        rings.append(canvas.pixels[rows, columns])
+    around = np.median(rings, axis=0)  # (turns, 3)
+    jump = np.abs(np.roll(around, -4, axis=0) - np.roll(around, 4, axis=0)).max(axis=1)
+    highest = np.max([np.roll(jump, step) for step in range(-8, 9)], axis=0)
+    starts = np.flatnonzero((jump > 0.6 * OTHER) & (jump == highest)).tolist()
+    starts = merged(starts, 8)
+    if len(starts) > 1 and starts[0] + turns - starts[-1] <= 8:
+        starts = starts[:-1]
+    if len(starts) < 2:
+        raise Unreadable("its wedges cannot be told apart", "pie")
+    words = [word for word in canvas.words if number(word.text) is None]
+    values = []
+    hub, far = canvas.figure.point((cx, cy)), radius / canvas.figure.scale
+    for first, last in zip(starts, [*starts[1:], starts[0] + turns], strict=True):
+        mean, part = (first + last) / 2 * 2 * math.pi / turns, (last - first) / turns
+        way = hub[0] + 1.15 * far * math.cos(mean), hub[1] + 1.15 * far * math.sin(mean)
+        near = min(words, key=lambda word: away(word.box, way), default=None)
+        if near is None or away(near.box, way) > far:
+            raise Unreadable("its wedges have no names", "pie")
+        x, y = hub[0] + 0.6 * far * math.cos(mean), hub[1] + 0.6 * far * math.sin(mean)
+        box = (x - far / 8, y - far / 8, x + far / 8, y + far / 8)
+        values.append(Value("", near.text, round(100 * part, 3), box, round(sure * looked.kinds["pie"], 4)))
+    heads = [word for word in words if word.middle[1] > hub[1] + far and word.text not in {v.x for v in values}]
+    title = max(heads, key=lambda word: word.box[3] - word.box[1]).text if heads else ""
+    return Chart("pie", title, "", "", tuple(values), "raster", kind_confidence=looked.kinds["pie"])
