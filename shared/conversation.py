@@ -4,7 +4,7 @@ end = end_of_turn(tokenizer)
 answers = write(model, tokenizer, [[{"role": "user", "content": "Good morning."}]])
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ Message = dict[str, str]
 """{role, content}, as chat templates take them."""
 
 
-def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False) -> str:
-    """The conversation as the model's template writes it; with `answer`, up to where the assistant is to speak.
+def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False, tools: Any = None) -> str:
+    """The conversation as the model's template writes it; with `answer`, up to where the assistant is to speak; with
+    `tools`, JSON schemas of functions, as far as the template knows of such.
 
     Raises:
         CourseError: there is no template, or it refuses these turns (some know no system turn).
@@ -27,7 +28,7 @@ def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False) ->
     from jinja2 import TemplateError
 
     try:
-        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer)
+        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer, tools=tools)
     except (TemplateError, TypeError, KeyError) as error:
         roles = ", ".join(message["role"] for message in messages)
         raise CourseError(f"the chat template refuses turns of {roles} ({str(error)[:100]}).") from None
@@ -77,7 +78,7 @@ class Answer:
 @torch.no_grad()
 def write(
     model: Any, tokenizer: Any, chats: Sequence[Sequence[Message]], most: int = 48, temperature: float = 0.0,
-    seed: int = 0, size: int = 32,
+    seed: int = 0, size: int = 32, tools: Any = None, logits: Callable[[int], Any] | None = None,
 ) -> list[Answer]:  # fmt: skip
     """The model's answers: the likeliest tokens (temperature 0), or drawn ones.
 
@@ -89,8 +90,12 @@ def write(
         temperature: of the drawing.
         seed: what the drawing follows from.
         size: answers that are written at once, of prompts of about the same length, padded on the left.
+        tools: functions that the template is to tell of.
+        logits: given the prompts' length, what is called with (ids, logits) before each token and returns other logits
+            (a LogitsProcessor of transformers); made anew for each batch.
     """
-    prompts, end = [ids_of(tokenizer, render(tokenizer, chat, answer=True)) for chat in chats], end_of_turn(tokenizer)
+    texts, end = [render(tokenizer, chat, answer=True, tools=tools) for chat in chats], end_of_turn(tokenizer)
+    prompts = [ids_of(tokenizer, text) for text in texts]
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     found: dict[int, Answer] = {}
     mode, device = model.training, next(model.parameters()).device
@@ -105,9 +110,10 @@ def write(
             length = max(len(prompts[row]) for row in rows)
             ids = torch.tensor([[end] * (length - len(prompts[row])) + prompts[row] for row in rows])
             mask = torch.tensor([[0] * (length - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
+            extra = {} if logits is None else {"logits_processor": [logits(length)]}
             out = model.generate(
                 input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=most + 1, eos_token_id=end,
-                pad_token_id=end, use_cache=True, repetition_penalty=1.0, **draw,
+                pad_token_id=end, use_cache=True, repetition_penalty=1.0, **draw, **extra,
             )  # fmt: skip
             for row, line in zip(rows, out[:, length:].tolist(), strict=True):
                 stopped = end in line

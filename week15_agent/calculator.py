@@ -180,8 +180,9 @@ def evaluate(node: ast.expr) -> Quantity:
     # node, of Python's ast -> its Quantity. These nodes there are: an integer; the name of a constant (CONSTANTS) or of
     # a unit (1 of it, see suffixed); a value with a dot and a name behind it (suffixed: a unit, percent, factorial);
     # + or - before a value; one of OPERATIONS between two values; a call of one of FUNCTIONS by its name, with plain
-    # arguments (called). Everything else, an integer's being True included, raises ToolError: the list says what may run, and
-    # what is not in it never does. Nothing is computed but by OPERATIONS, called and suffixed: they bound the work.
+    # arguments (called). Everything else, True (an int to Python) included, raises ToolError: the list says what may
+    # run, and what is not in it never does. Nothing is computed but by OPERATIONS, called and suffixed: they bound the
+    # work.
     # hint: match node: case ast.Constant(int(value)); ast.Name(name); ast.Attribute(inner, name); ast.UnaryOp(sign,
     # inner), with sign an ast.USub or ast.UAdd; ast.BinOp(left, operator, right), where OPERATIONS.get(type(operator))
     # is a function of two quantities; ast.Call(ast.Name(name), arguments, []). replace(quantity, value=…) copies one.

@@ -12,6 +12,7 @@ References
     https://json-schema.org, as pydantic writes it
 """
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -45,10 +46,10 @@ class Call:
         object.__setattr__(self, "tool", re.sub(r"[^\w.-]+", "_", self.tool.strip())[:64] or "_")
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> str:
         """Equal for calls that would do the same."""
         shown = {name: " ".join(v.split()) if isinstance(v, str) else v for name, v in self.arguments.items()}
-        return self.tool, repr(sorted(shown.items()))
+        return f"{self.tool} {json.dumps(shown, sort_keys=True, default=str)}"
 
 
 @dataclass(frozen=True)
