@@ -111,7 +111,7 @@ def figures(drawing: Drawing, lines: Sequence[Line]) -> list[Found]:
         return []
     text = running_text(lines)
     labels = [line.box for line in lines if id(line) not in text]
-    labels += [word.box for word in drawing.words if abs(word.angle) > 2]
+    turned = [word.box for word in drawing.words if abs(word.angle) > 2]
     groups = [part for group in clusters([*shapes, *pictures], ROOM) for part in by_frame(group, visible)]
     kept, scraps = [], []
     for group in groups:
@@ -130,9 +130,11 @@ def figures(drawing: Drawing, lines: Sequence[Line]) -> list[Found]:
     found = []
     for box, source in kept:
         if source == "vector":
-            near = [scrap for scrap in scraps if area(scrap) < 0.5 * area(box)]
             others = [other for other, _ in kept if other != box]
-            box = with_labels(box, [*near, *labels], LABEL_ROOM, REACH, others)
+            own = [scrap for scrap in scraps if area(scrap) < 0.5 * area(box)]
+            own += [label for label in labels if all(distance(label, box) <= distance(label, o) for o in others)]
+            own += [label for label in turned if not is_of_next(label, box, others)]
+            box = with_labels(box, own)
         words = tuple(word for word in drawing.words if inside(word.box, box))
         paths = tuple(path for path in drawing.paths if inside(path.box, box))
         found.append(Found(clipped(box, page), source, words, paths if source == "vector" else ()))
@@ -198,9 +200,7 @@ def middle(box: Box) -> Box:
     return x, y, x, y
 
 
-def with_labels(
-    core: Box, labels: Sequence[Box], room: float = LABEL_ROOM, reach: float = REACH, others: Sequence[Box] = ()
-) -> Box:
+def with_labels(core: Box, labels: Sequence[Box], room: float = LABEL_ROOM, reach: float = REACH) -> Box:
     """The box of a drawing with the labels around it: those near it, those near these, and so on, within reach.
 
     Args:
@@ -208,26 +208,29 @@ def with_labels(
         labels: boxes of what may belong to it.
         room: how far a label is from what it belongs to, at most.
         reach: how far the box may grow beyond the core, on any side.
-        others: boxes of other drawings, which a label may not be nearer to.
     """
     # exercise 1: the labels around it
-    # core and labels (left, bottom, right, top), room, reach, others -> the box of core and of all labels that belong
-    # to it. A label belongs to it where it is at most `room` away from the box as grown so far (`distance`), sticks out
-    # of the core by at most `reach` on each side, and is not nearer to one of `others` than to the core.
+    # core and labels (left, bottom, right, top), room, reach -> the box of core and of all labels that belong to it. A
+    # label belongs to it where it is at most `room` away from the box as grown so far (`distance`), and does not stick
+    # out of the core by more than `reach` on any side (`inside(label, core, reach)`). A label that belongs to it makes
+    # the box larger, and so may bring in others that are further out.
     # hint: go over the labels that are left again and again, until a round takes none; `around` makes one box of two.
-    box, left = core, list(labels)
+    box, left = core, [label for label in labels if inside(label, core, reach)]
     while True:
-        taken = [
-            label for label in left
-            if distance(label, box) <= room
-            and inside(label, core, reach)
-            and all(distance(label, core) <= distance(label, other) for other in others)
-        ]  # fmt: skip
+        taken = [label for label in left if distance(label, box) <= room]
         if not taken:
             return box
         box = around([box, *taken])
         left = [label for label in left if label not in taken]
     # end of exercise 1
+
+
+def is_of_next(label: Box, core: Box, others: Sequence[Box]) -> bool:
+    """Whether text that is turned stands between a drawing and the next on its right: it labels that one's axis."""
+    behind = label[0] > core[2] - 1
+    return behind and any(
+        0 < other[0] - label[0] < REACH and other[1] < label[3] and label[1] < other[3] for other in others
+    )
 
 
 def distance(one: Box, other: Box) -> float:

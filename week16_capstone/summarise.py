@@ -33,7 +33,7 @@ def by_rule(exhibit: Exhibit) -> str:
     )
     if chart.kind == "scatter":
         spread = f"{len(values)} points"
-    unit = f" ({exhibit.unit})" if exhibit.unit and exhibit.unit != what else ""
+    unit = f" ({exhibit.unit})" if exhibit.unit and exhibit.unit.lower() not in what.lower() else ""
     said = [f"{exhibit.name[:1].upper()}{exhibit.name[1:]} shows {what}{unit}{of}, {spread}."]
     high, low = max(values, key=lambda value: value.y), min(values, key=lambda value: value.y)
     said.append(f"The highest value is {shown(high.y)} ({label(high)}), the lowest {shown(low.y)} ({label(low)}).")
