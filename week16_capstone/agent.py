@@ -15,7 +15,7 @@ References
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
@@ -23,7 +23,9 @@ from typing import Any, TypedDict
 from shared.errors import CourseError
 from week11_rag import answer as week11
 from week11_rag import pdf
-from week11_rag.support import DEFAULT, Support, load
+from week11_rag.extractive import reader_of
+from week11_rag.retrieve import Passage, Retriever
+from week11_rag.support import DEFAULT, Support, Verdict, load
 from week16_capstone import summarise
 from week16_capstone.answer import Found, Missing, answered
 from week16_capstone.exhibits import LOW, Exhibit
@@ -33,6 +35,7 @@ from week16_capstone.understand import LONGEST, Wanted, wanted
 ABOUT = 0.62
 """An exhibit that has less than this share of a question's words is not what it is about."""
 LOOKED_AT = 4  # exhibits that are tried for an answer
+NEAR, LEAD = 0.5, 0.2  # cosines: of the nearest sentence, and how far it is ahead of the next
 STEPS = 12  # of the graph, at most
 Box = tuple[float, float, float, float]
 
@@ -119,7 +122,7 @@ class Agent:
         language: Any = None,
     ) -> None:  # fmt: skip
         self.index, self.calculate, self.language = index, calculate or calculator, language
-        self.reader = week11.Bot(index.retriever, support or load(DEFAULT))
+        self.reader = week11.Bot(index.retriever, support or ahead())
 
     # ------------------------------------------------------------ the graph
 
@@ -295,6 +298,22 @@ def after_text(state: State) -> str:
 def low(confidence: float) -> str:
     """What is said of a confidence that is low."""
     return f"Read with low confidence ({confidence:.2f})." if confidence < LOW else ""
+
+
+class Ahead(Support):
+    """Week 11's support, which also believes a sentence that is near the question and far ahead of all others: a report
+    of a few pages has too few words to weigh them as a handbook's."""
+
+    def judge(self, question: str, passages: Sequence[Passage], retriever: Retriever) -> Verdict:
+        verdict = super().judge(question, passages, retriever)
+        cosines = sorted((one.cosine for one in reader_of(retriever).rank(question, passages)), reverse=True)
+        lead = len(cosines) > 1 and cosines[0] >= NEAR and cosines[0] - cosines[1] >= LEAD
+        return replace(verdict, supported=True) if lead and not verdict.features["numberless"] else verdict
+
+
+def ahead() -> Ahead:
+    """As it was fitted on week 11's questions."""
+    return Ahead(**load(DEFAULT).__dict__)
 
 
 def pdf_around(boxes: Sequence[Box]) -> Box:

@@ -91,8 +91,8 @@ def asked_of(wanted: Wanted, exhibit: Exhibit) -> tuple[list[str], list[str]]:
         Missing: it names a year that the exhibit does not have, though it is one of years.
     """
     series = [name for name in exhibit.series if name]
-    xs = mentions(wanted.question, exhibit.categories)
-    named = [name for name in mentions(wanted.question, series) if name not in xs]
+    said = mentions(wanted.question, [*series, *exhibit.categories])  # `series 2` does not name the category 2
+    xs, named = ([name for name in said if name in names] for names in (exhibit.categories, series))
     for year in wanted.years:
         if year not in xs and not any(year in name for name in (*xs, *named)):
             raise Missing(f"{exhibit.name} has no {year}")
@@ -252,8 +252,9 @@ def share(exhibit: Exhibit, xs: Sequence[str], series: Sequence[str], calculate:
 
 
 def label(value: Value) -> str:
-    """`Online in 2019`."""
-    return " in ".join(filter(None, (value.series, as_text(value.x))))
+    """`Online in 2019`, `Online at 0.5`."""
+    at = " in " if isinstance(value.x, str) or 1800 <= value.x <= 2200 else " at "
+    return at.join(filter(None, (value.series, as_text(value.x))))
 
 
 def with_unit(amount: float, exhibit: Exhibit) -> str:

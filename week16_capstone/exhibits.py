@@ -116,9 +116,9 @@ def shown(number: float) -> str:
     """A number as an answer has it: four digits that count, thousands apart."""
     if number == 0:
         return "0"
-    if abs(number) >= 1e9 or abs(number) < 1e-3:
+    if abs(number) >= 1e9 or abs(number) < 1:
         return f"{number:.4g}"
-    digits = max(0, 3 - len(str(int(abs(number)))) + (abs(number) >= 1))
+    digits = max(0, 4 - len(str(int(abs(number)))))
     text = f"{number:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

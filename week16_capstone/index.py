@@ -183,16 +183,21 @@ class Index:
         found = []
         for row in rows:
             one, exhibit = self.shown[row], self.shown[row].exhibit
-            names = " ".join(mentions(wanted.question, [*filter(None, exhibit.series), *exhibit.categories]))
-            have = self.words[row] | {stem(word) for word in wording.words(names)}
-            near = set(mentions(" ".join(wanted.words), sorted(have)))  # a letter or two may be wrong
-            total = sum(map(self.weight, wanted.words)) or 1.0
-            shared = [word for word in wanted.words if word in have or mentions(word, sorted(near))]
-            cover = min(1.0, sum(map(self.weight, shared)) / total) if wanted.words else 1.0
+            said = mentions(wanted.question, [*filter(None, exhibit.series), *exhibit.categories])
+            named = {stem(word) for word in wording.words(" ".join(said))}
+            topic = [word for word in wanted.words if word not in named]  # what it is about, beside names in the chart
+            cover = self.share(topic, self.words[row])
             years = sum(year in exhibit.categories for year in wanted.years) / max(1, len(wanted.years))
-            score = cover + MEANING * float(self.heads[row] @ vector) + 0.3 * years * bool(wanted.years)
+            score = cover + MEANING * float(self.heads[row] @ vector)
+            score += 0.3 * years * bool(wanted.years) + 0.3 * min(1.0, len(said) / 2)
             found.append(Shown(exhibit, one.document, cover, score))
         return sorted(found, key=lambda one: -one.score)
+
+    def share(self, asked: Sequence[str], have: frozenset[str]) -> float:
+        """The share of words, by their weight, that are among others, a letter or two aside; 1 where none is asked."""
+        total = sum(map(self.weight, asked))
+        shared = [word for word in asked if word in have or mentions(word, sorted(have))]
+        return sum(map(self.weight, shared)) / total if total else 1.0
 
     @staticmethod
     def is_called(exhibit: Exhibit, wanted: Wanted) -> bool:
