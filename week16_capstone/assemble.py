@@ -69,14 +69,14 @@ def chart(seen: Seen) -> Chart:
     values = value_axis(seen)
     axis, ticked = values
     used = {id(word) for word, _ in ticked}
-    legend = {series: word for word in seen.words if id(word) not in used and (series := seen.named(word)) is not None}
-    used |= {id(word) for word in legend.values()}
     along = 0 if seen.horizontal else 1
     if seen.base is not None and abs(axis.place(0.0) - seen.base) < 3 * seen.near:  # bars begin at zero, exactly
         axis = replace(axis, start=-axis.slope * seen.base)
     rest = [word for word in seen.words if id(word) not in used]
     names, labels = across(seen, rest, 1 - along)
     used |= {id(word) for word in labels}
+    legend = {series: word for word in seen.words if id(word) not in used and (series := seen.named(word)) is not None}
+    used |= {id(word) for word in legend.values()}
     names_of = {series: word.text for series, word in legend.items()}
     sure = seen.sure * axis_sure(axis)
     found = []
@@ -105,7 +105,7 @@ def value_axis(seen: Seen) -> tuple[Axis, Labels]:
     if not found:
         raise Unreadable("no axis with numbers was found", seen.kind)
     axis, labels = found[0]
-    if axis.scale == "log":
+    if axis.scale == "log" or all("^" in labels[n][0].text for n in axis.used):  # 10^3, 10^4: two are on any line
         raise Unreadable("its value axis is logarithmic", seen.kind)
     for other, theirs in found[1:]:
         apart = abs(theirs[0][0].middle[1 - along] - labels[0][0].middle[1 - along]) > 20 * seen.near

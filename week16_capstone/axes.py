@@ -50,6 +50,9 @@ def number(text: str) -> float | None:
     return (-value if below else value) if math.isfinite(value) else None
 
 
+Numbers = Sequence[int | float] | np.ndarray
+
+
 @dataclass(frozen=True)
 class Axis:
     """number = slope * place + start, or 10 to the power of it where the scale is log.
@@ -69,17 +72,17 @@ class Axis:
     count: int
     error: float
 
-    def value(self, place: float) -> float:
+    def value(self, place: int | float) -> float:
         """The number at a place."""
         line = self.slope * place + self.start
         return 10.0 ** min(line, 300.0) if self.scale == "log" else line
 
-    def place(self, number: float) -> float:
+    def place(self, number: int | float) -> float:
         """Where a number stands."""
         return ((math.log10(number) if self.scale == "log" else number) - self.start) / self.slope
 
 
-def fit(places: Sequence[float], numbers: Sequence[float], near: float = 2.0) -> Axis | None:
+def fit(places: Numbers, numbers: Numbers, near: float = 2.0) -> Axis | None:
     """The axis on which most of its labels lie, whatever the others say.
 
     Args:
@@ -94,10 +97,11 @@ def fit(places: Sequence[float], numbers: Sequence[float], near: float = 2.0) ->
     # places and numbers, two equally long sequences -> the Axis, or None where no two labels differ in both. Some
     # numbers may be misread. A scale is linear (number = slope * place + start) or log (log10(number) = slope * place +
     # start, which only labels above zero can lie on). A label lies on an axis where the axis' place of its number
-    # (Axis.place) is within `near` of its own place. Of all axes through two of the labels, that on which the most lie; of equally
-    # many, a linear one, then the one with the smallest sum of distances. Slope and start are then fitted to those that
-    # lie on it by least squares (np.polyfit of the numbers, or their logs, over the places); `used` holds their
-    # numbers in the sequence, `error` the median of their distances from the fitted axis, `count` len(places).
+    # (Axis.place) is within `near` of its own place. Of all axes through two of the labels, that on which the most
+    # lie; of equally many, a linear one, then the one with the smallest sum of distances. Slope and start are then
+    # fitted to those that lie on it by least squares (np.polyfit of the numbers, or their logs, over the places);
+    # `used` holds which these are (0 is the first), `error` the median of their distances from the fitted axis, and
+    # `count` is len(places).
     # hint: for each scale, for each pair from itertools.combinations whose places and (logs of) numbers differ: slope
     # and start of the line through the two, then |(number - start) / slope - place| <= near for all at once. Compare
     # candidates by the tuple (how many, scale == "linear", -sum of distances).

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Box = tuple[float, float, float, float]
+Number = int | float
+Box = tuple[Number, Number, Number, Number]
 """Left, bottom, right, top."""
-Point = tuple[float, float]
+Point = tuple[Number, Number]
 Colour = tuple[int, int, int]
 Kind = Literal["bar", "line", "pie", "scatter"]
 KINDS = ("bar", "line", "pie", "scatter", "table", "photo")

@@ -23,7 +23,7 @@ def figure(page: Any, box: Box, number: int = 1, scale: float = 2.0) -> Figure:
     bitmap.close()
     words, paths = contents(page)
     return Figure(
-        picture, scale, tuple(word for word in words if inside(word.box, box)),
+        picture, scale, tuple(word for word in words if inside((*word.middle, *word.middle), box)),
         tuple(path for path in paths if inside(path.box, box)), number, box,
     )  # fmt: skip
 
@@ -153,6 +153,7 @@ def text_of(raw: Any, held: Any, textpage: Any, outer: np.ndarray) -> tuple[str,
 def joined(pieces: list[tuple[str, Box, float, float]]) -> list[Word]:
     """Pieces of text that stand behind each other on one line as one word; a piece may be a letter or a whole label."""
     words: list[Word] = []
+    before = 0.0  # the size of the piece before
     for text, box, angle, size in pieces:
         last = words[-1] if words else None
         if last and abs(last.angle - angle) < 2:
@@ -161,10 +162,13 @@ def joined(pieces: list[tuple[str, Box, float, float]]) -> list[Word]:
             gap = box[along] - last.box[along + 2]
             level = min(last.box[across + 2], box[across + 2]) - max(last.box[across], box[across])
             if -0.2 * size < gap < 0.45 * size and level > -0.1 * size:
-                space = " " if gap > 0.2 * size and not last.text.endswith(" ") else ""
+                raised = size < 0.85 * before and box[across] > last.box[across] + 0.25 * before  # 10^3
+                space = "^" if raised else " " if gap > 0.2 * size and not last.text.endswith(" ") else ""
                 whole = (min(last.box[0], box[0]), min(last.box[1], box[1]),
                          max(last.box[2], box[2]), max(last.box[3], box[3]))  # fmt: skip
                 words[-1] = Word(last.text + space + text, whole, angle)
+                before = before if raised else size
                 continue
         words.append(Word(text, box, angle))
+        before = size
     return [Word(word.text.strip(), word.box, word.angle) for word in words]

@@ -50,7 +50,7 @@ class Case:
     def kind(self) -> int:
         """What the network is to call it, a number of KINDS."""
         spec = self.spec
-        name = "stacked" if spec.fault == "stacked" else "lying bar" if spec.horizontal else spec.kind
+        name = spec.fault or ("lying bar" if spec.horizontal else spec.kind)
         return KINDS.index(name)
 
 

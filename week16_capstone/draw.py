@@ -72,7 +72,7 @@ def canvas(spec: Spec) -> tuple[Any, Any, list[tuple[int, int, Any]]]:
     em = spec.font_size / 72
     long = max((len(word) for word in spec.xs if isinstance(word, str)), default=4)
     left = em * (0.62 * (long if spec.horizontal else 7) + 1.2 + 1.6 * bool(spec.y_label))
-    right = em * (8 if spec.legend == "right" and len(spec.series) > 1 else 4 if spec.fault == "two axes" else 1.5)
+    right = em * (8 if spec.legend == "right" and len(spec.series) > 1 else 7 if spec.fault == "two axes" else 1.5)
     bottom = em * (2 + 1.6 * bool(spec.x_label) + 0.55 * long * spec.rotated)
     top = em * (1.2 + 1.5 * bool(spec.title) + 2.2 * (spec.legend == "above" and len(spec.series) > 1))
     wide, high = spec.size
@@ -88,8 +88,8 @@ def canvas(spec: Spec) -> tuple[Any, Any, list[tuple[int, int, Any]]]:
 
 def table(spec: Spec, axes: Any) -> list[Any]:
     """A table of numbers, which is no chart."""
-    rows, axes_off = np.array(spec.numbers).T[:, :3], axes.set_axis_off()  # (points, series)
-    del axes_off
+    rows = np.array(spec.numbers).T[:, :3]  # (points, series)
+    axes.set_axis_off()
     held = axes.table([[written(n, spec.unit, 1) for n in row] for row in rows], rowLabels=[str(x) for x in spec.xs],
                       loc="center")  # fmt: skip
     for cell in held.get_celld().values():
@@ -235,7 +235,7 @@ def draw(spec: Spec, words: bool = True) -> Drawn:
         sheet.canvas.draw()
         picture = Image.fromarray(np.asarray(sheet.canvas.buffer_rgba())[:, :, :3].copy())
         places, boxes = where(spec, axes, marks, picture.height)
-        found = words_of(sheet, axes, picture) if words else ()
+        found = words_of(sheet, picture) if words else ()
     return Drawn(spec, worn(picture, spec), truth(spec, marks, boxes), found, places)
 
 
@@ -297,21 +297,23 @@ def where(spec: Spec, axes: Any, marks: list[Any], height: int) -> tuple[Places,
     return flipped, [tuple(map(float, box)) for box in boxes]
 
 
-def words_of(sheet: Any, axes: Any, picture: Any) -> tuple[Word, ...]:
+def words_of(sheet: Any, picture: Any) -> tuple[Word, ...]:
     """Every text that can be seen, with its box."""
     from matplotlib.text import Text
 
-    found = []
+    found, hidden = [], set()
+    for each in sheet.axes:  # ticks beyond the limits keep their labels, but are not drawn
+        for axis, (low, high) in ((each.xaxis, sorted(each.get_xlim())), (each.yaxis, sorted(each.get_ylim()))):
+            beyond = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+            hidden |= {id(label) for tick in beyond for label in (tick.label1, tick.label2)}
     for text in sheet.findobj(Text):
-        if text.get_text().strip() and text.get_visible():
+        if text.get_text().strip() and text.get_visible() and id(text) not in hidden:
             box = text.get_window_extent()
             if box.x1 > 0 and box.y1 > 0 and box.x0 < picture.width and box.y0 < picture.height:
                 said = text.get_text()
                 if "$\\mathdefault" in said:  # the labels of a log axis
                     said = said.replace("$\\mathdefault{10^{", "10^").replace("}}$", "")
                 found.append(Word(said.strip(), tuple(map(float, box.extents)), float(text.get_rotation())))
-    inside = axes.get_window_extent()
-    del inside
     return tuple(dict.fromkeys(found))
 
 

@@ -20,7 +20,7 @@ WIDE, HIGH = 256, 192
 CELL = 2
 """Pixels of a cell of the heat maps, each way."""
 MARKS = ("bar", "vertex", "dot", "xtick", "ytick", "centre", "rim")
-KINDS = ("bar", "lying bar", "line", "pie", "scatter", "stacked", "table", "photo")
+KINDS = ("bar", "lying bar", "line", "pie", "scatter", "stacked", "log", "two axes", "table", "photo")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ChartReader(nn.Module):
 
     def forward(
         self, pictures: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B marks H/2 W/2"], Float[Tensor, "B 2 H/2 W/2"], Float[Tensor, "B kinds"]]:
+    ) -> tuple[Float[Tensor, "B marks h w"], Float[Tensor, "B 2 h w"], Float[Tensor, "B kinds"]]:
         half = self.stem(pictures)
         quarter = self.quarter(half)
         eighth = self.eighth(quarter)
@@ -82,7 +82,7 @@ class ChartReader(nn.Module):
         return self.heat(up), torch.sigmoid(self.offset(up)), self.kind(pooled)
 
 
-def twice(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C 2H 2W"]:
+def twice(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
     """Every cell as four."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
@@ -93,7 +93,7 @@ def count_parameters(model: nn.Module) -> int:
 
 def targets(
     marks: Sequence[Mapping[str, Float[np.ndarray, "_ 2"]]], spread: float = 1.0
-) -> tuple[Float[Tensor, "B marks H/2 W/2"], Float[Tensor, "B 2 H/2 W/2"], Float[Tensor, "B 1 H/2 W/2"]]:
+) -> tuple[Float[Tensor, "B marks h w"], Float[Tensor, "B 2 h w"], Float[Tensor, "B 1 h w"]]:
     """What the network is to answer: heat maps with a bump of height 1 at each mark; where in its cell a mark is; and 1
     in the cells for which that is known. Places are in the network's pixels, (x, y)."""
     high, wide = HIGH // CELL, WIDE // CELL

@@ -16,13 +16,15 @@ from jaxtyping import Float
 
 from week16_capstone.assemble import Mark, Seen, chart, merged
 from week16_capstone.axes import number
-from week16_capstone.chart import Box, Chart, Figure, Point, Unreadable, Value, Word
+from week16_capstone.chart import Box, Chart, Figure, Number, Point, Unreadable, Value, Word
 from week16_capstone.data import fitted
 from week16_capstone.model import KINDS, MARKS, ChartReader, peaks
 from week16_capstone.recognise import recognise
 from week16_capstone.vector import away
 
 LEAST = {"bar": 0.3, "vertex": 0.3, "dot": 0.3, "xtick": 0.2, "ytick": 0.2, "centre": 0.2, "rim": 0.3}
+REFUSED = {"table": "it is a table", "photo": "it is a photo", "stacked": "its bars are stacked",
+           "log": "its value axis is logarithmic", "two axes": "it has two value axes"}  # fmt: skip
 SURE = 0.5  # of its kind; below, a figure is not read
 OTHER = 45.0  # colours further apart than this are two
 Place = tuple[float, float, float]
@@ -74,9 +76,8 @@ class Reader:
             Unreadable: it is none, or none that can be read surely.
         """
         looked = looked or self.look([figure.picture])[0]
-        if looked.kind in ("table", "photo", "stacked"):
-            why = "its bars are stacked" if looked.kind == "stacked" else f"it is a {looked.kind}"
-            raise Unreadable(why, looked.kind)
+        if looked.kind in REFUSED:
+            raise Unreadable(REFUSED[looked.kind], looked.kind)
         sure = looked.kinds[looked.kind]
         if sure < SURE:
             raise Unreadable("it is not clear what kind of chart it is", looked.kind)
@@ -88,14 +89,14 @@ class Reader:
         horizontal = looked.kind == "lying bar"
         places = looked.places[{"bar": "bar", "line": "vertex", "scatter": "dot"}[kind]]
         if kind == "bar":
-            marks, base = bars(canvas, places, horizontal)
+            spots = bars(canvas, places, horizontal)
         else:
-            marks, base = dots(canvas, places), None
-        marks, named = coloured(canvas, marks)
+            spots = dots(canvas, places)
+        marks, named = coloured(canvas, spots)
         x = tuple(figure.point((place[0], 0))[0] for place in looked.places["xtick"])
         y = tuple(figure.point((0, place[1]))[1] for place in looked.places["ytick"])
         near = 1.5 / figure.scale
-        return chart(Seen(kind, marks, words, x, y, named, horizontal, base, near, "raster", sure))  # type: ignore[arg-type]
+        return chart(Seen(kind, marks, words, x, y, named, horizontal, None, near, "raster", sure))  # type: ignore[arg-type]
 
 
 def inputs(pictures: np.ndarray) -> Float[torch.Tensor, "B 3 H W"]:
@@ -126,7 +127,7 @@ class Canvas:
         codes = (middle // 16).astype(int) @ (1, 16, 256)
         return np.median(middle[codes == np.bincount(codes).argmax()], axis=0)
 
-    def run(self, x: float, y: float, dx: int, dy: int, colour: np.ndarray) -> int:
+    def run(self, x: Number, y: Number, dx: int, dy: int, colour: np.ndarray) -> int:
         """How many pixels from (x, y) on in a direction have a colour."""
         high, wide = self.pixels.shape[:2]
         column, row, count = round(x), round(y), 0
@@ -138,13 +139,13 @@ class Canvas:
             column, row = column + dx, row + dy
         return count - misses
 
-    def patch(self, left: float, top: float, right: float, bottom: float) -> Float[np.ndarray, "H W 3"]:
+    def patch(self, left: Number, top: Number, right: Number, bottom: Number) -> Float[np.ndarray, "H W 3"]:
         """A part of the picture; empty where it lies outside."""
         high, wide = self.pixels.shape[:2]
         sides = [max(0, round(left)), min(wide, round(right)), max(0, round(top)), min(high, round(bottom))]
         return self.pixels[sides[2] : sides[3], sides[0] : sides[1]]
 
-    def box(self, left: float, top: float, right: float, bottom: float) -> Box:
+    def box(self, left: Number, top: Number, right: Number, bottom: Number) -> Box:
         """A box of pixels on the page."""
         (x0, y0), (x1, y1) = self.figure.point((left, bottom)), self.figure.point((right, top))
         return x0, y0, x1, y1
@@ -160,10 +161,9 @@ class Spot:
     sure: float
 
 
-def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> tuple[list[Spot], float | None]:
+def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot]:
     """Bars by their ends: which side of an end is the bar, where exactly it ends, and where it begins."""
     found: list[Spot] = []
-    bases: list[float] = []
     for x, y, heat in places:
         sides = []
         for sign in (1, -1):  # the bar is where the colour is not the background's
@@ -185,8 +185,7 @@ def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> tuple[lis
         box = (low, y - half[0], high, y + half[1]) if horizontal else (x - half[0], low, x + half[1], high)
         point = canvas.figure.point((end, y) if horizontal else (x, end))
         found.append(Spot(point, canvas.box(*box), colour, heat))
-        bases.append(canvas.figure.point((base, y) if horizontal else (x, base))[0 if horizontal else 1])
-    return found, float(np.median(bases)) if len(bases) > 1 else None
+    return found
 
 
 def strip(canvas: Canvas, x: float, y: float, sign: int, horizontal: bool) -> Float[np.ndarray, "H W 3"]:
@@ -234,51 +233,60 @@ def dots(canvas: Canvas, places: Sequence[Place]) -> list[Spot]:
         if not len(patch):
             continue
         far = np.abs(patch - canvas.back).max(axis=1)
-        colour = np.median(patch[far >= np.quantile(far, 0.6)], axis=0)
+        colour = np.median(patch[far >= np.quantile(far, 0.8)], axis=0)
         found.append(Spot(canvas.figure.point((x, y)), canvas.box(x - 4, y - 4, x + 4, y + 4), colour, heat))
     return found
 
 
 def coloured(canvas: Canvas, spots: Sequence[Spot]) -> tuple[tuple[Mark, ...], Any]:
     """Marks with their series, and what tells which series a word of the legend names."""
-    swatches = legend(canvas, [spot.colour for spot in spots])
-    if len(swatches) > 1:
-        shades = np.array([colour for _, colour in swatches])  # (series, 3)
-        rows = [int(np.linalg.norm(shades - spot.colour, axis=1).argmin()) for spot in spots]
-        named = {word: row for row, (word, _) in enumerate(swatches)}.get
+    shades = clustered([spot.colour for spot in spots])
+    names = legend(canvas, shades)
+    if len(names) > 1:  # what looks like nothing in the legend belongs to what it looks most like there
+        shades = [shades[row] for row in names]
+        named = {word: row for row, word in enumerate(names.values())}.get
+    elif len(shades) > 1 and min(np.bincount([nearest(spot.colour, shades) for spot in spots])) * len(shades) < len(
+        spots
+    ):
+        shades, named = shades[:1], (lambda word: None)
     else:
-        rows, named = [0] * len(spots), (lambda word: None)
-    return tuple(Mark(spot.point, spot.box, row, spot.sure) for spot, row in zip(spots, rows, strict=True)), named
+        named = lambda word: None  # noqa: E731
+    marks = (Mark(spot.point, spot.box, nearest(spot.colour, shades), spot.sure) for spot in spots)
+    return tuple(marks), named
 
 
-def legend(canvas: Canvas, colours: Sequence[np.ndarray]) -> list[tuple[Word, np.ndarray]]:
-    """Words with a swatch at their left in a colour that marks have, and that colour; each colour once."""
-    found: list[tuple[float, Word, np.ndarray]] = []
+def nearest(colour: np.ndarray, shades: Sequence[np.ndarray]) -> int:
+    """Which of some colours is most like one."""
+    return int(np.argmin([np.linalg.norm(colour - shade) for shade in shades]))
+
+
+def clustered(colours: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The colours that can be told apart, the commonest first."""
+    groups: list[list[np.ndarray]] = []
+    for colour in colours:
+        near = [group for group in groups if np.linalg.norm(np.median(group, axis=0) - colour) < OTHER]
+        (near[0] if near else groups.append([]) or groups[-1]).append(colour)
+    return [np.median(group, axis=0) for group in sorted(groups, key=len, reverse=True)]
+
+
+def legend(canvas: Canvas, shades: Sequence[np.ndarray]) -> dict[int, Word]:
+    """For each colour that a swatch at the left of a word has: which word it is that has most of it."""
+    best: dict[int, tuple[float, Word]] = {}
     for word in canvas.words:
         if number(word.text) is not None or abs(word.angle) > 5:
             continue
         left, top = canvas.figure.pixel((word.box[0], word.box[3]))
-        bottom = canvas.figure.pixel((word.box[2], word.box[1]))[1]
-        high = bottom - top
-        patch = canvas.patch(left - 2.8 * high, top, left - 0.15 * high, bottom)
-        if patch.shape[0] < 3 or patch.shape[1] < 3:
+        high = canvas.figure.pixel((word.box[2], word.box[1]))[1] - top
+        patch = canvas.patch(left - 2.8 * high, top, left - 0.15 * high, top + high).reshape(-1, 3)  # (pixels, 3)
+        if len(patch) < 12:
             continue
-        flat = patch.reshape(-1, 3)
-        edge_colour = np.median(np.concatenate([patch[0], patch[-1]]), axis=0)
-        far = np.abs(flat - edge_colour).max(axis=1)
-        if (far > 40).mean() < 0.04:
-            flat, far = flat, np.abs(flat - canvas.back).max(axis=1)
-            if (far > 40).mean() < 0.5:
-                continue
-        colour = np.median(flat[far >= np.quantile(far, 0.9)], axis=0)
-        near = min((float(np.linalg.norm(colour - other)) for other in colours), default=999.0)
-        if near < 2 * OTHER:
-            found.append((near, word, colour))
-    kept: list[tuple[Word, np.ndarray]] = []
-    for _, word, colour in sorted(found, key=lambda one: one[0]):
-        if all(np.linalg.norm(colour - other) > 0.6 * OTHER for _, other in kept):
-            kept.append((word, colour))
-    return kept
+        away = np.array([np.linalg.norm(patch - shade, axis=1) for shade in shades])  # (shades, pixels)
+        rows = np.where(away.min(axis=0) < 0.9 * OTHER, away.argmin(axis=0), -1)
+        counts = np.bincount(rows[rows >= 0], minlength=len(shades)) / len(patch)
+        row = int(counts.argmax())
+        if counts[row] > 0.04 and counts[row] > best.get(row, (0.0, None))[0]:
+            best[row] = float(counts[row]), word
+    return {row: word for row, (_, word) in sorted(best.items())}
 
 
 # ---------------------------------------------------------------- pies
@@ -299,9 +307,11 @@ def pie(canvas: Canvas, looked: Looked, turns: int = 720) -> Chart:
         rows = np.clip(np.round(cy - share * radius * np.sin(angles)), 0, high - 1).astype(int)
         rings.append(canvas.pixels[rows, columns])
     around = np.median(rings, axis=0)  # (turns, 3)
-    jump = np.abs(np.roll(around, -4, axis=0) - np.roll(around, 4, axis=0)).max(axis=1)
+    jump = np.abs(np.roll(around, -2, axis=0) - np.roll(around, 2, axis=0)).max(axis=1)
+    kernel = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 25
+    jump = sum(weight * np.roll(jump, step) for step, weight in enumerate(kernel, -4))
     highest = np.max([np.roll(jump, step) for step in range(-8, 9)], axis=0)
-    starts = np.flatnonzero((jump > 0.6 * OTHER) & (jump == highest)).tolist()
+    starts = np.flatnonzero((jump > 0.35 * OTHER) & (jump == highest)).tolist()
     starts = merged(starts, 8)
     if len(starts) > 1 and starts[0] + turns - starts[-1] <= 8:
         starts = starts[:-1]

@@ -163,7 +163,7 @@ def sample(
         rng: what everything follows from.
         part: whose styles and words it may have.
         kind: bar, line, pie, scatter, table or photo; by default it is drawn, bars and lines the most often.
-        fault: log, two axes or stacked; by default one in twelve has one.
+        fault: log, two axes or stacked; by default one of seven bars and lines has one.
         printed: whether values are printed beside their marks; by default three in ten have them.
     """
 
@@ -174,7 +174,7 @@ def sample(
         rng.choice(["bar", "line", "pie", "scatter", "table", "photo"], p=[0.4, 0.32, 0.1, 0.1, 0.04, 0.04])
     )
     if fault is None:
-        fault = one(("log", "two axes", "stacked")) if kind in ("bar", "line") and rng.random() < 1 / 10 else ""
+        fault = one(("log", "two axes", "stacked")) if kind in ("bar", "line") and rng.random() < 1 / 7 else ""
     kind = "bar" if fault == "stacked" else kind
     horizontal = kind == "bar" and not fault and rng.random() < 0.25
     several = (
@@ -190,6 +190,10 @@ def sample(
     )
     names = tuple(rng.permutation(SERIES[part])[:several].tolist()) if several > 1 else ("",)
     smooth = rng.random() < 0.5
+    unit, size = one(UNITS), float(rng.uniform(7.5, 11))
+    unit = "plain" if unit == "k" and max(max(row) for row in numbers) < 3000 else unit
+    text = sum(len(x) + 1 for x in xs if isinstance(x, str)) * (not horizontal) * 0.62 * size / 72  # inches
+    wide = max(float(rng.uniform(3.6, 6.4)), text + 1.5) + 1.0 * (fault == "two axes")
     theme = one(THEMES[part])
     palette = tuple(colour for colour in one(PALETTES[part]) if far(colour, theme.plot))
     return Spec(
@@ -198,9 +202,9 @@ def sample(
         one(("Amount", "Index", "Tonnes", "Thousands", "Share", "Euro")) if rng.random() < 0.6 else "",
         xs, names, numbers, across, horizontal,
         (rng.random() < 0.3 if printed is None else printed) and kind in ("bar", "line", "pie") and not fault,
-        bool(kind == "bar" and not horizontal and rng.random() < 0.12), one(UNITS),
+        bool(kind == "bar" and not horizontal and rng.random() < 0.12), unit,
         theme, tuple(np.roll(palette, int(rng.integers(6))).tolist()), one(FONTS[part]),
-        float(rng.uniform(7.5, 11)), (float(rng.uniform(3.6, 6.4)), float(rng.uniform(2.8, 4.2))),
+        size, (wide, float(rng.uniform(2.8, 4.2))),
         float(rng.uniform(1.0, 2.8)), one(("", "", "o", "s", "^", "D", "o")),
         one(("best", "above", "right")), float(rng.uniform(0.5, 0.9)), bool(rng.random() < 0.2),
         int(rng.integers(80, 151)), 0.0 if smooth else float(rng.uniform(0, 0.8)),

@@ -38,7 +38,7 @@ class Config(TrainConfig):
 
     data: Literal["synthetic"] = "synthetic"
     """What to train on: charts that are drawn here, of which every number is known."""
-    charts: Count = 1500
+    charts: Count = 1200
     """How many charts to train on. They are drawn once and kept (25 kB each). More: more styles are seen."""
     val_charts: Count = 60
     """How many charts to choose by, in styles that are not trained on."""
@@ -51,9 +51,9 @@ class Config(TrainConfig):
     """The size of the largest step (AdamW)."""
     weight_decay: NonNegative = 1e-2
     """Pulls every weight towards zero."""
-    batch_size: Count = 16
+    batch_size: Count = 8
     """Charts per step."""
-    epochs: Count = 4
+    epochs: Count = 5
     """How often each chart is seen."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""

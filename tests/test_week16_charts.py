@@ -1,0 +1,376 @@
+"""Week 16: charts drawn with their truth, read as vectors; axes, peaks and measures, piece by piece."""
+
+import numpy as np
+import pytest
+import torch
+from programs import close
+
+from week16_capstone import assemble, axes, charts_eval, data, draw, measures, model, styles
+from week16_capstone.chart import Chart, Unreadable, Value, Word, read
+
+# ---------------------------------------------------------------- exercise 1: an axis
+
+
+@pytest.mark.exercise(1)
+def test_an_axis_of_two_labels():
+    found = axes.fit([10.0, 60.0], [0.0, 100.0])
+    assert found is not None, "two labels at two places make an axis, found None"
+    close(found.slope, 2.0, "the slope of labels 0 at 10 and 100 at 60")
+    close(found.value(35.0), 50.0, "the number half-way between 0 and 100")
+    assert found.scale == "linear", f"two labels are taken as {found.scale}, should be linear"
+    assert found.used == (0, 1) and found.count == 2, f"used {found.used} of {found.count}, should be (0, 1) of 2"
+
+
+@pytest.mark.exercise(1)
+def test_no_axis_without_two_different_labels():
+    for places, numbers in (([], []), ([5.0], [1.0]), ([5.0, 5.0], [1.0, 2.0]), ([5.0, 9.0], [3.0, 3.0])):
+        assert axes.fit(places, numbers) is None, f"labels {numbers} at {places} make no axis, should be None"
+
+
+@pytest.mark.exercise(1)
+def test_a_misread_label_does_not_move_the_axis():
+    places = np.array([0.0, 20, 40, 60, 80])
+    numbers = np.array([0.0, 50, 10, 150, 200])  # 100 was read as 10
+    found = axes.fit(places, numbers)
+    assert found.used == (0, 1, 3, 4), f"labels {found.used} are used, should be (0, 1, 3, 4): one is misread"
+    close(found.value(40.0), 100.0, "the number where a label was misread")
+
+
+@pytest.mark.exercise(1)
+def test_a_log_axis_is_told_from_a_linear_one():
+    places = [0.0, 30, 60, 90]
+    found = axes.fit(places, [1.0, 10, 100, 1000])
+    assert found.scale == "log", f"1, 10, 100, 1000 at even steps are taken as {found.scale}, should be log"
+    close(found.value(45.0), 10**1.5, "the number half-way between 10 and 100 on a log axis")
+    assert axes.fit(places, [-10.0, 0, 10, 20]).scale == "linear"
+    assert axes.fit(places, [1.0, 1.1, 1.2, 1.3]).scale == "linear", (
+        "1, 1.1, 1.2, 1.3 are linear, though nearly log too"
+    )
+
+
+@pytest.mark.exercise(1)
+def test_all_that_lie_on_an_axis_have_their_say():
+    rng = np.random.default_rng(0)
+    places = np.arange(8) * 25.0
+    jitter = rng.normal(0, 0.4, 8)
+    found = axes.fit(places + jitter, 3 * places - 50)
+    slope, start = np.polyfit(places + jitter, 3 * places - 50, 1)
+    close(
+        np.array([found.slope, found.start]),
+        [slope, start],
+        "slope and start, by least squares of all that lie on it,",
+        1e-6,
+    )
+    away = np.abs((3 * places - 50 - start) / slope - (places + jitter))
+    close(found.error, np.median(away), "the error, a median distance in places")
+
+
+def test_labels_say_numbers():
+    says = {"1,200": 1200, "1.2k": 1200, "−5": -5, "- 5": -5, "12 %": 12, "12%": 12, "$3.4M": 3.4e6, "10^3": 1000,
+            "-$1,250.5": -1250.5, "(7)": -7, "1 000": 1000, "0.125": 0.125, "1.200,50": 1200.5, "0": 0,
+            "1,234,567": 1234567, "0,5": 0.5, "2.5e3": 2500, "1.200": 1.2, "2 bn": 2e9, "€40": 40}  # fmt: skip
+    for text, value in says.items():
+        assert axes.number(text) == pytest.approx(value), text
+    for text in ("Jan", "Q1", "Model 3", "", "1Q24", "-", "3 of 4", "10^999", "1-2"):
+        assert axes.number(text) is None, text
+
+
+# ---------------------------------------------------------------- exercise 2: peaks
+
+
+def plane(*hot):
+    heat = np.zeros((6, 8), np.float32)
+    for row, column, value in hot:
+        heat[row, column] = value
+    offset = np.zeros((2, 6, 8), np.float32)
+    offset[0], offset[1] = 0.25, 0.75
+    return heat, offset
+
+
+@pytest.mark.exercise(2)
+def test_a_peak_is_placed_inside_its_cell():
+    heat, offset = plane((2, 3, 0.9), (2, 4, 0.5))
+    found = model.peaks(heat, offset)
+    assert found is not None, "peaks returns None: is `return` missing?"
+    assert len(found) == 1, f"one peak with a slope beside it: {len(found)} peaks found, should be 1"
+    close(
+        np.array(found[0]),
+        [2 * 3.25, 2 * 2.75, 0.9],
+        "(x, y, heat) of the peak in row 2, column 3, offset (0.25, 0.75),",
+    )
+
+
+@pytest.mark.exercise(2)
+def test_peaks_come_by_heat_and_only_from_the_least_on():
+    heat, offset = plane((0, 0, 0.4), (5, 7, 0.8), (3, 3, 0.29))
+    found = model.peaks(heat, offset, 0.3)
+    assert [round(h, 2) for *_, h in found] == [0.8, 0.4], "peaks from 0.3 on, the hottest first, at the rim as well"
+
+
+@pytest.mark.exercise(2)
+def test_two_cells_of_equal_heat_are_one_peak():
+    heat, offset = plane((2, 3, 0.7), (2, 4, 0.7), (4, 6, 0.7))
+    found = model.peaks(heat, offset)
+    places = [(x, y) for x, y, _ in found]
+    assert len(found) == 2, f"two neighbours of equal heat and one apart: {len(found)} peaks, should be 2"
+    close(np.array(places), [[6.5, 5.5], [12.5, 9.5]], "the places, the first of equals by rows then columns,")
+
+
+@pytest.mark.exercise(2)
+def test_targets_come_back_as_peaks():
+    rng = np.random.default_rng(1)
+    true = {name: np.empty((0, 2)) for name in model.MARKS}
+    true["vertex"] = np.stack([np.arange(10) * 24 + rng.uniform(4, 12, 10), rng.uniform(8, 180, 10)], axis=1)
+    heat, offset, known = model.targets([true])
+    assert known.sum() == 10
+    found = model.peaks(heat[0, model.MARKS.index("vertex")].numpy(), offset[0].numpy())
+    close(
+        np.sort(np.array([x for x, *_ in found])),
+        np.sort(true["vertex"][:, 0]),
+        "x of the places drawn and found again,",
+    )
+
+
+# ---------------------------------------------------------------- exercise 3 and 4: measures
+
+
+@pytest.mark.exercise(3)
+def test_numbers_are_right_within_a_tolerance():
+    for found, true, tolerance, right in ((95.0, 100.0, 0.05, True), (94.0, 100.0, 0.05, False), (0.0, 0.0, 0.05, True),
+                                          ("1,020", "1,000", 0.05, True), ("-5%", "5%", 0.05, False),
+                                          (0.1, 0.0, 0.05, False), (2095.0, "2,010.5", 0.05, True)):  # fmt: skip
+        said = measures.same(found, true, tolerance)
+        assert said is not None and bool(said) == right, (
+            f"{found!r} for {true!r} within {tolerance} is {said}, should be {right}"
+        )
+
+
+@pytest.mark.exercise(3)
+def test_years_are_right_exactly():
+    for found, true in ((2008.0, 2010.0), ("2008", "2010"), ("2008", 2010.0), (2009.5, "2010")):
+        assert not measures.same(found, true, 0.05), f"the year {found!r} is taken for {true!r}: years are exact"
+    assert measures.same("2010", 2010.0), "the year '2010' for 2010.0 is right"
+    assert measures.same("2,050", "2,010"), "'2,010' is no year but a number: '2,050' is within 5 %"
+
+
+@pytest.mark.exercise(3)
+def test_words_are_right_exactly():
+    assert measures.same(" north", "North"), "' north' for 'North': capitals and spaces at the ends do not matter"
+    assert not measures.same("South", "North") and not measures.same("South", 3.0), (
+        "a word is right when it is that word"
+    )
+
+
+def by_hand(found, true):
+    """RMS-F1 of tables whose names are equal or have nothing in common, by a loop."""
+    total = 0.0
+    for series, name, y in found:
+        for other, category, z in true:
+            if (series, name) == (other, category):
+                away = abs(y - z) / abs(z)
+                total += 1 - (away if away <= 0.5 else 1)
+    return 2 * total / (len(found) + len(true))
+
+
+@pytest.mark.exercise(4)
+def test_rms_f1_of_equal_tables_and_of_none():
+    table = [("", "Jan", 3.0), ("", "Feb", 5.0)]
+    close(measures.rms_f1(table, table[::-1]), 1.0, "RMS-F1 of a table and itself in another order")
+    close(measures.rms_f1([], table), 0.0, "RMS-F1 of an empty table")
+    close(measures.rms_f1([], []), 1.0, "RMS-F1 of two empty tables")
+
+
+@pytest.mark.exercise(4)
+def test_rms_f1_by_hand():
+    true = [("", "January", 100.0), ("", "Otto", 50.0), ("", "xyz", 10.0)]
+    found = [("", "January", 90.0), ("", "Otto", 20.0)]  # one 10 % off, one 60 %: as good as missing; one not there
+    close(measures.rms_f1(found, true), 2 * 0.9 / 5, "RMS-F1 with one number 10 % off, one 60 % off and one missing")
+    close(measures.rms_f1(found, true), by_hand(found, true), "RMS-F1 beside the loop")
+    near = [("", "Januarx", 100.0)]  # with the space before it, a letter of eight is wrong
+    close(measures.rms_f1(near, true[:1]), 7 / 8, "RMS-F1 with one letter of a name of eight wrong")
+    close(measures.rms_f1([("", "Qwertzu", 100.0)], true[:1]), 0.0, "RMS-F1 of names with nothing in common")
+
+
+@pytest.mark.exercise(4)
+def test_rms_f1_matches_one_to_one():
+    true = [("", "aaaa", 1.0), ("", "aaab", 2.0)]
+    found = [("", "aaab", 2.0), ("", "aaaa", 1.0)]
+    close(measures.rms_f1(found, true), 1.0, "RMS-F1 where each name also is nearly the other's")
+    twice = [("", "aaaa", 1.0), ("", "aaaa", 1.0)]
+    close(measures.rms_f1(twice, true[:1]), 2 / 3, "RMS-F1 of a row that was found twice")
+
+
+# ---------------------------------------------------------------- drawing
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A few charts of each kind, of train's styles."""
+    kinds = ("bar", "line", "pie", "scatter")
+    return {kind: [case.drawn for case in data.cases("train", 3, kind=kind, fault="")] for kind in kinds}
+
+
+def test_parts_share_no_style():
+    for table in (styles.THEMES, styles.PALETTES, styles.CATEGORIES, styles.SERIES, styles.TITLES):
+        for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+            assert not set(map(repr, table[one])) & set(map(repr, table[other]))
+    assert not set(styles.FONTS["train"]) & set(styles.FONTS["test"])
+
+
+def test_the_same_number_draws_the_same_chart():
+    one, other = (data.cases("val", 2)[1].drawn for _ in range(2))
+    assert np.array_equal(np.asarray(one.picture), np.asarray(other.picture)) and one.truth == other.truth
+
+
+def test_marks_stand_where_the_picture_has_them():
+    spec = styles.sample(np.random.default_rng(5), "train", "bar", "", False)
+    plain = draw.plainer(spec)
+    found = draw.draw(plain)
+    pixels = np.asarray(found.picture, int)
+    for value, (x, y) in zip(found.truth.values, found.marks["bar"], strict=True):
+        if abs(value.box[3] - value.box[1]) > 8 and not spec.horizontal:
+            inside, outside = (pixels[int(y) + step, int(x)] for step in ((3, -3) if value.y > 0 else (-3, 3)))
+            assert np.abs(inside - outside).max() > 30, "a bar's end is where its colour ends"
+
+
+def test_truth_and_axis_agree(drawn):
+    for one in drawn["bar"] + drawn["line"]:
+        words = [word for word in one.words if axes.number(word.text) is not None]
+        side = 0 if one.spec.horizontal else 1
+        name = "xtick" if one.spec.horizontal else "ytick"
+        ticks = one.marks[name][:, side] if one.spec.horizontal else one.picture.height - one.marks[name][:, 1]
+        labels = []
+        for tick in ticks:
+            edge = [word for word in words if abs(word.middle[side] - tick) < 3]
+            labels.append(axes.number(min(edge, key=lambda word: word.middle[1 - side]).text))
+        axis = axes.fit(list(ticks), labels)
+        points = one.marks["bar" if one.spec.kind == "bar" else "vertex"][:, side]
+        points = points if one.spec.horizontal else one.picture.height - points
+        close(
+            np.array([axis.value(point) for point in points]),
+            [value.y for value in one.truth.values],
+            "numbers off the axis",
+            1e-3,
+        )
+
+
+# ---------------------------------------------------------------- vectors
+
+
+def test_vector_charts_are_read_exactly():
+    items = [case for kind in ("bar", "line", "pie", "scatter") for case in data.cases("val", 6, kind=kind, fault="")]
+    scored = charts_eval.score(read, items, "vector")
+    for kind in ("bar", "line", "pie", "scatter"):
+        assert charts_eval.within(scored, 0.01, (kind,)) >= 0.95, kind
+    first = scored[0]
+    assert first.found.how == "vector" and first.f1 > 0.99
+    assert first.found.title == first.case.spec.title
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [("log", "logarithmic"), ("two axes", "two value axes"), ("stacked", "stacked")]
+)
+def test_what_would_be_misread_is_refused(fault, says):
+    kind = "bar" if fault == "stacked" else "line"
+    for case in data.cases("val", 3, kind=kind, fault=fault):
+        with pytest.raises(Unreadable, match=says):
+            read(charts_eval.from_pdf(case))
+
+
+@pytest.mark.parametrize("kind", ["table", "photo"])
+def test_what_is_no_chart_is_refused(kind):
+    with pytest.raises(Unreadable):
+        read(charts_eval.from_pdf(data.cases("val", 1, kind=kind)[0]))
+
+
+def test_a_bitmap_wants_a_reader(drawn):
+    with pytest.raises(Unreadable, match="no trained reader"):
+        read(drawn["bar"][0].figure())
+
+
+# ---------------------------------------------------------------- assembling, and baselines
+
+
+def bars(*heights, words=()):
+    marks = tuple(
+        assemble.Mark((30.0 * n + 30, h), (30.0 * n + 20, 20, 30.0 * n + 40, h)) for n, h in enumerate(heights)
+    )
+    ticks = [Word(str(10 * n), (0, 17.0 + 40 * n, 8, 23.0 + 40 * n)) for n in range(4)]
+    names = [Word(name, (30.0 * n + 25, 5, 30.0 * n + 35, 12)) for n, name in enumerate("ABC"[: len(heights)])]
+    return assemble.Seen("bar", marks, (*ticks, *names, *words))
+
+
+def test_marks_become_values():
+    found = assemble.chart(bars(20.0, 60, 140))
+    assert [(value.x, value.y) for value in found.values] == [("A", pytest.approx(0)), ("B", 10.0), ("C", 30.0)]
+
+
+def test_a_second_axis_is_noticed():
+    right = [Word(str(7 * n), (130, 17.0 + 40 * n, 138, 23.0 + 40 * n)) for n in range(4)]
+    with pytest.raises(Unreadable, match="two value axes"):
+        assemble.chart(bars(20.0, 60, 140, words=right))
+    same = [Word(str(10 * n), (130, 17.0 + 40 * n, 138, 23.0 + 40 * n)) for n in range(4)]
+    assert len(assemble.chart(bars(20.0, 60, 140, words=same)).values) == 3
+
+
+def test_contours_read_plain_bars_and_words_read_printed_numbers():
+    plain = [data.Case(draw.plainer(case.spec)) for case in data.cases("val", 6, kind="bar", fault="", printed=False)]
+    assert charts_eval.within(charts_eval.score(charts_eval.contours, plain, "known"), 0.05) > 0.3
+    printed = data.cases("val", 4, kind="line", fault="", printed=True)
+    some = charts_eval.within(charts_eval.score(charts_eval.words_only, printed, "known"), 0.05)
+    none = charts_eval.within(charts_eval.score(charts_eval.words_only, plain, "known"), 0.05)
+    assert some > none
+
+
+def test_risk_falls_where_confidence_means_something():
+    sure, good = np.array([0.9, 0.8, 0.7, 0.2]), np.array([True, True, True, False])
+    assert charts_eval.risk_by_coverage(sure, good, (0.5, 1.0)) == [(0.5, 0.0, 0.8), (1.0, 0.25, 0.2)]
+
+
+def test_errors_are_of_true_values():
+    true = Chart(
+        "bar", "", "", "", tuple(Value("", x, y, (0, 0, 1, 1)) for x, y in (("A", 10.0), ("B", 20.0))), "raster"
+    )
+    found = Chart("bar", "", "", "", (Value("", "a", 11.0, (0, 0, 1, 1)),), "raster")
+    assert measures.errors(found, true) == [pytest.approx(0.1), float("inf")]
+    assert measures.errors(None, true) == [float("inf")] * 2
+
+
+# ---------------------------------------------------------------- the network
+
+
+def test_the_network_overfits_a_few_charts():
+    torch.manual_seed(0)
+    stock = [data.small(case) for case in data.cases("train", 2, kind="bar", fault="")]
+    import io
+
+    from PIL import Image
+
+    from week16_capstone.raster import inputs
+
+    pictures = np.stack([np.asarray(Image.open(io.BytesIO(png))) for png, _ in stock])
+    truth, kinds = model.targets([marks for _, marks in stock]), torch.zeros(2, dtype=torch.long)
+    net = model.ChartReader(model.ReaderConfig(8))
+    optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        found = model.loss(net(inputs(pictures)), truth, kinds)
+        found.backward()
+        optimizer.step()
+        losses.append(found.item())
+    assert losses[-1] < losses[0] / 3
+
+
+def test_the_focal_loss_is_centernets():
+    logits, heat = torch.tensor([[[[2.0, -1.0]]]]), torch.tensor([[[[1.0, 0.5]]]])
+    p = torch.sigmoid(logits)[0, 0, 0]
+    hit, miss = (1 - p[0]) ** 2 * torch.log(p[0]), 0.5**4 * p[1] ** 2 * torch.log(1 - p[1])
+    close(model.focal_loss(logits, heat), -(hit + miss), "the focal loss of two cells")
+
+
+def test_a_picture_keeps_its_shape():
+    from PIL import Image
+
+    sheet, scale = data.fitted(Image.new("RGB", (512, 200), "white"))
+    assert sheet.shape == (model.HIGH, model.WIDE, 3) and scale == 0.5
