@@ -34,6 +34,7 @@ from week16_capstone.understand import LONGEST, Wanted, wanted
 
 ABOUT = 0.62
 """An exhibit that has less than this share of a question's words is not what it is about."""
+UNREAD = 0.45  # the same of one that was not read, whose names nobody knows
 LOOKED_AT = 4  # exhibits that are tried for an answer
 NEAR, LEAD = 0.5, 0.2  # cosines: of the nearest sentence, and how far it is ahead of the next
 STEPS = 12  # of the graph, at most
@@ -122,7 +123,7 @@ class Agent:
         language: Any = None,
     ) -> None:  # fmt: skip
         self.index, self.calculate, self.language = index, calculate or calculator, language
-        self.reader = week11.Bot(index.retriever, support or ahead())
+        self.reader = week11.Bot(index.prose, support or ahead())
 
     # ------------------------------------------------------------ the graph
 
@@ -183,7 +184,8 @@ class Agent:
         if asked.figure and not ranked:
             name = f"{'table' if asked.table else 'figure'} {asked.figure}"
             return {"why": f"There is no {name}.", "steps": [*steps, f"read chart: no {name}"]}
-        likely = [one for one in ranked if asked.figure or one.cover >= ABOUT][:LOOKED_AT]
+        likely = [one for one in ranked if asked.figure or one.cover >= (ABOUT if one.exhibit.chart else UNREAD)]
+        likely = likely[:LOOKED_AT]
         if asked.what == "summary" and likely:
             return {"shown": likely[0], "steps": [*steps, f"read chart: {likely[0].exhibit.name}"]}
         why = ""

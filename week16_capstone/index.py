@@ -37,6 +37,7 @@ from week16_capstone.understand import Wanted, mentions, stem
 
 SIZE, OVERLAP = 192, 24  # tokens of a chunk of text
 MEANING = 0.5  # how much the cosine counts beside the words that are shared
+EXHIBIT = "Figures and tables"  # the heading of their chunks
 VECTORS = "vectors.safetensors"
 COMMON = frozenset(
     ["city", "country", "mode", "metal", "vehicle", "region", "quarter", "month", "series", "group", "place"]
@@ -94,6 +95,7 @@ class Index:
         self.looks = np.concatenate(looks) if eyes and looks else None
         self.sentences = Sentences(embedder)
         self.retriever = Retriever(self.exact, embedder, "hybrid", sentences=self.sentences)
+        self.prose = Prose(self.exact, embedder, "hybrid", sentences=self.sentences)
         self.words = [self.vocabulary(one.exhibit) for one in self.shown]
         self.counts = Counter(word for words in self.words for word in words)
 
@@ -153,7 +155,9 @@ class Index:
             for row, one in enumerate(exhibits):
                 text = "\n".join([one.head, *one.sentences()])
                 name = hashlib.sha256(f"{document.id} {row} {text}".encode()).hexdigest()[:16]
-                parts.append(Chunk(name, document.id, document.name, text, (), ((one.page, 0, len(text)),), len(parts)))
+                parts.append(
+                    Chunk(name, document.id, document.name, text, (EXHIBIT,), ((one.page, 0, len(text)),), len(parts))
+                )
         return parts
 
     # ------------------------------------------------------------ searching
@@ -226,6 +230,14 @@ class Index:
         if not self.paths[document].is_file():
             raise CourseError(f"{self.names[document]} is not where it was read: {self.paths[document]}.")
         return self.paths[document]
+
+
+class Prose(Retriever):
+    """Searches the text alone: what stands in figures is answered from their data, not by quoting it."""
+
+    def search(self, question: str, k: int = 5) -> list[Passage]:
+        found = super().search(question, 6 * k)
+        return [one for one in found if not one.chunk.headings[:1] == (EXHIBIT,)][:k]
 
 
 COMMON_STEMS = frozenset(stem(word) for word in COMMON)
