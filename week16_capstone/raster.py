@@ -81,7 +81,8 @@ class Reader:
         sure = looked.kinds[looked.kind]
         if sure < SURE:
             raise Unreadable("it is not clear what kind of chart it is", looked.kind)
-        words = figure.words or recognise(figure)
+        below, beside = ([place[:2] for place in looked.places[name]] for name in ("xtick", "ytick"))
+        words = figure.words or recognise(figure, below, beside)
         canvas = Canvas(figure, words)
         if looked.kind == "pie":
             return pie(canvas, looked)
