@@ -4,7 +4,7 @@ end = end_of_turn(tokenizer)
 answers = write(model, tokenizer, [[{"role": "user", "content": "Good morning."}]])
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ class Answer:
 @torch.no_grad()
 def write(
     model: Any, tokenizer: Any, chats: Sequence[Sequence[Message]], most: int = 48, temperature: float = 0.0,
-    seed: int = 0, size: int = 32, tools: Any = None, logits: Callable[[int], Any] | None = None,
+    seed: int = 0, size: int = 32,
 ) -> list[Answer]:  # fmt: skip
     """The model's answers: the likeliest tokens (temperature 0), or drawn ones.
 
@@ -90,12 +90,8 @@ def write(
         temperature: of the drawing.
         seed: what the drawing follows from.
         size: answers that are written at once, of prompts of about the same length, padded on the left.
-        tools: functions that the template is to tell of.
-        logits: given the prompts' length, what is called with (ids, logits) before each token and returns other logits
-            (a LogitsProcessor of transformers); made anew for each batch.
     """
-    texts, end = [render(tokenizer, chat, answer=True, tools=tools) for chat in chats], end_of_turn(tokenizer)
-    prompts = [ids_of(tokenizer, text) for text in texts]
+    prompts, end = [ids_of(tokenizer, render(tokenizer, chat, answer=True)) for chat in chats], end_of_turn(tokenizer)
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     found: dict[int, Answer] = {}
     mode, device = model.training, next(model.parameters()).device
@@ -110,10 +106,9 @@ def write(
             length = max(len(prompts[row]) for row in rows)
             ids = torch.tensor([[end] * (length - len(prompts[row])) + prompts[row] for row in rows])
             mask = torch.tensor([[0] * (length - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
-            extra = {} if logits is None else {"logits_processor": [logits(length)]}
             out = model.generate(
                 input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=most + 1, eos_token_id=end,
-                pad_token_id=end, use_cache=True, repetition_penalty=1.0, **draw, **extra,
+                pad_token_id=end, use_cache=True, repetition_penalty=1.0, **draw,
             )  # fmt: skip
             for row, line in zip(rows, out[:, length:].tolist(), strict=True):
                 stopped = end in line

@@ -20,6 +20,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal, DecimalException
 from fractions import Fraction
+from itertools import zip_longest
 
 from pydantic import Field
 
@@ -86,12 +87,8 @@ def expression(text: str) -> str:
     out: list[str] = []
     functions: list[bool] = []  # of each open bracket, whether it is a function's: there a comma separates arguments
     value = False  # whether a value ends here
-    for token, kind, behind in zip(
-        (match[0] for match in found),
-        (match.lastgroup for match in found),
-        [*(match[0] for match in found[1:]), ""],
-        strict=True,
-    ):
+    for match, next_match in zip_longest(found, found[1:]):
+        token, kind, behind = match[0], match.lastgroup, next_match[0] if next_match else ""
         function = token in FUNCTIONS and behind == "("
         if value and units.named(token):
             out.append(f".{token.replace('°', 'deg')}")

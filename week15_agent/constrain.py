@@ -96,8 +96,9 @@ class Grammar:
         """So many characters at least lie between a state and an end."""
         if state.place in self.words:
             words = self.words[state.place].items()
-            return min(len(word) - len(state.read) + self.distance(to) for word, to in words
-                       if word.startswith(state.read) and to.place != "in_thought")  # fmt: skip
+            return min(
+                len(word) - len(state.read) + self.distance(to) for word, to in words if word.startswith(state.read)
+            )
         if state.place == "in_thought":
             return 1 + self.distance(State("thought"))
         return 0 if self.ends(state) else 1

@@ -107,7 +107,7 @@ class Writer:
 
 def ask(
     model: Any, tokenizer: Any, chats: Sequence[Sequence[Message]], form: Format, tools: Tools,
-    constraint: Constraint | None = None, turns: int = 5, most: int = 96, size: int = 32,
+    constraint: Constraint | None = None, turns: int = 4, most: int = 80, size: int = 32,
 ) -> list[Episode]:  # fmt: skip
     """Lets an agent answer questions, greedily, `size` at a time.
 

@@ -57,19 +57,19 @@ def route(state: State, limits: Limits) -> Literal["tools", "model", "__end__"]:
         state: after the model's turn.
         limits: of steps.
     """
-    # exercise 5: the router
-    # state, after a turn of the model, and limits -> the name of the next node, or END. An answer ends it all
-    # (state["answer"] is not ""). Calls (state["calls"], a list) go to "tools", in the last step as well: what was asked
-    # for is done. Neither: what the model wrote was no turn, and it was told so; then "model" speaks again, if a step is
-    # left (state["steps"] have been taken, limits.steps are allowed) and time is left (time.time() is before
+    # exercise 4: the loop, as the router of a graph
+    # state, after a turn of the model, and limits -> the name of the next node, or END. An answer ends it all, that is
+    # a state["answer"] that is not "". Calls (state["calls"], a list) go to "tools", in the last step as well: what was
+    # asked for is done. Neither: what the model wrote was no turn, and it was told so; then "model" speaks again if a
+    # step is left (state["steps"] have been taken, limits.steps are allowed) and time is left (time.time() is below
     # state["until"]); otherwise END.
-    # hint: three ifs in this order; END is langgraph's "__end__".
+    # hint: three ifs in this order; END is langgraph's "__end__"; may_go_on looks at both limits.
     if state["answer"]:
         return END
     if state["calls"]:
         return "tools"
     return "model" if may_go_on(state, limits) else END
-    # end of exercise 5
+    # end of exercise 4
 
 
 def may_go_on(state: State, limits: Limits) -> bool:
@@ -78,8 +78,9 @@ def may_go_on(state: State, limits: Limits) -> bool:
 
 
 def build(
-    mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None
-) -> Any:
+    mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None,
+    remember: int = memory.REMEMBERED,
+) -> Any:  # fmt: skip
     """The compiled graph.
 
     Args:
@@ -88,12 +89,13 @@ def build(
         checkpointer: where threads are kept (week15_agent/memory.py); None: nowhere.
         limits: of steps and time.
         today: for the system prompt.
+        remember: so many questions before this one, with their answers, are shown to the model.
     """
 
     def model(state: State, writer: StreamWriter) -> State:
         """The model speaks; its turn is read."""
         system = begin(mind.form, tools, "", today, mind.brief)[0]
-        text = mind.say([[system, *memory.shown(state["messages"])]], tools)[0].text
+        text = mind.say([[system, *memory.shown(state["messages"], remember)]], tools)[0].text
         step = state["steps"] + 1
         try:
             turn = mind.form.parse(text, tools)
@@ -136,13 +138,15 @@ class Agent:
         checkpointer: where threads are kept; None: nowhere.
         limits: of steps and time.
         today: for the system prompt.
+        remember: so many questions before this one, with their answers, are shown to the model.
     """
 
     def __init__(
-        self, mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None
-    ) -> None:
-        self.limits, self.kept = limits, checkpointer is not None
-        self.graph = build(mind, tools, checkpointer, limits, today)
+        self, mind: Mind, tools: Tools, checkpointer: Any = None, limits: Limits = LIMITS, today: date | None = None,
+        remember: int = memory.REMEMBERED,
+    ) -> None:  # fmt: skip
+        self.mind, self.tools, self.limits, self.kept = mind, tools, limits, checkpointer is not None
+        self.graph = build(mind, tools, checkpointer, limits, today, remember)
 
     def config(self, thread: str) -> dict[str, Any]:
         """A step is two nodes at most. LangGraph's own limit would be 10,007 of them; its error is a bug of ours."""

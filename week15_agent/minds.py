@@ -94,6 +94,9 @@ class Local:
         tokens = {*tokenizer.all_special_tokens, *map(str, tokenizer.added_tokens_decoder.values())}
         own = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if len(token) > 1)
         self.special = re.compile(own, re.I) if own else re.compile(r"(?!)")
+        from shared.conversation import end_of_turn
+
+        self.end, self.kept = end_of_turn(tokenizer), (None, [])  # what was read, and the tokens of it
         self.knows = {role: knows_role(tokenizer, role) for role in ("system", "tool")}
         self.calls_itself = self.form.name == "native" and "tools" in tokenizer.chat_template
 
@@ -110,43 +113,38 @@ class Local:
             safe = [{"role": "user", "content": f"{first['content']}\n\n{second['content']}"}, *rest]
         return safe, None
 
+    def ids(self, chat: Sequence[Message], tools: Tools) -> list[int]:
+        """The tokens of a conversation up to where the model is to speak."""
+        from shared.conversation import ids_of, render
+
+        messages, schemas = self.prompt(chat, tools)
+        return ids_of(self.tokenizer, render(self.tokenizer, messages, answer=True, tools=schemas))
+
     def say(self, chats: Sequence[Sequence[Message]], tools: Tools) -> list[Said]:
-        from shared.conversation import write
+        prompts, found = [self.ids(chat, tools) for chat in chats], {}
+        order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))  # of about the same length together
+        for start in range(0, len(order), self.size):
+            rows = order[start : start + self.size]
+            for row, ids in zip(rows, self.written([prompts[row] for row in rows]), strict=True):
+                stopped = ids[-1:] == [self.end]
+                text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+                found[row] = Said(text, len(ids) - stopped, stopped)
+        return [found[row] for row in range(len(prompts))]
 
-        prompts = [self.prompt(chat, tools) for chat in chats]
-        processor = None
-        if self.constraint is not None:
-            processor = lambda length: Allowed(self.constraint, length, self.most + 1)  # noqa: E731
-        answers = write(
-            self.model, self.tokenizer, [messages for messages, _ in prompts], most=self.most, size=self.size,
-            tools=prompts[0][1] if prompts else None, logits=processor,
-        )  # fmt: skip
-        return [Said(answer.text, answer.tokens, answer.stopped) for answer in answers]
+    def written(self, prompts: list[list[int]]) -> list[list[int]]:
+        """The tokens of a turn behind each prompt. Of a conversation that goes on, only what is new is read."""
+        from week15_agent.decode import Writer
 
-
-class Allowed:
-    """A logits processor of transformers that keeps to a constraint: of each conversation it knows where it stands.
-
-    Args:
-        constraint: has `masked` and `after` over states (week15_agent/constrain.py).
-        length: of the prompts; what is behind it was written.
-        most: tokens that may be written, the end among them.
-    """
-
-    def __init__(self, constraint: Any, length: int, most: int) -> None:
-        self.constraint, self.length, self.most = constraint, length, most
-        self.states: list[Any] = []
-
-    def __call__(self, ids: Any, scores: Any) -> Any:
-        written = ids.shape[1] - self.length
-        if not written:
-            from week15_agent.constrain import START
-
-            self.states = [START] * len(ids)
-        else:
-            tokens = ids[:, -1].tolist()
-            self.states = [self.constraint.after(*pair) for pair in zip(self.states, tokens, strict=True)]
-        return self.constraint.masked(scores, self.states, self.most - written)
+        writer, before = self.kept if len(prompts) == 1 else (None, [])
+        if writer is None or not before or prompts[0][: len(before)] != before or len(prompts[0]) == len(before):
+            writer, before = Writer(self.model, self.end), []
+        self.kept = (None, [])  # of a turn that is broken off, nothing is known
+        new = [prompt[len(before) :] for prompt in prompts]
+        turns = writer.turn(writer.read(new), self.most, self.constraint, self.form.stop, self.tokenizer.decode)
+        if len(prompts) == 1:  # the last token was written, and read only if it was not the end
+            read = turns[0][:-1] if turns[0][-1:] == [self.end] else turns[0]
+            self.kept = (writer, [*prompts[0], *read])
+        return turns
 
 
 def knows_role(tokenizer: Any, role: str) -> bool:

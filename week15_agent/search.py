@@ -8,8 +8,6 @@ Of passages that differ in their year alone the newest comes first: who asks for
 that are known. If the question names a year, those come first that have it.
 
 References
-    S. Robertson, H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, section 3
-    rank_bm25, BM25Okapi: how a word counts that more than half of all passages have
     G. V. Cormack, C. L. A. Clarke, S. Büttcher, "Reciprocal rank fusion", SIGIR 2009
     N. Reimers, I. Gurevych, "Sentence-BERT", arXiv:1908.10084, section 3: a text's vector is the mean over its tokens
 """
@@ -17,26 +15,23 @@ References
 import hashlib
 import re
 import threading
-import unicodedata
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from pydantic import Field
 
 from shared.assets import home
 from shared.files import written_whole
 from week15_agent import snapshot
+from week15_agent.bm25 import BM25, words
 from week15_agent.snapshot import Document
 from week15_agent.tools import Arguments, Tool, ToolError
 
-K1, B, EPSILON = 1.5, 0.75, 0.25
-"""BM25's constants, as rank_bm25 has them: how soon more of a word is enough, how much length counts, and what share of
-the mean weight a word keeps that nearly every passage has."""
 RRF = 60
 LONGEST = 200
 """Characters of a query."""
@@ -44,101 +39,8 @@ RECENT = 512
 """Queries whose results are kept."""
 Ways = Literal["hybrid", "bm25", "dense"]
 
-WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 YEAR = re.compile(r"\b(1\d{3}|20\d{2})\b")
 SPAN = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
-STOP = frozenset(
-    WORD.findall(
-        """a an the of in on at to for from by with and or is are was were be been being it its that this these those as
-        do does did has have had what which who whom whose when where how many much there their than then i me my you
-        your please tell give find current currently latest newest recent now today"""
-    )
-)
-
-
-def words(text: str) -> list[str]:
-    """The words of a text as BM25 counts them: lower case, without accents, plural or the words that every text has."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return [singular(word) for word in WORD.findall(plain.replace("'s", "")) if word not in STOP]
-
-
-def singular(word: str) -> str:
-    """`exports` as `export`, `countries` as `country`; `gas` and `census` as they are."""
-    if len(word) > 4 and word.endswith("ies"):
-        return f"{word[:-3]}y"
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
-
-
-def bm25_weight(
-    frequency: Float64[np.ndarray, " n"],
-    length: Float64[np.ndarray, " n"],
-    mean_length: float,
-    idf: float,
-    k1: float = K1,
-    b: float = B,
-) -> Float64[np.ndarray, " n"]:
-    """What one word of a question adds to the scores of passages that have it.
-
-        idf · f (k1 + 1) / (f + k1 (1 - b + b · length / mean length))
-
-    Args:
-        frequency: how often the word stands in each passage.
-        length: words in each passage.
-        mean_length: of all passages.
-        idf: how rare the word is.
-        k1: how soon more of the same word is enough: 0, once is as good as often; large, twice counts double.
-        b: how much a long passage is held against: 0, not at all; 1, in full.
-    """
-    # exercise 4: BM25, what a word adds to the score of a passage
-    # frequency (n,) how often a word stands in each of n passages, length (n,) the words of each, mean_length and idf
-    # -> (n,): what the word adds to the score of each. It grows with the frequency, ever more slowly, and never beyond
-    # idf · (k1 + 1). A passage of mean length that has the word once gets idf itself; a longer one less, by b.
-    # hint: with b = 0 it is idf · f (k1 + 1) / (f + k1). b puts k1 · (1 - b + b · length / mean_length) in k1's place,
-    # in the denominator alone.
-    patience = k1 * (1 - b + b * length / mean_length)
-    return idf * frequency * (k1 + 1) / (frequency + patience)
-    # end of exercise 4
-
-
-class BM25:
-    """Which texts have the words of a question, the rare ones counting most. Equal to rank_bm25's BM25Okapi.
-
-    For each word it keeps who has it, and what that is worth: a question looks at these lists alone.
-    """
-
-    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        self.count = len(texts)
-        length = np.array([len(text) for text in texts], np.float64)
-        mean = float(length.mean()) if self.count else 0.0
-        who: dict[str, list[int]] = {}
-        often: dict[str, list[int]] = {}
-        for row, text in enumerate(texts):
-            for word, times in Counter(text).items():
-                who.setdefault(word, []).append(row)
-                often.setdefault(word, []).append(times)
-        rare = {word: float(np.log((self.count - len(rows) + 0.5) / (len(rows) + 0.5))) for word, rows in who.items()}
-        floor = EPSILON * sum(rare.values()) / max(len(rare), 1)  # for a word that more than half of the texts have
-        self.postings: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for word, rows in who.items():
-            idf = rare[word] if rare[word] >= 0 else floor
-            found = np.array(rows)
-            weights = bm25_weight(np.array(often[word], np.float64), length[found], mean, idf)
-            self.postings[word] = (found, weights)
-
-    def scores(self, question: Sequence[str]) -> Float64[np.ndarray, " texts"]:
-        """How well each text fits a question's words; 0 where they have none in common."""
-        found = np.zeros(self.count)
-        for word in question:
-            if posting := self.postings.get(word):
-                found[posting[0]] += posting[1]
-        return found
-
-    def shares(self, question: Sequence[str]) -> Float64[np.ndarray, " texts"]:
-        """What share of a question's different words each text has."""
-        once, found = set(question), np.zeros(self.count)
-        for word in once & self.postings.keys():
-            found[self.postings[word][0]] += 1
-        return found / max(len(once), 1)
 
 
 class Encoder:
@@ -276,7 +178,7 @@ class Search:
         return Encoder()
 
     @cached_property
-    def vectors(self) -> Float32[np.ndarray, "texts 384"]:
+    def vectors(self) -> Float32[np.ndarray, "texts dim"]:
         return self.encoder.kept(self.texts)
 
     def ready(self) -> "Search":
@@ -301,7 +203,9 @@ class Search:
 
     def fresh(self, query: str, since: str, until: str, k: int) -> list[Result]:
         """The same without looking at what was asked before."""
-        allowed = np.array([within(one.date, since, until) for one in self.documents], bool)
+        allowed = np.ones(len(self.documents), bool)
+        if since or until:
+            allowed[:] = [within(one.date, since, until) for one in self.documents]
         rankings = []
         if self.way != "dense":
             rankings.append(best(allowed * self.by_words(words(query)), self.depth))
@@ -322,7 +226,7 @@ class Search:
         return self.bm25.scores(asked) * self.bm25.shares(asked) * (1 + same) / 2
 
 
-def best(scores: Float64[np.ndarray, " texts"], depth: int) -> list[tuple[int, float]]:
+def best(scores: Float[np.ndarray, " texts"], depth: int) -> list[tuple[int, float]]:
     """(row, score) of the highest scores above 0, best first; of equal ones the first."""
     order = np.argsort(-scores, kind="stable")[:depth]
     return [(int(row), float(scores[row])) for row in order if scores[row] > 0]
@@ -345,12 +249,13 @@ def observation(results: Sequence[Result], query: str) -> str:
     """What the agent reads of the results: the passages, each with its date and its source."""
     if not results:
         return f"nothing found for {query!r}"
-    return " ".join(f"{one.text} ({one.source}, {one.date})" for one in results)
+    return " ".join(f"{one.text} ({', '.join(filter(None, (one.source, one.date)))})" for one in results)
 
 
-def tool(search: Search | None = None, k: int = 2) -> Tool:
-    """The search as the agent's tool; `k`: passages that it shows."""
-    found = search or Search(snapshot.documents()).ready()
+def tool(search: Search | None = None, k: int = 1) -> Tool:
+    """The search as the agent's tool. `search`: by words and meaning over the snapshot, unless told otherwise.
+    `k`: passages that it shows; each costs a small model some eighty tokens to read."""
+    found = search or Search(snapshot.documents(), "hybrid").ready()
 
     def run(query: str, since: str = "", until: str = "") -> str:
         for name, date in (("since", since), ("until", until)):

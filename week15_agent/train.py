@@ -165,15 +165,15 @@ def trace_loss(model: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor
 
 
 def fit(
-    cfg: Config, train: Sequence[Encoded], val: Sequence[Question], tokenizer: Any, model: Any, tools: Tools,
-    device: Device, run: runs.Run | None = None,
+    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any, model: Any,
+    tools: Tools, device: Device, run: runs.Run | None = None,
 ) -> Iterator[runs.Row]:  # fmt: skip
     """The training loop. Yields a row {epoch, step, train_loss, val_success, …, seconds} every --steps-per-epoch steps.
 
     Args:
         cfg: how to train.
-        train: traces as tokens.
-        val: questions that the agent is asked at the end of every epoch.
+        train, val: traces as tokens, to train on, and to look at the loss of after every epoch.
+        asked: the questions of val, which the agent is asked then, too.
         tokenizer, model: as `build` makes them; the model is changed in place.
         tools: what the agent may call.
         device: what to compute on.
@@ -208,7 +208,21 @@ def fit(
                 scaler.step(optimizer)
                 scaler.update()
                 loop.add(loss)
-            yield loop.row(**evaluate(cfg, model, tokenizer, val, tools, device)[0])
+            scores, _ = evaluate(cfg, model, tokenizer, asked, tools, device)
+            yield loop.row(loss=mean_loss(model, val, end, device), **scores)
+
+
+@torch.no_grad()
+def mean_loss(model: Any, some: Sequence[Encoded], end: int, device: Device, size: int = 16) -> float:
+    """What a token that the model is to say costs, in nats. The model is left in evaluation mode."""
+    model.eval()
+    nats, many, rows = 0.0, 0, sorted(some, key=lambda one: len(one.ids))
+    for start in range(0, len(rows), size):
+        ids, mask, targets = (x.to(device.name) for x in traces.batch(rows[start : start + size], end))
+        count = int((targets != IGNORE).sum())
+        with autocast(device):
+            nats, many = nats + count * trace_loss(model, ids, mask, targets).item(), many + count
+    return nats / many
 
 
 def evaluate(
@@ -269,7 +283,7 @@ def main(cfg: Config) -> dict[str, Any]:
     tools = agent_tools(cfg.search)
     sets = data.load(cfg.data, cfg.examples, tools).first(cfg.examples, cfg.seed, cfg.most_val)
     tokenizer, model = build(cfg, device)
-    train = encoded(cfg, sets.train.items, tokenizer, tools)
+    train, val = (encoded(cfg, part.items, tokenizer, tools) for part in (sets.train, sets.val))
     run = runs.begin(WEEK_NUMBER, cfg, FREE)
     run.hold_to(sets)
     runs.describe(sets, "questions")
@@ -277,11 +291,9 @@ def main(cfg: Config) -> dict[str, Any]:
     params, total = (sum(p.numel() for p in some) for some in (learning.parameters.values(), model.parameters()))
     tokens = sum(len(one.ids) for one in train)
     print(f"traces of {tokens / len(train):.0f} tokens in the mean, {max(len(one.ids) for one in train)} at most")
-    print(
-        f"model: {cfg.model}, {total:,} parameters, {params:,} of them learn ({params / total:.2%}). Device: {device}"
-    )
+    print(f"model: {cfg.model}, {total:,} parameters, {params:,} learn ({params / total:.2%}). Device: {device}")
     baselines = run.once("baselines", lambda: score_baselines(sets.train.items, sets.val.items))
-    rows = fit(cfg, train, sets.val.items, tokenizer, model, tools, device, run)
+    rows = fit(cfg, train, val, sets.val.items, tokenizer, model, tools, device, run)
     best, last = run.follow(rows, lambda: {"model": learning.state_dict()}, METRIC)
     hint = f"talk to it: ./course run 15 chat{mine()}{{run}}"
     return run.finish(
