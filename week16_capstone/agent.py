@@ -28,6 +28,7 @@ from week11_rag.retrieve import Passage, Retriever
 from week11_rag.support import DEFAULT, Support, Verdict, load
 from week16_capstone import summarise
 from week16_capstone.answer import Found, Missing, answered
+from week16_capstone.chart import around
 from week16_capstone.exhibits import LOW, Exhibit
 from week16_capstone.index import Index, Shown
 from week16_capstone.understand import LONGEST, Wanted, wanted
@@ -241,8 +242,8 @@ class Agent:
             return {"answer": answer, "steps": [*state["steps"], f"cite: {source.line}"]}
         told, sources = state["told"], []
         for one in told.citations:
-            boxes = pdf.text_boxes(self.index.file(one.document), one.page, one.quote)
-            box = pdf_around(boxes)
+            boxes = self.boxes(one)
+            box = around(boxes) if boxes else self.index.sheet(one.document, one.page)
             sources.append(Source(one.document, one.name, one.page, box, f"“{one.quote[:80]}”", tuple(boxes)))
         lines = [f"cite: {one.line}" for one in sources]
         return {"answer": Answer(told.text, False, sources=tuple(sources)), "steps": [*state["steps"], *lines]}
@@ -255,6 +256,13 @@ class Agent:
                 "steps": [*state["steps"], "refuse"]}  # fmt: skip
 
     # ------------------------------------------------------------ places
+
+    def boxes(self, citation: Any) -> list[Box]:
+        """Where quoted words stand; [] where the PDF is gone: the page is known all the same."""
+        try:
+            return pdf.text_boxes(self.index.file(citation.document), citation.page, citation.quote)
+        except CourseError:
+            return []
 
     def source(self, shown: Shown, marks: Sequence[Box] = ()) -> Source:
         exhibit = shown.exhibit
@@ -316,12 +324,6 @@ class Ahead(Support):
 def ahead() -> Ahead:
     """As it was fitted on week 11's questions."""
     return Ahead(**load(DEFAULT).__dict__)
-
-
-def pdf_around(boxes: Sequence[Box]) -> Box:
-    from week16_capstone.chart import around
-
-    return around(boxes) if boxes else (0.0, 0.0, 0.0, 0.0)
 
 
 def calculator(expression: str) -> float:

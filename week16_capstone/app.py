@@ -31,8 +31,6 @@ from week16_capstone.store import SHELF
 LARGEST = "50mb"
 MOST_ROWS = 200  # of the table of a chart's data
 HINT = "Here one sees what an answer rests on: the figure, with the values used, and its page."
-    "The page that an answer rests on is shown here, with the figure framed; below it the figure, with the values used."
-)
 STYLE = """<style>
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important; }
 #about .html-container, #hint .html-container { padding: 8px 0 !important; }

@@ -282,7 +282,7 @@ def is_drawing(paths: Sequence[Path], box: Box, lines: Sequence[Line], pictures:
 
 def has_text(box: Box, lines: Sequence[Line]) -> bool:
     """Whether a box is a frame around a text, or lies behind one: whole lines take up half of its height."""
-    within = [line for line in lines if inside(line.box, box, 3)]
+    within = [line for line in lines if inside(line.box, box, 3.0)]
     full = [line.size for line in within if line.right - line.left > 0.6 * size(box)[0]]
     return len(full) >= 3 and 1.4 * sum(full) > 0.5 * size(box)[1]
 

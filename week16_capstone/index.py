@@ -30,6 +30,7 @@ from week11_rag.pages import Document, Page
 from week11_rag.retrieve import Passage, Retriever
 from week11_rag.sentences import Sentences
 from week11_rag.store import Settings
+from week16_capstone.chart import Box
 from week16_capstone.exhibits import Exhibit
 from week16_capstone.ingest import as_blocks
 from week16_capstone.store import Shelf
@@ -77,6 +78,7 @@ class Index:
         self.shelf, self.embedder, self.eyes, self.charts = shelf, embedder, eyes, charts
         self.names: dict[str, str] = {}
         self.paths: dict[str, Path] = {}
+        self.sizes: dict[tuple[str, int], tuple[float, float]] = {}
         self.shown: list[Shown] = []
         settings = Settings(embedder.name, embedder.dimension, SIZE, OVERLAP)
         self.exact = ExactIndex(None, settings)
@@ -85,6 +87,7 @@ class Index:
         for id in documents or shelf.documents():
             document, exhibits, path = shelf.read(id)
             self.names[id], self.paths[id] = document.name, path
+            self.sizes |= {(id, page.number): (page.width, page.height) for page in document.pages}
             self.shown += [Shown(one, id) for one in exhibits]
             parts, vectors, own, seen = self.embedded(document, exhibits)
             if parts:
@@ -221,6 +224,10 @@ class Index:
         """The picture of an exhibit."""
         return self.shelf.crop(shown.document, shown.exhibit)
 
+    def sheet(self, document: str, page: int) -> Box:
+        """All of a page."""
+        return 0.0, 0.0, *self.sizes[document, page]
+
     def file(self, document: str) -> Path:
         """The PDF of a document.
 
@@ -237,7 +244,7 @@ class Prose(Retriever):
 
     def search(self, question: str, k: int = 5) -> list[Passage]:
         found = super().search(question, 6 * k)
-        return [one for one in found if not one.chunk.headings[:1] == (EXHIBIT,)][:k]
+        return [one for one in found if one.chunk.headings[:1] != (EXHIBIT,)][:k]
 
 
 COMMON_STEMS = frozenset(stem(word) for word in COMMON)

@@ -126,7 +126,7 @@ class TextOnly:
         asked = {match[0] for match in SIGNED.finditer(question.text)}
         found = [(match.start(), match[0]) for match in SIGNED.finditer(re.sub(r"\[\d+\]", "", text))]
         found = [(at, one) for at, one in found if one not in asked and not re.fullmatch(r"(?:19|20)\d\d", one)]
-        names = tuple(mentions(text, [name for name in question.names]))
+        names = tuple(mentions(text, question.names))
         others = wanted(question.text).words
         after = [text.lower().find(word) for word in [*asked, *others] if word in text.lower()]
         behind = [one for at, one in found if after and at > max(after)]

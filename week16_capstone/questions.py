@@ -12,6 +12,7 @@ References
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def about(made: Made, row: int, plate: Plate, rng: np.random.Generator) -> Itera
         yield question("extreme", words("highest"), None, (plate.xs[numbers.index(ordered[-1])],))
     if ordered[1] > (1 + APART) * ordered[0]:
         yield question("extreme", words("lowest"), None, (plate.xs[numbers.index(ordered[0])],))
-    gaps = [(b - a, (a + b) / 2) for a, b in zip(ordered, ordered[1:], strict=False) if b > (1 + 2 * APART) * a]
+    gaps = [(b - a, (a + b) / 2) for a, b in pairwise(ordered) if b > (1 + 2 * APART) * a]
     if gaps and plate.kind != "pie":
         low = max(gaps)[1]
         limit = float(f"{low:.2g}")

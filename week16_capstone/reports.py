@@ -10,6 +10,7 @@ val. reportlab sets text and tables; charts are matplotlib's, put onto the page 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -321,7 +322,7 @@ class Mark:
         picture = draw.draw(replace(self.spec, dpi=max(110, self.spec.dpi)), words=False).picture
         wide, high = self.size
         cuts = [round(picture.height * part / 3) for part in range(4)] if strips else [0, picture.height]
-        for top, bottom in zip(cuts, cuts[1:], strict=False):
+        for top, bottom in pairwise(cuts):
             part = picture.crop((0, top, picture.width, bottom))
             low = high * (1 - bottom / picture.height)
             canvas.drawImage(ImageReader(part), 0, low, wide, high * (bottom - top) / picture.height)

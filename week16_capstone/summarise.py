@@ -81,10 +81,14 @@ def unfounded(text: str, exhibit: Exhibit) -> list[str]:
         said = match[0].replace("−", "-").replace(",", "").rstrip(".")
         number = float(said)
         digits = len(said.partition(".")[2])
+        # Half a unit of the last digit that is said, or 1 %; a year has to be the very one.
+        room = (
+            0.0
+            if re.fullmatch(r"(?:1[89]|20|21)\d\d", said)
+            else max(WITHIN * abs(number), 0.5 * 10.0**-digits * (digits > 0))
+        )
         near = [
-            one
-            for one in known
-            if abs(abs(one) - abs(number)) <= max(WITHIN * abs(one), 0.5 * 10**-digits * bool(digits or abs(one) < 100))
+            one for one in known if abs(abs(one) - abs(number)) <= room + 1e-9 or round(abs(one)) == abs(number) < 1000
         ]
         if not near:
             wrong.append(match[0])

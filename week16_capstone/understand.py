@@ -176,6 +176,9 @@ OPERATORS = frozenset(
     ]
 )
 """Words that say what to do with the numbers, not which ones."""
+NO_SORT = frozenset(["is", "was", "were", "are", "did", "does", "do", "the", "of", "has", "had", "have", "will", "can"])
+SORTS = frozenset(("year", "years", "part", "name"))
+"""Among the operators, what a `which` may ask for."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +217,8 @@ def wanted(question: str) -> Wanted:
     lower = " ".join(plain.lower().split())
     what = next((name for name, pattern in PATTERNS if re.search(pattern, question.lower() if name == "summary" else lower)),
                 "value")  # fmt: skip
-    asked = re.match(r"^(?:in |for |at |by )?(?:which|what) (\w+)\b", lower)
-    which = (
-        asked[1]
-        if asked and asked[1] not in ("is", "was", "were", "are", "did", "does", "share", "percentage", "the")
-        else ""
-    )
+    asked = re.match(r"(?:in |for |at |by )?(?:which|what) (\w+)\b", lower)
+    which = asked[1] if asked and asked[1] not in NO_SORT and asked[1] not in OPERATORS - SORTS else ""
     who = re.match(r"^(?:who|when|where)\b", lower)
     which = "year" if who and who[0] == "when" else which
     limit = None
