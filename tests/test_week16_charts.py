@@ -327,6 +327,20 @@ def test_risk_falls_where_confidence_means_something():
     assert charts_eval.risk_by_coverage(sure, good, (0.5, 1.0)) == [(0.5, 0.0, 0.8), (1.0, 0.25, 0.2)]
 
 
+def test_confidences_become_probabilities():
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.05, 0.95, 4000)
+    odds = 0.5 * np.log(sure / (1 - sure)) + 1.0
+    good = rng.random(4000) < 1 / (1 + np.exp(-odds))
+    slope, start = charts_eval.calibration(sure, good)
+    assert abs(slope - 0.5) < 0.1 and abs(start - 1.0) < 0.1
+    from week16_capstone.raster import calibrated
+
+    after = np.array([calibrated(one, slope, start) for one in sure.tolist()])
+    assert charts_eval.calibration_error(after, good) < 0.03 < charts_eval.calibration_error(sure, good)
+    assert charts_eval.calibration(sure, np.ones(4000, bool)) == (1.0, 0.0)
+
+
 def test_errors_are_of_true_values():
     true = Chart(
         "bar", "", "", "", tuple(Value("", x, y, (0, 0, 1, 1)) for x, y in (("A", 10.0), ("B", 20.0))), "raster"

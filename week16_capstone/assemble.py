@@ -185,9 +185,9 @@ def across(seen: Seen, words: list[Word], along: int) -> tuple[list[str | float]
     ]
 
 
-def merged(places: Sequence[float], near: float) -> list[float]:
+def merged(places: Sequence[int | float], near: int | float) -> list[int | float]:
     """Places without those that are nearly the same."""
-    kept: list[float] = []
+    kept: list[int | float] = []
     for place in sorted(places):
         if not kept or place - kept[-1] > near:
             kept.append(place)

@@ -116,6 +116,29 @@ def is_right(value: Value, truth: Chart, right: float) -> bool:
                and measures.relative(value.y, true.y) <= right for true in truth.values)  # fmt: skip
 
 
+def calibration(sure: np.ndarray, good: np.ndarray, steps: int = 50) -> tuple[float, float]:
+    """(slope, start) by which confidences become probabilities: logistic regression on the log odds, by Newton's
+    steps, with Platt's softened targets. (1, 0), which changes nothing, where all are right or wrong, or too few."""
+    if len(sure) < 20 or good.all() or not good.any():
+        return 1.0, 0.0
+    clipped = np.clip(sure, 1e-6, 1 - 1e-6)
+    x = np.stack([np.log(clipped / (1 - clipped)), np.ones(len(sure))], axis=1)  # (values, 2)
+    goods = int(good.sum())
+    wanted = np.where(good, (goods + 1) / (goods + 2), 1 / (len(good) - goods + 2))
+    weights = np.array([1.0, 0.0])
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+        weights = weights + np.linalg.solve(hessian, x.T @ (wanted - p) - 1e-3 * weights)
+    return (float(weights[0]), float(weights[1])) if np.isfinite(weights).all() and weights[0] > 0 else (1.0, 0.0)
+
+
+def calibration_error(sure: np.ndarray, good: np.ndarray, bins: int = 10) -> float:
+    """The mean difference between confidence and the share that is right, over bins of equally many values (ECE)."""
+    parts = [part for part in np.array_split(np.argsort(sure, kind="stable"), bins) if len(part)]
+    return float(sum(len(part) * abs(sure[part].mean() - good[part].mean()) for part in parts) / max(1, len(sure)))
+
+
 def risk_by_coverage(
     sure: np.ndarray, good: np.ndarray, steps: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 1.0)
 ) -> list[Any]:

@@ -36,11 +36,11 @@ def same(found: str | float, true: str | float, tolerance: float = 0.05) -> bool
     # exercise 3: right within a tolerance, years exactly
     # found and true, each a text or a number -> whether `found` is right. A text that reads as a number (axes.number:
     # "1,200", "12%") counts as that number. Where either is still a text: right when they are equal, apart from
-    # capitals and spaces (recognisers lose them). A true number that is whole and from 1900 to 2100 is a year where it came
-    # as four digits alone (2010, 2010.0 or "2010", not "2,010"): right only when found is exactly it. Any other number:
-    # right when relative(found, true) <= tolerance.
-    # hint: parse both first; compare texts by "".join(text.split()).casefold(). A float is a year by its value, a text only when
-    # it is four digits (isdigit, len 4).
+    # capitals and spaces (recognisers lose them). A true number that is whole and from 1900 to 2100 is a year where it
+    # came as four digits alone (2010, 2010.0 or "2010", not "2,010"): right only when found is exactly it. Any other
+    # number: right when relative(found, true) <= tolerance.
+    # hint: parse both first; compare texts by "".join(text.split()).casefold(). A float is a year by its value, a text
+    # only when it is four digits (isdigit, len 4).
     parsed = [number(one) if isinstance(one, str) else float(one) for one in (found, true)]
     if parsed[0] is None or parsed[1] is None:
         one, other = ("".join(str(text).split()).casefold() for text in (found, true))

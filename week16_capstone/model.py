@@ -65,6 +65,7 @@ class ChartReader(nn.Module):
         self.heat = nn.Conv2d(3 * w // 2, len(MARKS), 1)
         self.offset = nn.Conv2d(3 * w // 2, 2, 1)
         self.kind = nn.Sequential(nn.Linear(8 * w, 4 * w), nn.ReLU(), nn.Linear(4 * w, len(KINDS)))
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))  # what confidences become probabilities by
         nn.init.constant_(self.heat.bias, -4.0)  # nearly every cell holds nothing: so the loss starts low
 
     def forward(
@@ -133,7 +134,7 @@ def loss(
     logits, offsets, kind = answer
     heat, offset, known = truth
     inside = (known * (offsets - offset).abs()).sum() / known.sum().clamp(min=1)
-    return focal_loss(logits, heat) + 0.5 * inside + 0.3 * F.cross_entropy(kind, kinds)
+    return focal_loss(logits, heat) + 0.5 * inside + 0.5 * F.cross_entropy(kind, kinds)
 
 
 def peaks(

@@ -6,7 +6,7 @@ chart = reader.read(figure)      # words that the figure brings are taken; else 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -76,6 +76,14 @@ class Reader:
             Unreadable: it is none, or none that can be read surely.
         """
         looked = looked or self.look([figure.picture])[0]
+        found = self.raw(figure, looked)
+        slope, start = self.model.calibration.tolist()
+        return replace(found, values=tuple(
+            replace(value, confidence=round(calibrated(value.confidence, slope, start), 4)) for value in found.values
+        ))  # fmt: skip
+
+    def raw(self, figure: Figure, looked: Looked) -> Chart:
+        """The same with confidences that are products of heats, and no probabilities yet."""
         if looked.kind in REFUSED:
             raise Unreadable(REFUSED[looked.kind], looked.kind)
         sure = looked.kinds[looked.kind]
@@ -89,15 +97,18 @@ class Reader:
         kind = "bar" if looked.kind == "lying bar" else looked.kind
         horizontal = looked.kind == "lying bar"
         places = looked.places[{"bar": "bar", "line": "vertex", "scatter": "dot"}[kind]]
-        if kind == "bar":
-            spots = bars(canvas, places, horizontal)
-        else:
-            spots = dots(canvas, places)
+        spots = bars(canvas, places, horizontal) if kind == "bar" else dots(canvas, places)
         marks, named = coloured(canvas, spots)
         x = tuple(figure.point((place[0], 0))[0] for place in looked.places["xtick"])
         y = tuple(figure.point((0, place[1]))[1] for place in looked.places["ytick"])
         near = 1.5 / figure.scale
         return chart(Seen(kind, marks, words, x, y, named, horizontal, None, near, "raster", sure))  # type: ignore[arg-type]
+
+
+def calibrated(confidence: float, slope: float, start: float) -> float:
+    """Platt's scaling: a confidence as a probability, by two numbers that `charts_eval.calibration` fits on val."""
+    odds = slope * math.log(max(confidence, 1e-6) / max(1 - confidence, 1e-6)) + start
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, odds))))
 
 
 def inputs(pictures: np.ndarray) -> Float[torch.Tensor, "B 3 H W"]:

@@ -1,7 +1,7 @@
 """The words of a figure that is pixels, by rapidocr (PP-OCRv4), the recogniser of week 11.
 
-It is asked twice: for all lines of text in the picture; then, a line at a time, for what stands upright and for the labels
-of ticks that the network sees and the recogniser has passed over, as it does with single digits.
+It is asked twice: for all lines of text in the picture; then, a line at a time, for what stands upright and for the
+labels of ticks that the network sees and the recogniser has passed over, as it does with single digits.
 """
 
 import re
@@ -16,7 +16,7 @@ from week16_capstone.chart import Figure, Unreadable, Word
 
 WIDE = 1000  # pixels of a picture's longer side: smaller ones are enlarged, or small digits are lost
 SURE = 0.5
-Ticks = Sequence[tuple[float, float]]
+Ticks = Sequence[tuple[float, float]] | np.ndarray
 """Places in pixels."""
 
 
