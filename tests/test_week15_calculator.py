@@ -226,7 +226,7 @@ def test_conversions_go_back_to_where_they_came_from():
     "5 km + 3": "cannot be", "5 km in kg": "km cannot be turned into kg", "5 km in m in cm": "convert once",
     "20 C + 5 F": "temperatures of two scales", "gcd(1/2, 3)": "only integers", "sqrt(1, 2)": "takes 1 number",
     "__import__('os').system('ls')": "is not understood", "abs.__class__": "is not understood",
-    "population of France": "is not understood", "١٢": "is not understood", "x": "missing", "2^9^9 m": "too large",
+    "population of France": "is not understood", "١٢": "is not understood", "x": "missing",
     "m^9 * m^9": "not supported", "round(1, 1/2)": "small integer", "sqrt(2 m)": "there is no such root of m",
     "2^(3 m)": "plain number",
 }.items())  # fmt: skip
@@ -236,8 +236,8 @@ def test_what_is_refused_says_what_to_write(text, says):
 
 
 SIGNS = some.lists(
-    some.sampled_from([*"0123456789+-*/^%().,! ", "9999", "**", "//", "km", " h", " in ", " of ", "x", "sqrt(", "max(", "e",
-                       "pi", "1e9", "°C", "!", "²", "√", "log(", "exp(", "round(", "lcm(", "factorial("]), max_size=40,
+    some.sampled_from([*"0123456789+-*/^%().,! ", "9999", "**", "//", "km", " h", " in ", " of ", "x", "sqrt(", "max(",
+                       "e", "pi", "1e9", "°C", "!", "²", "√", "log(", "exp(", "round(", "lcm(", "factorial("]), max_size=40,
 ).map("".join)  # fmt: skip
 
 

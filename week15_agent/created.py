@@ -148,8 +148,8 @@ class Agent:
     def ask(self, question: str, thread: str = "1") -> Iterator[Event]:
         """The events of a question; the last is an answer, or gave_up."""
         asked = {"messages": [HumanMessage(content=harmless(question))]}
-        # create_agent sets a recursion limit of 9,999; a step is four nodes here: limit, model, promises, tools
-        config = {"recursion_limit": 4 * self.limits.steps + 4, "configurable": {"thread_id": thread}}
+        # create_agent sets a recursion limit of 9,999. A step is five nodes here: limit, model, twice after it, tools
+        config = {"recursion_limit": 5 * self.limits.steps + 5, "configurable": {"thread_id": thread}}
         step, waiting, start = 0, {}, time.monotonic()
         for update in self.graph.stream(asked, config, stream_mode="updates"):
             for message in (update.get("model") or {}).get("messages", ()):

@@ -156,7 +156,7 @@ class ReAct:
         # the end of the text, if no action came before it: whoever acts, cannot know the answer yet.
         # Observations are for the tools to say: the text is cut before the first line that begins with "Observation:".
         # Raises Unparsable where no action and no answer is left, or an action has no name or no brackets.
-        # hint: walk over the lines with their number; re.fullmatch(r"Action:\s*([^\[\]]+?)\s*\[(.*)\]\s*", line) has
+        # hint: walk over the lines with their number; re.fullmatch(r"Action:\s*(\w[^\[\]]*?)\s*\[(.*)\]", line) has
         # name and input (".*" is greedy, so the last bracket closes). At "Answer:" join this line and all that follow.
         thoughts, calls = [], []
         lines = text.strip().split("\n")
@@ -166,7 +166,7 @@ class ReAct:
             if line.startswith("Thought:"):
                 thoughts.append(line.removeprefix("Thought:"))
             elif line.startswith("Action:"):
-                match = re.fullmatch(r"Action:\s*([^\[\]]+?)\s*\[(.*)\]", line)
+                match = re.fullmatch(r"Action:\s*([^\s\[\]][^\[\]]*?)\s*\[(.*)\]", line)
                 if not match:
                     raise Unparsable("an action is written as Action: tool[input], on one line.")
                 calls.append(Call(match[1], arguments_of(match[1], match[2], tools)))
