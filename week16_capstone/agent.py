@@ -137,6 +137,7 @@ class Agent:
         for name in (
             "route",
             "list_figures",
+            "compare_looks",
             "read_chart",
             "summarise",
             "calculate",
@@ -146,11 +147,11 @@ class Agent:
         ):
             graph.add_node(name, getattr(self, f"_{name}"))
         graph.add_edge(START, "route")
-        graph.add_conditional_edges("route", after_route, ["list_figures", "read_chart"])
+        graph.add_conditional_edges("route", after_route, ["list_figures", "compare_looks", "read_chart"])
         graph.add_conditional_edges("read_chart", after_chart, ["calculate", "summarise", "retrieve_text", "refuse"])
-        graph.add_conditional_edges("calculate", after_calculate, ["cite", "retrieve_text", "refuse"])
+        graph.add_edge("calculate", "cite")
         graph.add_conditional_edges("retrieve_text", after_text, ["cite", "refuse"])
-        for name in ("list_figures", "summarise", "cite", "refuse"):
+        for name in ("list_figures", "compare_looks", "summarise", "cite", "refuse"):
             graph.add_edge(name, END)
         return graph.compile()
 
@@ -174,6 +175,18 @@ class Agent:
         found = wanted(state["question"])
         about = found.figure and f", of {'table' if found.table else 'figure'} {found.figure}"
         return {"wanted": found, "steps": [*state["steps"], f"route: {found.what}{about}"]}
+
+    def _compare_looks(self, state: State) -> State:
+        """The figures whose pictures look like that of the one that is named."""
+        found = [one for one in self.index.exhibits(state["wanted"]) if state["wanted"].figure][:1]
+        near = self.index.alike(found[0]) if found else []
+        lines = [f"{one.exhibit.head}, page {one.exhibit.page} (cosine {cosine:.2f})" for one, cosine in near]
+        text = "\n".join(lines) or "There is no such figure, or no other one to hold it against."
+        sources = tuple(self.source(one) for one, _ in near)
+        return {
+            "answer": Answer(text, not near, sources=sources),
+            "steps": [*state["steps"], f"look: {len(near)} alike"],
+        }
 
     def _list_figures(self, state: State) -> State:
         return {"answer": Answer("\n".join(self.listed()) or "No figures or tables were found.", not self.index.shown)}
@@ -285,7 +298,7 @@ class Agent:
 
 
 def after_route(state: State) -> str:
-    return "list_figures" if state["wanted"].what == "list" else "read_chart"
+    return {"list": "list_figures", "alike": "compare_looks"}.get(state["wanted"].what, "read_chart")
 
 
 def after_chart(state: State) -> str:
@@ -295,10 +308,6 @@ def after_chart(state: State) -> str:
     if "found" in state:
         return "calculate"
     return "refuse" if state.get("why") else "retrieve_text"
-
-
-def after_calculate(state: State) -> str:
-    return "cite"
 
 
 def after_text(state: State) -> str:

@@ -29,6 +29,7 @@ from shared.terminal import printable
 from week16_capstone.store import SHELF
 
 MOST_FILES = 200
+EYES_SIDE = 160  # pixels that a figure is looked at in, to tell which look alike
 
 
 @dataclass
@@ -98,6 +99,18 @@ def reader_of(run: str) -> Any:
         return None
 
 
+def eyes_of(device: str) -> Any:
+    """What looks at pictures, of week 14; None where its network cannot be had, which is said."""
+    from shared.device import choose
+    from week14_clip.features import Eyes
+
+    try:
+        return Eyes(choose(device), EYES_SIDE)
+    except CourseError as error:
+        print(f"figures are not compared by their looks: {error}", file=sys.stderr)
+        return None
+
+
 def opened(files: Sequence[Path], cfg: Any) -> Any:
     """The agent that answers from these PDFs; what cannot be read of several is named and left out.
 
@@ -126,7 +139,7 @@ def opened(files: Sequence[Path], cfg: Any) -> Any:
         ids.append(report.document.id)
     if not ids:
         raise CourseError(f"none of these {len(files)} PDFs can be read.")
-    index = Index(shelf, list(dict.fromkeys(ids)), Embedder("minilm", cfg.device))
+    index = Index(shelf, list(dict.fromkeys(ids)), Embedder("minilm", cfg.device), eyes_of(cfg.device))
     language = open_language(cfg.lm, cfg.device) if cfg.lm else None
     agent = Agent(index, language=language)
     return Caller(agent, cfg.endpoint) if cfg.endpoint else agent

@@ -18,7 +18,7 @@ from week11_rag import wording
 
 What = Literal[
     "value", "highest", "lowest", "growth", "decline", "change", "percent", "difference", "share", "total", "mean",
-    "above", "below", "summary", "list",
+    "above", "below", "summary", "list", "alike",
 ]  # fmt: skip
 LONGEST = 500
 """Characters of a question."""
@@ -30,6 +30,7 @@ FIGURE = re.compile(
     re.I,
 )
 PATTERNS: tuple[tuple[What, str], ...] = (
+    ("alike", r"\b(?:looks? like|look alike|similar to|resembl\w+)\b"),
     ("list", r"\b(?:list|what|which|show|how many)\b.{0,20}\b(?:figures|charts|tables|graphs|exhibits)\b(?! (?:had|has|was))"),
     ("summary", r"\bsummar|\bdescribe\b|\bwhat does (?:the )?(?:fig|chart|graph|table|exhibit)|\btell me about\b|\btake ?away"),
     ("above", r"\bhow many\b.*\b(?:above|over|more than|exceed\w*|greater than|higher than|at least|beyond|larger than)\b"),
