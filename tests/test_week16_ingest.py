@@ -28,7 +28,7 @@ def groups(found):
 # ---------------------------------------------------------------- pieces
 
 
-@pytest.mark.exercise(1)
+@pytest.mark.exercise(5)
 def test_no_boxes_are_no_groups_and_every_box_is_in_one():
     assert find.clusters([], 5.0) == [], "no boxes make no groups"
     one = (0.0, 0.0, 4.0, 4.0)
@@ -36,7 +36,7 @@ def test_no_boxes_are_no_groups_and_every_box_is_in_one():
     assert len(find.clusters([one, one], 5.0)[0]) == 2, "a box that is there twice is in the group twice"
 
 
-@pytest.mark.exercise(1)
+@pytest.mark.exercise(5)
 def test_a_strip_wider_than_room_parts_groups():
     left, right, low = (0.0, 20.0, 10.0, 30.0), (16.0, 20.0, 26.0, 30.0), (0.0, 0.0, 26.0, 8.0)
     found = groups(find.clusters(shuffled([left, right, low]), 5.0))
@@ -47,14 +47,14 @@ def test_a_strip_wider_than_room_parts_groups():
     assert found == groups([[left, right], [low]]), f"a strip as wide as room parts nothing: {found}"
 
 
-@pytest.mark.exercise(1)
+@pytest.mark.exercise(5)
 def test_a_long_box_below_short_ones_keeps_them_together():
     axis, bars = (0.0, 0.0, 100.0, 1.0), [(n * 30.0, 1.0, n * 30.0 + 8, 20.0 + n) for n in range(4)]
     found = find.clusters(shuffled([axis, *bars]), 10.0)
     assert len(found) == 1, f"the furthest right side so far counts, not that of the box before: {len(found)} groups"
 
 
-@pytest.mark.exercise(1)
+@pytest.mark.exercise(5)
 def test_groups_of_many_boxes_have_no_strip_in_them():
     rng = np.random.default_rng(3)
     corners = rng.uniform(0, 300, (60, 2))
@@ -73,7 +73,7 @@ def test_groups_of_many_boxes_have_no_strip_in_them():
             assert max(gaps) <= 13, f"a strip {max(gaps)} wide goes through a group"
 
 
-@pytest.mark.exercise(1)
+@pytest.mark.exercise(5)
 def test_labels_near_a_drawing_belong_to_it():
     core = (100.0, 100.0, 200.0, 200.0)
     tick, far = (80.0, 95.0, 92.0, 103.0), (0.0, 100.0, 20.0, 110.0)
@@ -82,7 +82,7 @@ def test_labels_near_a_drawing_belong_to_it():
     assert found == around([core, tick]), f"the label 8 away belongs to it, the one 80 away does not: {found}"
 
 
-@pytest.mark.exercise(1)
+@pytest.mark.exercise(5)
 def test_labels_of_labels_belong_to_it_within_reach():
     core = (100.0, 100.0, 200.0, 200.0)
     steps = [(100.0, 100.0 - 12 * n - 10, 200.0, 100.0 - 12 * n - 2) for n in range(10)]
@@ -90,7 +90,7 @@ def test_labels_of_labels_belong_to_it_within_reach():
     assert found[1] == 54.0, f"each label brings in the next, as far as 50 below the core: bottom {found[1]}, not 54"
 
 
-@pytest.mark.exercise(2)
+@pytest.mark.exercise(6)
 def test_the_nearest_caption_in_the_column_is_tied():
     above, below = (50.0, 400.0, 250.0, 600.0), (50.0, 100.0, 250.0, 300.0)
     first, second = (50.0, 380.0, 200.0, 392.0), (50.0, 80.0, 200.0, 92.0)
@@ -99,7 +99,7 @@ def test_the_nearest_caption_in_the_column_is_tied():
     assert captions.tied([], [first]) == {} and captions.tied([above], []) == {}, "nothing to tie"
 
 
-@pytest.mark.exercise(2)
+@pytest.mark.exercise(6)
 def test_a_caption_may_stand_above():
     figure, other = (50.0, 100.0, 250.0, 300.0), (50.0, 400.0, 250.0, 600.0)
     caption = (50.0, 306.0, 200.0, 318.0)
@@ -107,7 +107,7 @@ def test_a_caption_may_stand_above():
     assert found == {1: 0}, f"6 above the one, 82 below the other: {found}"
 
 
-@pytest.mark.exercise(2)
+@pytest.mark.exercise(6)
 def test_a_caption_of_the_other_column_is_not_taken():
     figure, caption = (50.0, 100.0, 250.0, 300.0), (300.0, 85.0, 500.0, 97.0)
     assert captions.tied([figure], [caption]) == {}, "the caption stands in the other column"
@@ -115,7 +115,7 @@ def test_a_caption_of_the_other_column_is_not_taken():
     assert captions.tied([figure], [far], 42.0) == {}, "68 below is too far"
 
 
-@pytest.mark.exercise(2)
+@pytest.mark.exercise(6)
 def test_none_is_tied_twice_and_the_nearest_pair_goes_first():
     upper, lower = (50.0, 300.0, 250.0, 400.0), (50.0, 150.0, 250.0, 270.0)
     between, beneath = (50.0, 276.0, 250.0, 288.0), (50.0, 120.0, 250.0, 132.0)  # 12 below upper, 6 above lower
@@ -125,7 +125,7 @@ def test_none_is_tied_twice_and_the_nearest_pair_goes_first():
     assert found == {1: 0}, f"a figure has one caption; the other is too far from the upper one: {found}"
 
 
-@pytest.mark.exercise(2)
+@pytest.mark.exercise(6)
 def test_of_equally_near_ones_the_caption_below_is_taken():
     figure, low, high = (50.0, 100.0, 250.0, 300.0), (50.0, 80.0, 250.0, 92.0), (50.0, 308.0, 250.0, 320.0)
     assert captions.tied([figure], [high, low]) == {0: 1}, "both are 8 away: captions of figures stand below, as a rule"

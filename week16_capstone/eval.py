@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from shared import cli, results, runs
 from shared.config import Count, EvalConfig, Natural
 from shared.errors import CourseError
@@ -76,6 +78,43 @@ def own(cfg: Config, reader: Any) -> dict[str, Any]:
     return {"documents": found}
 
 
+def charts(cfg: Config, reader: Any) -> tuple[dict[str, float], dict[str, list[list[str]]]]:
+    """(scores, tables) of single charts: drawn as vectors, as bitmaps, with values printed or not, and by words alone."""
+    from week16_capstone import charts_eval, data
+    from week16_capstone.chart import read
+
+    items = {printed: data.cases(cfg.part, cfg.charts // 2, printed=printed) for printed in (False, True)}
+    columns = ["", "charts", "exact", "within 2 %", "within 5 %", "pie 5 %", "scatter 5 %", "RMS-F1", "refused",
+               "faulty ones refused"]  # fmt: skip
+    rows, scores, sure = [columns], {}, []
+    readers: list[tuple[str, Any, str]] = [("vector", lambda figure: read(figure), "vector")]
+    if reader is not None:
+        readers.append(("bitmap", reader.read, "pixels"))
+    readers.append(("words alone", charts_eval.words_only, "pixels"))
+    for name, one, how in readers:
+        for printed, cases in items.items():
+            scored = charts_eval.score(one, cases, how)
+            found = charts_eval.summary(scored)
+            shares = [f"{found[column]:.1%}" for column in ("exact", "within_2", "within_5", "pie_within_5",
+                                                            "scatter_within_5", "rms_f1")]  # fmt: skip
+            refused, faulty = (f"{found[a]:.0f} of {found[b]:.0f}" for a, b in (
+                ("refused", "charts"), ("faulty_refused", "faulty")
+            ))  # fmt: skip
+            rows.append([f"{name}, {'values' if printed else 'nothing'} printed", f"{found['charts']:.0f}", *shares, refused,
+                         faulty])  # fmt: skip
+            scores |= {f"{name.split()[0]}_{'printed_' * printed}{column}": float(found[column])
+                       for column in ("within_2", "within_5", "rms_f1")}  # fmt: skip
+            if name == "bitmap":
+                sure.append(charts_eval.values_with_confidence(scored))
+    tables = {"charts": rows}
+    if sure:
+        confidence, good = (np.concatenate(parts) for parts in zip(*sure, strict=True))
+        found = charts_eval.risk_by_coverage(confidence, good)
+        tables["risk"] = [["the surest values", "wrong", "least confidence"],
+                          *([f"{a:.0%}", f"{b:.1%}", f"{c:.2f}"] for a, b, c in found)]  # fmt: skip
+    return scores, tables
+
+
 def main(cfg: Config) -> dict[str, Any]:
     """Reads charts in held-out styles, and asks reports whose answers are known; beside it, a reader of text alone.
 
@@ -91,11 +130,8 @@ def main(cfg: Config) -> dict[str, Any]:
     scores: dict[str, float] = {}
     tables: dict[str, list[list[str]]] = {}
     if cfg.charts:
-        from week16_capstone import charts_part
-
-        chart_scores, chart_tables = charts_part.main_part(cfg.part, cfg.charts, reader)
-        scores |= chart_scores
-        tables |= chart_tables
+        chart_scores, chart_tables = charts(cfg, reader)
+        scores, tables = scores | chart_scores, tables | chart_tables
     if cfg.reports:
         embedder, first = Embedder("minilm", choose(cfg.device).name), HELD_BACK[cfg.part]
         with tempfile.TemporaryDirectory() as folder:

@@ -84,7 +84,11 @@ class Exhibit:
         parts = [self.caption]
         if self.chart:
             parts += [self.chart.title, self.chart.x_label, self.chart.y_label, ", ".join(filter(None, self.series))]
-        said = ". ".join(dict.fromkeys(part.strip(" .") for part in parts if part.strip(" .")))
+        kept: list[str] = []
+        for part in (part.strip(" .") for part in parts):
+            if part and not any(part.lower() in other.lower() for other in kept):  # a title often stands in the caption
+                kept.append(part)
+        said = ". ".join(kept)
         return f"{self.name[:1].upper()}{self.name[1:]}: {said}" if said else f"{self.name[:1].upper()}{self.name[1:]}"
 
     @property

@@ -143,7 +143,7 @@ def figures(drawing: Drawing, lines: Sequence[Line]) -> list[Found]:
 
 def clusters(boxes: Sequence[Box], room: float) -> list[list[Box]]:
     """The boxes in groups: between two of them runs an empty strip wider than `room`, across or from top to bottom."""
-    # exercise 1: what is drawn close together
+    # exercise 5: what is drawn close together
     # boxes, each (left, bottom, right, top), and room -> lists of boxes. A group is cut in two wherever an upright or a
     # level strip wider than `room` goes right through it with no box in the strip, and so are its parts, until nowhere
     # such a strip is left. Every box is in one group. No boxes: no groups. The order of groups is of no matter.
@@ -160,7 +160,7 @@ def clusters(boxes: Sequence[Box], room: float) -> list[list[Box]]:
         if len(parts) > 1:
             return [group for part in parts for group in clusters(part, room)]
     return [list(boxes)] if boxes else []
-    # end of exercise 1
+    # end of exercise 5
 
 
 def by_frame(group: list[Box], paths: Sequence[Path]) -> list[list[Box]]:
@@ -209,7 +209,7 @@ def with_labels(core: Box, labels: Sequence[Box], room: float = LABEL_ROOM, reac
         room: how far a label is from what it belongs to, at most.
         reach: how far the box may grow beyond the core, on any side.
     """
-    # exercise 1: the labels around it
+    # exercise 5: the labels around it
     # core and labels (left, bottom, right, top), room, reach -> the box of core and of all labels that belong to it. A
     # label belongs to it where it is at most `room` away from the box as grown so far (`distance`), and does not stick
     # out of the core by more than `reach` on any side (`inside(label, core, reach)`). A label that belongs to it makes
@@ -222,7 +222,7 @@ def with_labels(core: Box, labels: Sequence[Box], room: float = LABEL_ROOM, reac
             return box
         box = around([box, *taken])
         left = [label for label in left if label not in taken]
-    # end of exercise 1
+    # end of exercise 5
 
 
 def is_of_next(label: Box, core: Box, others: Sequence[Box]) -> bool:
