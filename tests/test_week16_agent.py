@@ -1,4 +1,4 @@
-"""Week 16: questions understood by rules, values chosen and computed, the agent over figures made by hand, its summaries."""
+"""Week 16: questions understood by rules, values chosen and computed, the agent over figures made by hand."""
 
 from dataclasses import replace
 
@@ -102,7 +102,8 @@ def test_a_chart_that_says_two_things_is_not_believed():
     ("By how much did revenue of Online change from 2017 to 2019?", "change", "", ("2017", "2019")),
     ("By what percentage did revenue of Online grow from 2017 to 2019?", "percent", "", ("2017", "2019")),
     ("How many cities had more than 30 visitors?", "above", "", ()), ("How many years were below 9?", "below", "", ()),
-    ("What share of energy came from wind?", "share", "", ()), ("What was the average revenue of Retail?", "mean", "", ()),
+    ("What share of energy came from wind?", "share", "", ()),
+    ("What was the average revenue of Retail?", "mean", "", ()),
     ("What is the total of visitors in Rome and Oslo?", "total", "", ()), ("Summarise figure 3", "summary", "", ()),
     ("How much more did Rome have than Oslo?", "difference", "", ()), ("List the figures", "list", "", ()),
 ])  # fmt: skip
@@ -206,7 +207,8 @@ def test_an_answer_has_its_page_its_box_and_its_values(agent):
 
 
 @pytest.mark.parametrize("question", [
-    "What were costs of repairs in 2019?", "By how much did costs of repairs change from 2017 to 2019?", "Summarise figure 4",
+    "What were costs of repairs in 2019?", "By how much did costs of repairs change from 2017 to 2019?",
+    "Summarise figure 4",
 ])  # fmt: skip
 def test_a_refused_chart_is_never_answered_from(agent, question):
     found = agent.ask(question)

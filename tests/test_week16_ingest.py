@@ -147,9 +147,12 @@ def line(text, left=50.0, base=100.0, size=10.0):
 @pytest.mark.parametrize(("text", "number", "said"), [
     ("Figure 3: Revenue by year", "3", "Revenue by year"), ("Fig. 3. revenue", None, None),
     ("Fig. 12. Revenue", "12", "Revenue"), ("Chart 2", "2", ""), ("Exhibit 4 | Costs", "4", "Costs"),
-    ("Figure 7-26. Nuts", "7-26", "Nuts"), ("Figure A1 – Plan", "A1", "Plan"), ("Figure 3 Revenue by year", "3", "Revenue by year"),
-    ("Figure 3 shows the rest", None, None), ("see Figure 3: it tells", None, None), ("Figures are rounded", None, None),
-    ("figure 3: in lower case", None, None), ("Table 2: Staff", "2", "Staff"), ("Figure 3: of what we saw", "3", "of what we saw"),
+    ("Figure 7-26. Nuts", "7-26", "Nuts"), ("Figure A1 – Plan", "A1", "Plan"),
+    ("Figure 3 Revenue by year", "3", "Revenue by year"),
+    ("Figure 3 shows the rest", None, None), ("see Figure 3: it tells", None, None),
+    ("Figures are rounded", None, None),
+    ("figure 3: in lower case", None, None), ("Table 2: Staff", "2", "Staff"),
+    ("Figure 3: of what we saw", "3", "of what we saw"),
 ])  # fmt: skip
 def test_what_is_a_caption(text, number, said):
     found, _ = captions.captions([line(text)], 1)
@@ -301,7 +304,8 @@ def test_a_picture_in_strips_is_one(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "number"), [
-    ("1,204", 1204), ("12.5 %", 12.5), ("(3.1)", -3.1), ("-7", -7), ("−7", -7), ("$4.2k", 4200), ("4M", 4e6), ("", None),
+    ("1,204", 1204), ("12.5 %", 12.5), ("(3.1)", -3.1), ("-7", -7), ("−7", -7), ("$4.2k", 4200), ("4M", 4e6),
+    ("", None),
     ("n/a", None), ("3 to 4", None), ("Q3", None), ("1 204", 1204), ("2.1e3", 2100),
 ])  # fmt: skip
 def test_numbers_in_cells(text, number):

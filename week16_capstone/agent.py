@@ -1,11 +1,11 @@
-"""The agent: route → read the chart → calculate → cite, or retrieve text → cite; a LangGraph with typed state and limits.
+"""The agent: route → read the chart → calculate → cite, or retrieve text → cite; a LangGraph with a typed state.
 
     agent = Agent(index)
     answer = agent.ask("What was revenue in 2019?")
     answer.text, answer.sources[0].page, answer.sources[0].box, answer.sources[0].crop
 
-Nothing is computed by a language model, and nothing is answered from a chart that was refused: what it is about is said,
-and why it could not be read.
+Nothing is computed by a language model, and nothing is answered from a chart that was refused: it is named, and why it
+could not be read.
 
 References
     S. Yao et al., "ReAct", arXiv:2210.03629: thoughts, actions and observations in turn
@@ -250,7 +250,8 @@ class Agent:
             shown, exhibit = state["shown"], state["shown"].exhibit
             notes = [low(found.confidence), "The order of the first two is not sure." if found.close else ""]
             source = self.source(shown, tuple(value.box for value in found.used))
-            answer = Answer(found.text, False, found.number, found.names, found.confidence, " ".join(filter(None, notes)),
+            note = " ".join(filter(None, notes))
+            answer = Answer(found.text, False, found.number, found.names, found.confidence, note,
                             (source,), exhibit=exhibit)  # fmt: skip
             return {"answer": answer, "steps": [*state["steps"], f"cite: {source.line}"]}
         told, sources = state["told"], []
@@ -287,9 +288,9 @@ class Agent:
         lines = []
         for one in self.index.shown:
             exhibit = one.exhibit
-            state = f"{len(exhibit.chart.values)} values, confidence {exhibit.chart.confidence:.2f}" if exhibit.chart else (
-                f"not read: {exhibit.reason}"
-            )  # fmt: skip
+            state = f"not read: {exhibit.reason}"
+            if exhibit.chart:
+                state = f"{len(exhibit.chart.values)} values, confidence {exhibit.chart.confidence:.2f}"
             lines.append(f"page {exhibit.page}: {exhibit.head} [{exhibit.kind or 'figure'}, {state}]")
         return lines
 
@@ -302,7 +303,7 @@ def after_route(state: State) -> str:
 
 
 def after_chart(state: State) -> str:
-    """A summary is of a chart alone; a refused chart is not answered around; else what is in no chart may be in text."""
+    """A summary is of a chart alone; a refused chart is not answered around; what is in no chart may be in text."""
     if state["wanted"].what == "summary" and "shown" in state:
         return "summarise"
     if "found" in state:

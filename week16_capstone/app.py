@@ -1,7 +1,7 @@
 """A PDF's charts in the browser: ask, and see the page, the figure and its numbers: `./course run 16 app report.pdf`.
 
-Everything stays on this machine. What a visitor uploads is read for that visitor alone and deleted within the hour; what
-a PDF says is shown as plain text.
+Everything stays on this machine. What a visitor uploads is read for that visitor alone and goes within the hour; what a
+PDF says is shown as plain text.
 """
 
 import sys
@@ -106,7 +106,8 @@ def values_of(answer: Any) -> str:
         row = "".join(f"<td>{escape(printable(cell))}</td>" for cell in cells)
         rows.append(f'<tr class="used">{row}</tr>' if value.box in used else f"<tr>{row}</tr>")
     name = escape(printable(exhibit.head))
-    return f'<div class="where">{name}</div><div class="scroll"><table class="values"><tr>{head}</tr>{"".join(rows)}</table></div>'
+    table = f'<table class="values"><tr>{head}</tr>{"".join(rows)}</table>'
+    return f'<div class="where">{name}</div><div class="scroll">{table}</div>'
 
 
 def pictures(agent: Any, answer: Any) -> tuple[Any, Any]:

@@ -44,8 +44,8 @@ class Config:
     shelf: str = str(SHELF)
     """Where what was read is kept."""
     lm: str = ""
-    """What words summaries: nothing (sentences made by rule), smollm2, a folder, or a service's address; its numbers are
-    held against the chart's."""
+    """What words summaries: nothing (sentences made by rule), smollm2, a folder, or a service's address; its numbers
+    are held against the chart's."""
     endpoint: str = ""
     """The address of a service that speaks as OpenAI's does, as http://localhost:11434/v1#llama3.2: its model calls the
     tools then, in the place of the rules."""
@@ -183,8 +183,8 @@ def main(cfg: Config) -> dict[str, Any]:
         print(f"  picture: {path}")
     if cfg.steps:
         print("\n".join(f"  {printable(step)}" for step in answer.steps))
-    return {"answer": answer.text, "refused": answer.refused, "source": answer.sources[0].line if answer.sources else "",
-            "picture": str(path or "")}  # fmt: skip
+    line = answer.sources[0].line if answer.sources else ""
+    return {"answer": answer.text, "refused": answer.refused, "source": line, "picture": str(path or "")}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ and without their orders (week 11's guard).
 """
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -61,10 +62,10 @@ class Caller:
     def tools(self) -> dict[str, Tool]:
         """By name."""
         return by_name(
-            Tool("find_figures", "lists figures and tables that are about something", Query, self.find_figures, 20.0, LONGEST_TEXT),
+            Tool("find_figures", "figures and tables about something", Query, self.find_figures, 20.0, LONGEST_TEXT),
             Tool("read_chart", "the data of a figure or table", Which, self.read_chart, 20.0, LONGEST_TEXT),
             Tool("search_text", "passages of the text", Query, self.search_text, 20.0, LONGEST_TEXT),
-            Tool("calculate", "the value of an expression", Expression, lambda expression: f"{calculator(expression):.10g}"),
+            Tool("calculate", "the value of an expression", Expression, computed),
         )  # fmt: skip
 
     def find_figures(self, query: str) -> str:
@@ -132,6 +133,10 @@ class Caller:
                       confidence=0.0 if refused else 1.0, seconds=time.perf_counter() - began)  # fmt: skip
 
 
+def computed(expression: str) -> str:
+    return f"{calculator(expression):.10g}"
+
+
 def unseen(said: str, seen: Sequence[str]) -> list[str]:
     """The numbers of an answer that stand in nothing that was seen, nor are one of those rounded."""
     known = [float(one.replace("−", "-").replace(",", "")) for text in seen for one in SIGNED.findall(text)]
@@ -152,4 +157,5 @@ def without_orders(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Text of the document between marks that it cannot write itself."""
-    return f"<document>\n{pulled_apart(without_orders(text).replace('<document>', '').replace('</document>', ''))}\n</document>"
+    inside = re.sub(r"</?document>", "", without_orders(text))
+    return f"<document>\n{pulled_apart(inside)}\n</document>"

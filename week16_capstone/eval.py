@@ -70,8 +70,8 @@ def own(cfg: Config, reader: Any) -> dict[str, Any]:
                 continue
             about = summary(report)
             found[file.name] = about
-            print(f"{printable(file.name)}: {about['pages']} pages in {about['seconds']:.1f} s, {about['exhibits']} figures "
-                  f"and tables, {about['charts']} charts read")  # fmt: skip
+            print(f"{printable(file.name)}: {about['pages']} pages in {about['seconds']:.1f} s, {about['exhibits']} "
+                  f"figures and tables, {about['charts']} charts read")  # fmt: skip
             for one in report.exhibits:
                 state = f"{len(one.chart.values)} values" if one.chart else f"not read: {one.reason}"
                 print(f"  page {one.page}: {printable(one.head[:90])} [{one.kind or 'figure'}, {state}]")
@@ -79,7 +79,7 @@ def own(cfg: Config, reader: Any) -> dict[str, Any]:
 
 
 def charts(cfg: Config, reader: Any) -> tuple[dict[str, float], dict[str, list[list[str]]]]:
-    """(scores, tables) of single charts: drawn as vectors, as bitmaps, with values printed or not, and by words alone."""
+    """(scores, tables) of single charts: drawn as vectors, as bitmaps, values printed or not, and by words alone."""
     from week16_capstone import charts_eval, data
     from week16_capstone.chart import read
 
@@ -100,8 +100,8 @@ def charts(cfg: Config, reader: Any) -> tuple[dict[str, float], dict[str, list[l
             refused, faulty = (f"{found[a]:.0f} of {found[b]:.0f}" for a, b in (
                 ("refused", "charts"), ("faulty_refused", "faulty")
             ))  # fmt: skip
-            rows.append([f"{name}, {'values' if printed else 'nothing'} printed", f"{found['charts']:.0f}", *shares, refused,
-                         faulty])  # fmt: skip
+            label = f"{name}, {'values' if printed else 'nothing'} printed"
+            rows.append([label, f"{found['charts']:.0f}", *shares, refused, faulty])  # fmt: skip
             scores |= {f"{name.split()[0]}_{'printed_' * printed}{column}": float(found[column])
                        for column in ("within_2", "within_5", "rms_f1")}  # fmt: skip
             if name == "bitmap":

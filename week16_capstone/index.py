@@ -144,7 +144,7 @@ class Index:
         return found
 
     def chunks_of(self, document: Document, exhibits: Sequence[Exhibit]) -> list[Chunk]:
-        """A document's text in week 11's chunks, then one chunk for each exhibit: its head and its data as sentences."""
+        """A document's text in week 11's chunks, then a chunk for each exhibit: its head and its data as sentences."""
         if not self.charts:
             words = {page.number: [] for page in document.pages}
             for block in as_blocks(exhibits):

@@ -101,9 +101,9 @@ def one(question: Question, seed: int, agent: Agent, baseline: "TextOnly", made:
 class TextOnly:
     """The baseline: the same search over the same text, with the words of figures in it as a text reader finds them.
 
-    It answers with the sentence that is the nearest to the question. A number is taken from it that the question does not
-    have: the one behind the name that is asked about, if it stands there, else the first. So it may guess where ours
-    refuses, and is given the benefit of that.
+    It answers with the sentence that is the nearest to the question. A number is taken from it that the question does
+    not have: the one behind the name that is asked about, if it stands there, else the first. So it may guess where
+    ours refuses, and is given the benefit of that.
     """
 
     def __init__(self, index: Index) -> None:
@@ -178,7 +178,8 @@ def tables(scored: Sequence[Scored]) -> dict[str, list[list[str]]]:
         return f"{row.question.source}, {'values printed' if row.question.printed else 'nothing printed'}"
 
     return {
-        "kinds": [COLUMNS, *rows_by(charts, lambda row: "all chart questions"), *rows_by(order, lambda row: row.question.kind)],
+        "kinds": [COLUMNS, *rows_by(charts, lambda _: "all chart questions"),
+                  *rows_by(order, lambda one: one.question.kind)],
         "drawn": [COLUMNS, *sorted(rows_by(charts, drawn))],
     }  # fmt: skip
 

@@ -7,11 +7,11 @@ A number is right within 5 % of the true one; a year or a name has to be the ver
 answered rightly by saying so. The wording of test differs from that of val.
 
 References
-    A. Masry et al., "ChartQA", arXiv:2203.10244: relaxed accuracy, within 5 %; here years and names are compared exactly
+    A. Masry et al., "ChartQA", arXiv:2203.10244: relaxed accuracy, within 5 %; here years and names exactly
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -43,7 +43,8 @@ WORDS = {
         "lowest": ("What {g} recorded the least {m}{of}?",),
         "growth": ("Between {x} and {y}, what had the strongest growth in {m}?",),
         "change": ("How much did {m}{of} rise or fall between {x} and {y}?",),
-        "percent": ("In percent, how did {m}{of} develop: growth from {x} to {y}?", "What percentage change did {m}{of} see from {x} to {y}?"),
+        "percent": ("In percent, how did {m}{of} develop: growth from {x} to {y}?",
+                    "What percentage change did {m}{of} see from {x} to {y}?"),
         "count": ("In how many {g}s was {m}{of} more than {t}?",),
         "compare": ("What is the difference in {m}{of} between {x} and {y}?",),
         "share": ("What percentage of {m} did {x} account for?",),
@@ -84,8 +85,7 @@ def ask(made: Made, rng: np.random.Generator, each: int = 3) -> list[Question]:
             continue
         every = list(about(made, row, plate, rng))
         kept = [every[int(n)] for n in rng.permutation(len(every))[:each]]
-        found += kept if plate.kind != "table" else [Question(one.text, "table", one.number, one.names, row, "table", True)
-                                                     for one in kept]  # fmt: skip
+        found += [replace(one, kind="table") if plate.kind == "table" else one for one in kept]
     found += [Question(text, "text", None, (answer,)) for text, answer in made.facts]
     return [*found, *missing(made, rng)]
 

@@ -1,4 +1,4 @@
-"""Reports whose every number is known: PDFs with text, tables and charts, laid out as reports are. All of it is made up.
+"""Reports whose every number is known: PDFs with text, tables and charts, laid out as reports are. All is made up.
 
     made = make(seed=7, part="val")          # made.content: the PDF's bytes; made.plates: its charts and tables
     questions.ask(made)                      # questions with their answers
@@ -51,8 +51,8 @@ LAYOUTS = {
 }
 MEASURES = {
     "val": (("Revenue", "million euro"), ("Operating cost", "million euro"), ("Passengers", "thousand"),
-            ("Energy use", "GWh"), ("Orders shipped", "thousand"), ("Water use", "megalitres"), ("Tickets sold", "thousand"),
-            ("Repairs", "number")),
+            ("Energy use", "GWh"), ("Orders shipped", "thousand"), ("Water use", "megalitres"),
+            ("Tickets sold", "thousand"), ("Repairs", "number")),
     "test": (("Net income", "million dollars"), ("Exports", "kilotonnes"), ("Emissions", "tonnes of CO2"),
              ("Hours worked", "thousand"), ("Units made", "thousand"), ("Freight volume", "tonnes"),
              ("Advertising spend", "million dollars"), ("New contracts", "number")),
@@ -61,26 +61,26 @@ GROUPS = {"Rome": "city", "Rail": "mode", "Steel": "metal", "Trucks": "vehicle",
 ORGANISATIONS = {"val": ("Harbour Transit", "the Alder Institute", "Norvik Works"),
                  "test": ("Meridian Freight", "the Calder Board", "Ostrava Metals")}  # fmt: skip
 FACTS = {
-    "val": (("The head office moved to {} in {}.", ("Ghent", "Turin", "Malmo"), "To which city did the head office move?"),
-            ("The annual meeting was led by {}.", ("Ada Brandt", "Luis Ferro", "Mina Okafor"), "Who led the annual meeting?"),
+    "val": (("The head office moved to {} in {}.", ("Ghent", "Turin", "Malmo"),
+             "To which city did the head office move?"),
+            ("The annual meeting was led by {}.", ("Ada Brandt", "Luis Ferro", "Mina Okafor"),
+             "Who led the annual meeting?"),
             ("A total of {} people answered the staff survey.", ("412", "687", "1,253"),
              "How many people answered the staff survey?")),
     "test": (("The new depot was opened in {}.", ("Gdansk", "Leeds", "Porto"), "Where was the new depot opened?"),
              ("The audit was carried out by {}.", ("Hale and Sons", "Kestrel Partners"), "Who carried out the audit?"),
-             ("The training programme took {} days.", ("17", "23", "38"), "How many days did the training programme take?")),
+             ("The training programme took {} days.", ("17", "23", "38"),
+              "How many days did the training programme take?")),
 }  # fmt: skip
 FILLER = (
     "The figures in this report were gathered by the regional offices and reviewed twice.",
     "Conditions remained uneven over the period, and plans were adjusted more than once.",
-    "Several sites reported delays, which were made up for later in the year.",
-    "No change was made to the way in which the numbers are counted.",
     "The committee met {} times and received {} written comments.",
     "A working group of {} members looked into the causes.",
     "Readers are referred to the annex for definitions.",
     "Prices of materials were volatile, though less so than in the year before.",
     "In {} a new system of reporting was introduced at {} sites.",
     "The outlook is uncertain, and the estimates should be read with care.",
-    "As in earlier reports, small differences are due to rounding.",
     "The survey reached {} households in {}.",
 )
 
@@ -176,15 +176,14 @@ def chart_of(rng: np.random.Generator, part: Part, measure: tuple[str, str], num
         group = GROUPS[words[0]]
     several = len(spec.series)
     size = float(rng.choice([1.0, 10.0, 100.0, 1000.0]))
-    numbers = tuple(
-        tuple(float(f"{n * size:.3g}") for n in rng.uniform(1.2, 9.4, len(xs))) for _ in range(several)
-    )  # fmt: skip
+    numbers = tuple(tuple(float(f"{n * size:.3g}") for n in rng.uniform(1.2, 9.4, len(xs))) for _ in range(several))
     names = tuple(rng.permutation(SERIES[part])[:several].tolist()) if several > 1 else ("",)
     titled = rng.random() < 0.5
     spec = replace(
         spec, xs=tuple(float(x) for x in xs) if kind == "line" else tuple(map(str, xs)), series=names, numbers=numbers,
         across=(), title=name if titled else "", x_label="Year" if years and rng.random() < 0.3 else "",
-        y_label=unit if kind != "pie" and rng.random() < 0.6 else "", unit="plain", size=(max(4.4, spec.size[0]), spec.size[1]),
+        y_label=unit if kind != "pie" and rng.random() < 0.6 else "", unit="plain",
+        size=(max(4.4, spec.size[0]), spec.size[1]),
     )  # fmt: skip
     source = "vector" if rng.random() < 0.5 else "raster"
     if kind == "pie":
@@ -252,9 +251,9 @@ def set_pages(
         if plate.kind == "table":
             rows = [[plate.group.capitalize(), *plate.series]]
             rows += [[x, *(f"{row[n]:.0f}" for row in plate.numbers)] for n, x in enumerate(plate.xs)]
-            style = [("FONT", (0, 0), (-1, -1), layout.font, layout.size), ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.black),
-                     ("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black),
-                     ("ALIGN", (1, 0), (-1, -1), "RIGHT")]  # fmt: skip
+            lines = (("LINEABOVE", 0), ("LINEBELOW", 0), ("LINEBELOW", -1))
+            style = [("FONT", (0, 0), (-1, -1), layout.font, layout.size), ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
+                     *((side, (0, row), (-1, row), 0.8, colors.black) for side, row in lines)]  # fmt: skip
             caption = Paragraph(f"Table {plate.number}: {caption_of(plate)}", small)
             seen.append(Mark())
             story.append(

@@ -43,7 +43,7 @@ class Shelf:
     # ------------------------------------------------------------ pages
 
     def page(self, document: str, number: int, version: int, reader: str) -> dict[str, Any] | None:
-        """What was found on a page that was read before, {figures, rules}; None where it was not, or by another reader."""
+        """What was found on a page before, {figures, rules}; None where it was not read, or by another reader."""
         path = self.place(document) / f"{number:04}.json"
         try:
             held = read_json(path)

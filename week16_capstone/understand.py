@@ -29,156 +29,51 @@ FIGURE = re.compile(
     r"\b(?P<what>figure|fig|chart|exhibit|graph|diagram|plot|table)\.?\s+(?P<number>[A-Z]?\d+(?:[.\-–]\d+)*[a-z]?)\b",
     re.I,
 )
+UP = r"(?:grew|grow\w*|rose|ris\w+|increas\w+|gain\w*|climb\w*)"
+DOWN = r"(?:fell|fall\w*|shrank|declin\w+|decreas\w+|drop\w*|lost)"
+MOVED = rf"(?:chang\w+|{UP}|{DOWN})"
 PATTERNS: tuple[tuple[What, str], ...] = (
     ("alike", r"\b(?:looks? like|look alike|similar to|resembl\w+)\b"),
-    ("list", r"\b(?:list|what|which|show|how many)\b.{0,20}\b(?:figures|charts|tables|graphs|exhibits)\b(?! (?:had|has|was))"),
-    ("summary", r"\bsummar|\bdescribe\b|\bwhat does (?:the )?(?:fig|chart|graph|table|exhibit)|\btell me about\b|\btake ?away"),
-    ("above", r"\bhow many\b.*\b(?:above|over|more than|exceed\w*|greater than|higher than|at least|beyond|larger than)\b"),
-    ("below", r"\bhow many\b.*\b(?:below|under|less than|fewer than|lower than|at most|smaller than)\b"),
-    ("decline", r"\b(?:fell|fall|shrank|declin\w+|decreas\w+|drop\w*|lost)\b.*\b(?:most|fastest|furthest|sharply)\b"),
-    ("growth", r"\b(?:grew|grow\w*|rose|ris\w+|increas\w+|gain\w*|climb\w*)\b.*\b(?:most|fastest|quick\w+|strongest|sharply)\b"
+    ("list", r"\b(?:list|what|which|show|how many)\b.{0,20}\b(?:figures|charts|tables|graphs|exhibits)\b"),
+    ("summary", r"\bsummar|\bdescribe\b|\bwhat does (?:the )?(?:fig|chart|graph|table|exhibit)|\btell me about\b"),
+    ("above", r"\bhow many\b.*\b(?:above|over|(?:more|greater|higher|larger) than|exceed\w*|at least|beyond)\b"),
+    ("below", r"\bhow many\b.*\b(?:below|under|(?:less|fewer|lower|smaller) than|at most)\b"),
+    ("decline", rf"\b{DOWN}\b.*\b(?:most|fastest|furthest|sharply)\b"),
+    ("growth", rf"\b{UP}\b.*\b(?:most|fastest|quick\w+|strongest|sharply)\b"
                r"|\b(?:fastest|strongest|largest|biggest)\b.{0,12}\b(?:growth|increase|rise|gain)"),
-    ("percent", r"\b(?:by )?(?:what|which|how (?:many|much)|in)\b.{0,14}\bper ?cent\b"
-                r"|\bper ?cent(?:age)?\b.*\b(?:change|chang\w+|grow\w*|grew|rise|rose|increas\w+|fall|fell|drop\w*|decreas\w+)\b"
+    ("percent", rf"\bper ?cent(?:age)?\b.*\b{MOVED}\b|\bhow many per ?cent\b|\bin (?:what )?per ?cent\b"
                 r"|\b(?:growth rate|relative change)\b|\b(?:by|in) (?:what|which) percentage\b"),
     ("share", r"\b(?:what|which) (?:share|fraction|proportion|part|percentage)\b|\bhow large (?:is|was) the share\b"),
-    ("change", r"\b(?:by )?how much\b.*\b(?:chang\w+|grow\w*|grew|ris\w+|rose|increas\w+|fall\w*|fell|drop\w*|decreas\w+|gain\w*)\b"
+    ("change", rf"\bhow much\b.*\b{MOVED}\b"
                r"|\bwhat (?:is|was) the (?:change|increase|decrease|rise|fall|drop|growth)\b"),
-    ("difference", r"\bhow much (?:more|less|higher|lower|larger|smaller|greater)\b|\bdifference\b|\bby how much\b.*\bexceed|\bgap\b"),
+    ("difference", r"\bhow much (?:more|less|higher|lower|larger|smaller|greater)\b|\bdifference\b|\bexceed|\bgap\b"),
     ("total", r"\btotal\b|\bsum\b|\baltogether\b|\bcombined\b|\badd(?:ed)? up\b|\bin all\b"),
     ("mean", r"\baverage\b|\bmean\b(?! by)|\bon average\b|\btypical\b"),
     ("highest", r"\b(?:highest|largest|most|greatest|maximum|max|biggest|peak\w*|top|best|strongest)\b"),
     ("lowest", r"\b(?:lowest|smallest|least|fewest|minimum|min|weakest|worst|bottom|trough)\b"),
 )  # fmt: skip
-OPERATORS = frozenset(
-    [
-        "highest",
-        "largest",
-        "most",
-        "greatest",
-        "maximum",
-        "biggest",
-        "peaked",
-        "peak",
-        "top",
-        "best",
-        "strongest",
-        "lowest",
-        "smallest",
-        "least",
-        "fewest",
-        "minimum",
-        "weakest",
-        "worst",
-        "grew",
-        "grow",
-        "grown",
-        "growth",
-        "rose",
-        "rise",
-        "risen",
-        "increase",
-        "increased",
-        "fell",
-        "fall",
-        "fallen",
-        "decline",
-        "declined",
-        "decrease",
-        "decreased",
-        "drop",
-        "dropped",
-        "change",
-        "changed",
-        "changes",
-        "gain",
-        "gained",
-        "lost",
-        "fastest",
-        "sharply",
-        "percent",
-        "percentage",
-        "cent",
-        "share",
-        "fraction",
-        "proportion",
-        "difference",
-        "total",
-        "sum",
-        "altogether",
-        "combined",
-        "add",
-        "added",
-        "average",
-        "mean",
-        "typical",
-        "above",
-        "over",
-        "below",
-        "under",
-        "more",
-        "less",
-        "fewer",
-        "than",
-        "exceed",
-        "exceeded",
-        "exceeds",
-        "higher",
-        "lower",
-        "larger",
-        "smaller",
-        "greater",
-        "value",
-        "number",
-        "amount",
-        "figure",
-        "chart",
-        "table",
-        "graph",
-        "exhibit",
-        "report",
-        "according",
-        "show",
-        "shown",
-        "shows",
-        "come",
-        "came",
-        "made",
-        "make",
-        "year",
-        "years",
-        "level",
-        "reach",
-        "reached",
-        "stood",
-        "stand",
-        "record",
-        "recorded",
-        "part",
-        "account",
-        "accounted",
-        "many",
-        "much",
-        "far",
-        "large",
-        "big",
-        "compare",
-        "compared",
-        "versus",
-        "between",
-        "and",
-        "reported",
-        "amounted",
-        "first",
-        "last",
-        "ever",
-        "one",
-        "name",
-    ]
+LIMIT = re.compile(
+    r"(?:above|over|than|exceed\w*|least|beyond|below|under|most)\s+(?:a |an )?\D{0,12}?([-−]?\d[\d,]*(?:\.\d+)?)"
+)
+
+
+def words_of(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+OPERATORS = words_of(
+    """highest largest most greatest maximum biggest peaked peak top best strongest lowest smallest least fewest minimum
+    weakest worst grew grow grown growth rose rise risen increase increased fell fall fallen decline declined decrease
+    decreased drop dropped change changed changes gain gained lost fastest sharply percent percentage cent share
+    fraction proportion difference total sum altogether combined add added average mean typical above over below under more less
+    fewer than exceed exceeded exceeds higher lower larger smaller greater value number amount figure chart table graph
+    exhibit report according show shown shows come came made make year years level reach reached stood stand record
+    recorded part account accounted many much far large big compare compared versus between and reported amounted first
+    last ever one name develop developed"""
 )
 """Words that say what to do with the numbers, not which ones."""
-NO_SORT = frozenset(["is", "was", "were", "are", "did", "does", "do", "the", "of", "has", "had", "have", "will", "can"])
-SORTS = frozenset(("year", "years", "part", "name"))
+NO_SORT = words_of("is was were are did does do the of has had have will can")
+SORTS = words_of("year years part name")
 """Among the operators, what a `which` may ask for."""
 
 
@@ -216,18 +111,15 @@ def wanted(question: str) -> Wanted:
     figure = FIGURE.search(question)
     plain = FIGURE.sub(" ", question)
     lower = " ".join(plain.lower().split())
-    what = next((name for name, pattern in PATTERNS if re.search(pattern, question.lower() if name == "summary" else lower)),
-                "value")  # fmt: skip
+    found = (name for name, pattern in PATTERNS if re.search(pattern, question.lower() if name == "summary" else lower))
+    what = next(found, "value")
     asked = re.match(r"(?:in |for |at |by )?(?:which|what) (\w+)\b", lower)
     which = asked[1] if asked and asked[1] not in NO_SORT and asked[1] not in OPERATORS - SORTS else ""
     who = re.match(r"^(?:who|when|where)\b", lower)
     which = "year" if who and who[0] == "when" else which
     limit = None
     if what in ("above", "below"):
-        after = re.search(
-            r"(?:above|over|than|exceed\w*|least|beyond|below|under|most)\s+(?:a |an )?\D{0,12}?([-−]?\d[\d,]*(?:\.\d+)?)",
-            lower,
-        )
+        after = LIMIT.search(lower)
         limit = float(after[1].replace(",", "").replace("−", "-")) if after else None
         what = what if limit is not None else "value"
     years = tuple(dict.fromkeys(year for year in YEAR.findall(plain) if limit is None or float(year) != limit))
