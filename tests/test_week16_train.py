@@ -41,6 +41,28 @@ def test_geometry_makes_numbers_of_marks(reader):
         assert charts_eval.within(scored(reader, items, jitter=0.4), 0.05, (kind,)) >= 0.9, kind
 
 
+def test_marks_that_were_passed_over_are_found_by_their_colour(reader, monkeypatch):
+    items = [case for kind in ("bar", "line") for case in data.cases("val", 5, kind=kind, fault="", printed=False)]
+
+    def half_blind():
+        rng = np.random.default_rng(3)
+        for case in items:
+            whole = seen(case, 0.3)
+            kept = {name: [place for place in places if name not in ("bar", "vertex") or rng.random() < 0.6]
+                    for name, places in whole.places.items()}  # fmt: skip
+            yield Looked(whole.kinds, kept)
+
+    def right():
+        views = half_blind()
+        found = charts_eval.score(lambda figure: reader.read(figure, next(views)), items, "known")
+        return charts_eval.within(found, 0.05)
+
+    traced = right()
+    monkeypatch.setattr(raster, "bars_between", lambda canvas, seen, shades: seen.marks)
+    monkeypatch.setattr(raster, "vertices_between", lambda canvas, seen, shades: seen.marks)
+    assert traced > 0.8 > 0.7 > right()
+
+
 def test_a_bars_end_is_found_to_a_part_of_a_pixel(reader):
     items = data.cases("val", 4, kind="bar", fault="", printed=False)
     away = charts_eval.errors(scored(reader, items, jitter=1.5), ("bar",))  # the network is a pixel and a half off

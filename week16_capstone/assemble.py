@@ -85,6 +85,9 @@ def chart(seen: Seen) -> Chart:
         series = names_of.get(mark.series, f"series {mark.series + 1}" if several else "")
         y = float(f"{axis.value(mark.point[along]):.5g}")
         found.append(Value(series, name, y, mark.box, round(sure * mark.sure, 4)))
+    if seen.kind != "scatter":  # of two marks with the same names, the surer one
+        best = {(value.series, value.x): value for value in sorted(found, key=lambda value: value.confidence)}
+        found = [value for value in found if best[value.series, value.x] is value]
     title, x_label, y_label = headings([word for word in seen.words if id(word) not in used], ticked, seen)
     return Chart(seen.kind, title, x_label, y_label, tuple(found), seen.how, seen.horizontal, seen.sure)
 
@@ -131,9 +134,11 @@ def numeric(seen: Seen, along: int) -> list[tuple[Axis, Labels]]:
         for group in lined_up(words, edge, 4 * seen.near):
             labels = [(word, snapped(word, along, ticks)) for word, _ in group]
             if outside(labels, seen, 1 - along) or seen.kind == "scatter":
-                axis = fit([at for _, at in labels], [value for _, value in group], 2.5 * seen.near)
-                if axis and len(axis.used) >= 2:
-                    found.append((axis, labels))
+                try:
+                    axis = fit([at for _, at in labels], [value for _, value in group], 2.5 * seen.near)
+                except ValueError:
+                    continue
+                found.append((axis, labels))
     if along:  # a value axis stands at the left more often
         found.sort(key=lambda pair: (-len(pair[0].used), pair[1][0][0].middle[0]))
     else:

@@ -82,7 +82,7 @@ class Axis:
         return ((math.log10(number) if self.scale == "log" else number) - self.start) / self.slope
 
 
-def fit(places: Numbers, numbers: Numbers, near: float = 2.0) -> Axis | None:
+def fit(places: Numbers, numbers: Numbers, near: float = 2.0) -> Axis:
     """The axis on which most of its labels lie, whatever the others say.
 
     Args:
@@ -90,11 +90,11 @@ def fit(places: Numbers, numbers: Numbers, near: float = 2.0) -> Axis | None:
         numbers: what it says; a wrong one does not matter where most are right.
         near: a label within so many points of its place lies on the axis.
 
-    Returns:
-        None where there are not two labels at two places with two numbers.
+    Raises:
+        ValueError: there are not two labels at two places with two numbers.
     """
     # exercise 1: an axis from its labels
-    # places and numbers, two equally long sequences -> the Axis, or None where no two labels differ in both. Some
+    # places and numbers, two equally long sequences -> the Axis; ValueError where no two labels differ in both. Some
     # numbers may be misread. A scale is linear (number = slope * place + start) or log (log10(number) = slope * place +
     # start, which only labels above zero can lie on). A label lies on an axis where the axis' place of its number
     # (Axis.place) is within `near` of its own place. Of all axes through two of the labels, that on which the most
@@ -120,7 +120,7 @@ def fit(places: Numbers, numbers: Numbers, near: float = 2.0) -> Axis | None:
             if best is None or rank > best[0]:
                 best = rank, scale, on
     if best is None:
-        return None
+        raise ValueError("no two labels at two places with two numbers")
     _, scale, on = best
     height = said if scale == "linear" else np.log10(np.where(on, said, 1.0))
     slope, start = np.polyfit(at[on], height[on], 1)

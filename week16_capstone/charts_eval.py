@@ -189,8 +189,8 @@ def contours(figure: Figure) -> Chart:
     """
     import cv2
 
-    from week16_capstone.raster import Canvas, coloured
-    from week16_capstone.raster import Spot as Found
+    from week16_capstone.colours import Canvas, coloured
+    from week16_capstone.colours import Spot as Found
     from week16_capstone.recognise import recognise
 
     words = figure.words or recognise(figure)
@@ -222,10 +222,10 @@ def contours(figure: Figure) -> Chart:
         end = {0: x1, 2: x0, 1: y1, 3: y0}[side]
         at = figure.point((end, (y0 + y1) / 2) if horizontal else ((x0 + x1) / 2, end))
         spots.append(Found(at, canvas.box(x0, y0, x1, y1), colour.astype(float), 0.5))
-    marks, named = coloured(canvas, spots)
+    marks, _, named = coloured(canvas, spots)
     start = figure.point((base, 0))[0] if horizontal else figure.point((0, base))[1]
-    return chart(Seen("bar", marks, words, named=named, horizontal=horizontal, base=start, near=1.5 / figure.scale,
-                      how="raster", sure=0.5))  # fmt: skip
+    return chart(Seen("bar", tuple(marks), words, named=named, horizontal=horizontal, base=start,
+                      near=1.5 / figure.scale, how="raster", sure=0.5))  # fmt: skip
 
 
 def kinds_right(kinds: Sequence[str], items: Sequence[Case]) -> float:

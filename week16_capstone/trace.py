@@ -1,0 +1,132 @@
+"""Marks that the network has passed over: where a label or one series' mark stands, the others are looked for.
+
+A line is followed by its colour to each place along its axis; a bar is looked for where its series would have one. What
+is found so is less sure than what the network saw.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from week16_capstone.assemble import Mark, Seen, category_rows, merged, misfit
+from week16_capstone.colours import OTHER, Canvas
+
+SURE = 0.3
+"""How sure a mark is that was found so."""
+
+
+def anchors(seen: Seen, along: int) -> list[float]:
+    """The places of the labels along the axis of the categories, in points; none where no row of words fits."""
+    places = merged([mark.point[along] for mark in seen.marks], 3 * seen.near)
+    rows = [row for row in category_rows(seen, list(seen.words), along) if len(row) > 1]
+    if not rows:
+        return []
+    return [at for _, at in min(rows, key=lambda row: misfit(row, places))]
+
+
+def runs(there: np.ndarray, gap: int = 2) -> list[tuple[int, int]]:
+    """(first, behind the last) of each run of what is true, with up to `gap` that are not inside it."""
+    found: list[tuple[int, int]] = []
+    for place in np.flatnonzero(there).tolist():
+        if found and place - found[-1][1] <= gap:
+            found[-1] = found[-1][0], place + 1
+        else:
+            found.append((place, place + 1))
+    return found
+
+
+def alike(pixels: np.ndarray, shade: np.ndarray) -> np.ndarray:
+    """Which pixels have a colour."""
+    return np.linalg.norm(pixels - shade, axis=-1) < 0.8 * OTHER
+
+
+def vertices_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tuple[Mark, ...]:
+    """A line chart's marks, and those that its lines have at the other series' places and at labels."""
+    figure, marks = canvas.figure, list(seen.marks)
+    labels = anchors(seen, 0)
+    if not labels:
+        return seen.marks
+    places = merged([*labels, *(mark.point[0] for mark in marks)], 4 * seen.near)
+    low, high = plot_rows(canvas, seen)
+    for row, shade in enumerate(shades):
+        own = sorted((mark for mark in marks if mark.series == row), key=lambda mark: mark.point[0])
+        for place in places:
+            if not own or any(abs(mark.point[0] - place) < 4 * seen.near for mark in own):
+                continue
+            x = round(figure.pixel((place, 0))[0])
+            if not 0 <= x < canvas.pixels.shape[1]:
+                continue
+            found = runs(alike(canvas.pixels[low:high, x], shade))
+            found = [run for run in found if run[1] - run[0] < 0.4 * (high - low)]
+            guess = figure.pixel((0, between(own, place)))[1] - low
+            if found:
+                first, last = min(found, key=lambda run: abs((run[0] + run[1]) / 2 - guess))
+                at = figure.point((x + 0.5, low + (first + last) / 2))
+                marks.append(Mark((place, at[1]), (at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4), row, SURE))
+    return tuple(marks)
+
+
+def plot_rows(canvas: Canvas, seen: Seen) -> tuple[int, int]:
+    """The first and last row of pixels in which a line may be: those of its marks and ticks, and a little more."""
+    places = [*(mark.point[1] for mark in seen.marks), *seen.ticks_y]
+    rows = [canvas.figure.pixel((0, place))[1] for place in places]
+    room = 0.05 * (max(rows) - min(rows)) + 3
+    return max(0, round(min(rows) - room)), min(canvas.pixels.shape[0], round(max(rows) + room))
+
+
+def between(own: Sequence[Mark], place: float) -> float:
+    """Where a line would be at a place, were it straight between its marks."""
+    xs, ys = zip(*(mark.point for mark in own), strict=True)
+    return float(np.interp(place, xs, ys))
+
+
+def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tuple[Mark, ...]:
+    """A bar chart's marks but for those that stand on no common base, and bars of their colours at other labels."""
+    side, end = int(seen.horizontal), int(not seen.horizontal)
+    starts = [far_end(mark, end) for mark in seen.marks]
+    base = float(np.median(starts))
+    marks = [mark for mark, start in zip(seen.marks, starts, strict=True) if abs(start - base) < 8 * seen.near]
+    labels = anchors(seen, side)
+    if not labels or not marks:
+        return seen.marks
+    half = float(np.median([(mark.box[side + 2] - mark.box[side]) / 2 for mark in marks]))
+    for row, shade in enumerate(shades):
+        own = [mark.point[side] for mark in marks if mark.series == row]
+        if not own:
+            continue
+        offset = float(np.median([min((place - label for label in labels), key=abs) for place in own]))
+        for label in labels:
+            place = label + offset
+            if any(abs(mark.point[side] - place) < max(half, 2 * seen.near) for mark in marks):
+                continue
+            if mark := bar_at(canvas, seen, place, base, half, shade, row):
+                marks.append(mark)
+    return tuple(marks)
+
+
+def far_end(mark: Mark, end: int) -> float:
+    """Where a bar begins: the side of its box that its point is not on."""
+    low, high = mark.box[end], mark.box[end + 2]
+    return low if abs(mark.point[end] - high) <= abs(mark.point[end] - low) else high
+
+
+def bar_at(
+    canvas: Canvas, seen: Seen, place: float, base: float, half: float, shade: np.ndarray, row: int
+) -> Mark | None:
+    """A bar of a colour at a place along the axis, that begins at the base; None where there is none."""
+    figure, near = canvas.figure, 4
+    if seen.horizontal:
+        at, start = figure.pixel((0, place))[1], figure.pixel((base, 0))[0]
+        line = canvas.pixels[min(max(0, round(at)), canvas.pixels.shape[0] - 1)]
+    else:
+        at, start = figure.pixel((place, 0))[0], figure.pixel((0, base))[1]
+        line = canvas.pixels[:, min(max(0, round(at)), canvas.pixels.shape[1] - 1)]
+    found = [run for run in runs(alike(line, shade), 3) if min(abs(run[0] - start), abs(run[1] - start)) <= near]
+    if not found:
+        return None
+    first, last = max(found, key=lambda run: run[1] - run[0])
+    tip = first if abs(last - start) < abs(first - start) else last
+    point = figure.point((tip, at) if seen.horizontal else (at, tip))
+    low, high = sorted((base, point[0 if seen.horizontal else 1]))
+    box = (low, place - half, high, place + half) if seen.horizontal else (place - half, low, place + half, high)
+    return Mark(point, box, row, SURE)
