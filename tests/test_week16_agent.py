@@ -88,6 +88,9 @@ def test_a_chart_that_says_two_things_is_not_believed():
     twice = (*VISITORS.chart.values, Value("", "Rome", 99.0, BOX))
     with pytest.raises(Missing, match="Rome"):
         chosen(twice, ["Rome"], [])
+    with pytest.raises(Missing, match="Rome"):
+        chosen(twice, [], [])
+    assert [value.y for value in chosen(twice, ["Oslo"], [])] == [25], "what is said once of another is good"
 
 
 # ---------------------------------------------------------------- questions
@@ -229,6 +232,24 @@ def test_low_confidence_is_said(agent):
     found = agent.ask("How many passengers came by Rail?")
     assert found.number == 70.0 and found.confidence == 0.4 and "low confidence" in found.note
     assert not agent.ask("What was revenue of Online in 2019?").note
+
+
+def test_a_name_that_only_another_chart_has_is_not_passed_over(agent):
+    found = agent.ask("What was energy use of Online?")
+    assert found.refused and found.number is None, "no chart of energy has a series Online"
+
+
+def test_what_is_hardly_sure_is_not_said(agent):
+    unsure = Agent(agent.index, load(DEFAULT), calculate)
+    values = tuple(replace(value, confidence=0.1) for value in BLURRED.chart.values)
+    shown = [replace(one, exhibit=replace(one.exhibit, chart=replace(one.exhibit.chart, values=values)))
+             if one.exhibit == BLURRED else one for one in agent.index.shown]  # fmt: skip
+    held, agent.index.shown = agent.index.shown, shown
+    try:
+        found = unsure.ask("How many passengers came by Rail?")
+    finally:
+        agent.index.shown = held
+    assert found.refused and "0.10" in found.text and "70" not in found.text
 
 
 def test_an_order_in_the_text_changes_nothing(agent):

@@ -35,6 +35,8 @@ from week16_capstone.understand import LONGEST, Wanted, wanted
 
 ABOUT = 0.62
 """An exhibit that has less than this share of a question's words is not what it is about."""
+FLOOR = 0.2
+"""With less confidence a value is not said."""
 UNREAD = 0.45  # the same of one that was not read, whose names nobody knows
 LOOKED_AT = 4  # exhibits that are tried for an answer
 NEAR, LEAD = 0.5, 0.2  # cosines: of the nearest sentence, and how far it is ahead of the next
@@ -212,7 +214,11 @@ class Agent:
                     return {"shown": one, "why": why, "steps": steps}
                 continue
             try:
+                if other := self.index.foreign(asked, exhibit):
+                    raise Missing(f"it has no {', '.join(other)}")
                 found = answered(asked, exhibit, self.calculate)
+                if found.confidence < FLOOR:
+                    raise Missing(f"it was read too unsurely ({found.confidence:.2f}) to say")
             except Missing as error:
                 steps.append(f"read chart: {exhibit.name}: {error}")
                 why = why or f"{exhibit.name} on page {exhibit.page} is about this, but {error}."
@@ -280,7 +286,7 @@ class Agent:
 
     def source(self, shown: Shown, marks: Sequence[Box] = ()) -> Source:
         exhibit = shown.exhibit
-        return Source(shown.document, self.index.names[shown.document], exhibit.page, exhibit.box, exhibit.name,
+        return Source(shown.document, self.index.titles[shown.document], exhibit.page, exhibit.box, exhibit.name,
                       tuple(marks) if exhibit.source != "table" else (), self.index.crop(shown))  # fmt: skip
 
     def listed(self) -> list[str]:

@@ -61,15 +61,15 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
     # values (Value: series, x, y, …), xs and series, names as text -> a list of values. With names, only values at
     # these xs and of these series, ordered by the names: series first, then xs, as the question has them; without, all
     # in the chart's order. `as_text(value.x)` is an x as text: 2019.0 is "2019". Names are compared exactly. For each
-    # named x and each named series there has to be a value; raise Missing, which names what is not there. Two values of
-    # one series at one x (the chart was misread): Missing, too.
-    # hint: one dict {(series, x): value}, where a second value for a key is an error. With both kinds of names go over
-    # series × xs and look each pair up; with one kind filter, sort by the name's place, and see that none is left out.
+    # named x and each named series there has to be a value; raise Missing, which names what is not there. Where one that
+    # is asked for has two values (the chart was misread): Missing, too.
+    # hint: a dict {(series, x): value}, and a set of the keys that came twice. Go over the series and, for each, over
+    # the xs (those that are named, or those that the series has), and look each pair up in both.
     held: dict[tuple[str, str], Value] = {}
+    twice = set()
     for value in values:
         key = value.series, as_text(value.x)
-        if key in held:
-            raise Missing(f"there are two values of {' in '.join(filter(None, key))}")
+        twice |= {key} & held.keys()
         held[key] = value
     rows = list(series) or list(dict.fromkeys(row for row, _ in held))
     found = []
@@ -77,6 +77,8 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
         for x in list(xs) or list(dict.fromkeys(x for other, x in held if other == row)):
             if (row, x) not in held:
                 raise Missing(f"there is no value of {' in '.join(filter(None, (row, x)))}")
+            if (row, x) in twice:
+                raise Missing(f"there are two values of {' in '.join(filter(None, (row, x)))}")
             found.append(held[row, x])
     if not found:
         raise Missing(f"there is no {', '.join(rows)}")

@@ -129,7 +129,7 @@ def described(agent: Any) -> str:
     """What is asked, in a line of HTML."""
     if agent is None:
         return "<b>No PDF yet: give one below.</b>"
-    names = ", ".join(printable(name) for name in list(agent.index.names.values())[:3])
+    names = ", ".join(printable(name) for name in list(agent.index.titles.values())[:3])
     read = sum(one.exhibit.chart is not None for one in agent.index.shown)
     return f"<b>{escape(names)}</b>: {len(agent.index.shown)} figures and tables, {read} of them read"
 

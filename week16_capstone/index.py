@@ -9,9 +9,11 @@ depends on how many of its words a figure's caption, labels and names have, the 
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import log
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,7 @@ class Index:
         self, shelf: Shelf, documents: Sequence[str], embedder: Encoder, eyes: Any = None, charts: bool = True
     ) -> None:  # fmt: skip
         self.shelf, self.embedder, self.eyes, self.charts = shelf, embedder, eyes, charts
-        self.names: dict[str, str] = {}
+        self.titles: dict[str, str] = {}
         self.paths: dict[str, Path] = {}
         self.sizes: dict[tuple[str, int], tuple[float, float]] = {}
         self.shown: list[Shown] = []
@@ -86,7 +88,7 @@ class Index:
         looks: list[Any] = []
         for id in documents or shelf.documents():
             document, exhibits, path = shelf.read(id)
-            self.names[id], self.paths[id] = document.name, path
+            self.titles[id], self.paths[id] = document.name, path
             self.sizes |= {(id, page.number): (page.width, page.height) for page in document.pages}
             self.shown += [Shown(one, id) for one in exhibits]
             parts, vectors, own, seen = self.embedded(document, exhibits)
@@ -206,6 +208,17 @@ class Index:
         shared = [word for word in asked if word in have or mentions(word, sorted(have))]
         return sum(map(self.weight, shared)) / total if total else 1.0
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All names of series and categories that any exhibit has."""
+        found = (name for one in self.shown for name in (*one.exhibit.series, *one.exhibit.categories))
+        return tuple(dict.fromkeys(name for name in found if re.search(r"[^\W\d]{2}", name)))
+
+    def foreign(self, wanted: Wanted, exhibit: Exhibit) -> list[str]:
+        """The names in a question that other exhibits have, and this one has not: it is not what is meant."""
+        said = " ".join([exhibit.head, *exhibit.series, *exhibit.categories])
+        return [name for name in mentions(wanted.question, self.names) if not mentions(said, [name])]
+
     @staticmethod
     def is_called(exhibit: Exhibit, wanted: Wanted) -> bool:
         """Whether an exhibit has the number and sort that a question names."""
@@ -235,7 +248,7 @@ class Index:
             CourseError: it is not where it was read.
         """
         if not self.paths[document].is_file():
-            raise CourseError(f"{self.names[document]} is not where it was read: {self.paths[document]}.")
+            raise CourseError(f"{self.titles[document]} is not where it was read: {self.paths[document]}.")
         return self.paths[document]
 
 

@@ -68,6 +68,8 @@ def ingest(path: str | Path, shelf: Shelf, reader: Any = None, most_pages: int =
         with bar(count, label=f"reading {path.name[-30:]}") as progress:
             for number in range(1, count + 1):
                 raw = pdf.page_of(opened, number, "never" if is_figure(opened, number) else "auto")
+                if raw is not None:
+                    raw = replace(raw, lines=whole_lines(raw.lines))
                 if raw is None:
                     damaged.append(number)
                     raws.append(Raw(0.0, 0.0, [], []))
@@ -106,6 +108,19 @@ def is_figure(opened: Any, number: int) -> bool:
     """Whether a page is so low that it may be one figure: no text is recognised on it."""
     with pdf.LOCK:
         return opened.get_page_size(number - 1)[1] < find.WHOLE
+
+
+def whole_lines(lines: Sequence[Line]) -> list[Line]:
+    """The lines of a page; what goes on right behind another, in another piece of the file, is one with it."""
+    found: list[Line] = []
+    for line in sorted(lines, key=lambda line: (-round(line.base), line.left)):
+        last = found[-1] if found else None
+        near = last is not None and abs(last.base - line.base) < 0.2 * line.size and abs(last.size - line.size) < 0.3
+        if near and 0 <= line.left - last.right < 0.45 * line.size:
+            found[-1] = Line([*last.letters, line.letters[0]._replace(spaced=True), *line.letters[1:]])
+        else:
+            found.append(line)
+    return found
 
 
 def held_by(reader: Any) -> str:
