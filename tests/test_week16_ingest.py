@@ -274,6 +274,11 @@ def test_a_longer_pdf_is_read_in_part_which_is_said(tmp_path):
     assert len(report.document.pages) == 2 and "only the first 2 of 4 pages were read" in report.notes
 
 
+def test_a_sentence_right_above_a_chart_is_no_label_of_it():
+    lines = [line("Figure 5 shows the details of what was sold there.", base=300.0), line("Orders shipped", base=280.0)]
+    assert find.running_text(lines) == {id(lines[0])}
+
+
 def test_a_frame_around_text_and_a_ruled_table_are_no_figures(tmp_path):
     from reportlab.pdfgen.canvas import Canvas
 

@@ -61,7 +61,7 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
     # values (Value: series, x, y, …), xs and series, names as text -> a list of values. With names, only values at
     # these xs and of these series, ordered by the names: series first, then xs, as the question has them; without, all
     # in the chart's order. `as_text(value.x)` is an x as text: 2019.0 is "2019". Names are compared exactly. For each
-    # named x and each named series there has to be a value; raise Missing, which names what is not there. Where one that
+    # named x and each named series there has to be a value; raise Missing, naming what is not there. Where one that
     # is asked for has two values (the chart was misread): Missing, too.
     # hint: a dict {(series, x): value}, and a set of the keys that came twice. Go over the series and, for each, over
     # the xs (those that are named, or those that the series has), and look each pair up in both.

@@ -332,6 +332,7 @@ def running_text(lines: Sequence[Line]) -> set[int]:
         for other in below:
             if (id(line) in found and CAPTION.match(line.text)) or long:
                 found |= {id(line), id(other)}
-        if len(line.letters) > 70:
+        ended = line.text.endswith((".", "?", "!")) and len(line.letters) > 24  # as no label does
+        if len(line.letters) > 70 or ended:
             found.add(id(line))
     return found

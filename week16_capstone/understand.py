@@ -68,8 +68,8 @@ OPERATORS = words_of(
     fraction proportion difference total sum altogether combined add added average mean typical above over below under
     more less fewer than exceed exceeded exceeds higher lower larger smaller greater value number amount figure chart
     table graph exhibit report according show shown shows come came made make year years level reach reached stood stand
-    record recorded part account accounted many much far large big compare compared versus between and reported amounted first
-    last ever one name develop developed"""
+    record recorded part account accounted many much far large big compare compared versus between and reported
+    amounted first last ever one name develop developed"""
 )
 """Words that say what to do with the numbers, not which ones."""
 NO_SORT = words_of("is was were are did does do the of has had have will can")
