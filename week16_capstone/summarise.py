@@ -33,8 +33,10 @@ def by_rule(exhibit: Exhibit) -> str:
     )
     if chart.kind == "scatter":
         spread = f"{len(values)} points"
+    known = in_order(exhibit) and all(end in what for end in (exhibit.categories[0], exhibit.categories[-1]))
+    spread = "" if known else f", {spread}"
     unit = f" ({exhibit.unit})" if exhibit.unit and exhibit.unit.lower() not in what.lower() else ""
-    said = [f"{exhibit.name[:1].upper()}{exhibit.name[1:]} shows {what}{unit}{of}, {spread}."]
+    said = [f"{exhibit.name[:1].upper()}{exhibit.name[1:]} shows {what}{unit}{of}{spread}."]
     high, low = max(values, key=lambda value: value.y), min(values, key=lambda value: value.y)
     said.append(f"The highest value is {shown(high.y)} ({label(high)}), the lowest {shown(low.y)} ({label(low)}).")
     if in_order(exhibit) and chart.kind != "scatter":
