@@ -124,10 +124,10 @@ def trained():
     charts = Splits("a few", Part(items), Part(items), Part(()), synthetic=True)
     cfg = config(train, "--width", 8, "--epochs", 60, "--batch-size", 4, "--no-recolour", "--lr", 0.01)
     model = train.build(cfg)
-    before = train.place_error(model.eval(), data.drawn(items, 1))
+    before = train.on_marks(model.eval(), data.drawn(items, 1))["place_error"]
     stock = data.drawn(items, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "evaluate", lambda model, items: {"within_5": 0.0})
+        patch.setattr(train, "evaluate", lambda model, items: {"within_5": 0.0, "loss": 0.0})
         rows = list(train.fit(cfg, stock, charts, model, CPU))
     return model, items, rows, before
 

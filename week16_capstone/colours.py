@@ -69,19 +69,13 @@ class Spot:
 
 
 def coloured(canvas: Canvas, spots: Sequence[Spot]) -> tuple[list[Mark], list[np.ndarray], Any]:
-    """Marks with their series; the colour of each series; and what tells which one a word of the legend names."""
-    shades = clustered([spot.colour for spot in spots])
-    names = legend(canvas, shades)
-    if len(names) > 1:  # what looks like nothing in the legend belongs to what it looks most like there
-        shades = [shades[row] for row in names]
-        named = {word: row for row, word in enumerate(names.values())}.get
-    else:
-        counts = np.bincount([nearest(spot.colour, shades) for spot in spots], minlength=len(shades))
-        kept = [row for row, count in enumerate(counts) if 4 * count >= counts.max()]
-        shades = [shades[row] for row in kept]
-        named = {names[row]: kept.index(row) for row in names if row in kept}.get
-    marks = (Mark(spot.point, spot.box, nearest(spot.colour, shades), spot.sure) for spot in spots)
-    return list(marks), shades, named
+    """Marks with their series; the colour of each series; and what tells which one a word of the legend names. Without
+    a legend all are of one series."""
+    entries = legend(canvas)
+    shades = [colour for _, colour in entries] or [np.median([spot.colour for spot in spots], axis=0)]
+    named = {word: row for row, (word, _) in enumerate(entries)}.get
+    marks = [Mark(spot.point, spot.box, nearest(spot.colour, shades), spot.sure) for spot in spots]
+    return marks, shades, named
 
 
 def nearest(colour: np.ndarray, shades: Sequence[np.ndarray]) -> int:
@@ -89,30 +83,54 @@ def nearest(colour: np.ndarray, shades: Sequence[np.ndarray]) -> int:
     return int(np.argmin([np.linalg.norm(colour - shade) for shade in shades]))
 
 
-def clustered(colours: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The colours that can be told apart, the commonest first."""
-    groups: list[list[np.ndarray]] = []
-    for colour in colours:
-        near = [group for group in groups if np.linalg.norm(np.median(group, axis=0) - colour) < OTHER]
-        (near[0] if near else groups.append([]) or groups[-1]).append(colour)
-    return [np.median(group, axis=0) for group in sorted(groups, key=len, reverse=True)]
-
-
-def legend(canvas: Canvas, shades: Sequence[np.ndarray]) -> dict[int, Word]:
-    """For each colour that a swatch at the left of a word has: which word it is that has most of it."""
-    best: dict[int, tuple[float, Word]] = {}
+def legend(canvas: Canvas) -> list[tuple[Word, np.ndarray]]:
+    """The entries of a legend: words with a swatch at their left, in a column or a row, each with a colour of its own.
+    Fewer than two are none."""
+    found = []
     for word in canvas.words:
-        if number(word.text) is not None or abs(word.angle) > 5:
-            continue
-        left, top = canvas.figure.pixel((word.box[0], word.box[3]))
-        high = canvas.figure.pixel((word.box[2], word.box[1]))[1] - top
-        patch = canvas.patch(left - 2.8 * high, top, left - 0.15 * high, top + high).reshape(-1, 3)  # (pixels, 3)
-        if len(patch) < 12:
-            continue
-        away = np.array([np.linalg.norm(patch - shade, axis=1) for shade in shades])  # (shades, pixels)
-        rows = np.where(away.min(axis=0) < 0.9 * OTHER, away.argmin(axis=0), -1)
-        counts = np.bincount(rows[rows >= 0], minlength=len(shades)) / len(patch)
-        row = int(counts.argmax())
-        if counts[row] > 0.04 and counts[row] > best.get(row, (0.0, None))[0]:
-            best[row] = float(counts[row]), word
-    return {row: word for row, (_, word) in sorted(best.items())}
+        if number(word.text) is None and abs(word.angle) < 5 and (swatch := swatch_of(canvas, word)):
+            found.append((word, *swatch))
+    best: list[Any] = []
+    for word, *_ in found:
+        high = word.box[3] - word.box[1]
+        for side in (0, 1):  # a column shares its left sides, a row its bottoms
+            group = [one for one in found if abs(one[0].box[side] - word.box[side]) < 0.5 * high]
+            best = max(best, group, key=len)
+    kept: list[tuple[Word, np.ndarray]] = []
+    for word, colour, _ in sorted(best, key=lambda one: -one[2]):
+        if all(np.linalg.norm(colour - other) > 0.6 * OTHER for _, other in kept):
+            kept.append((word, colour))
+    order = {word: place for place, (word, *_) in enumerate(best)}
+    return sorted(kept, key=lambda one: order[one[0]]) if len(kept) > 1 else []
+
+
+def swatch_of(canvas: Canvas, word: Word) -> tuple[np.ndarray, float] | None:
+    """(colour, share of the place) of what stands at the left of a word and is as wide as a swatch."""
+    left, top = canvas.figure.pixel((word.box[0], word.box[3]))
+    right, bottom = canvas.figure.pixel((word.box[2], word.box[1]))
+    high = bottom - top
+    text = canvas.patch(left, top, right, bottom).reshape(-1, 3)  # (pixels, 3)
+    patch = canvas.patch(left - 2.8 * high, top, left - 0.15 * high, bottom)
+    if len(text) < 12 or patch.shape[0] < 3 or patch.shape[1] < 3:
+        return None
+    back = commonest(text)
+    there = np.abs(patch - back).max(axis=2) > 35
+    if there.mean() < 0.04 or longest(there) < 0.7 * high:  # letters are not so wide
+        return None
+    return commonest(patch[there]), float(there.mean())
+
+
+def longest(there: np.ndarray) -> int:
+    """The longest run of what is true in any row of (H, W)."""
+    best, count = 0, np.zeros(there.shape[0], int)
+    for column in there.T:
+        count = np.where(column, count + 1, 0)
+        best = max(best, int(count.max()))
+    return best
+
+
+def commonest(pixels: np.ndarray) -> np.ndarray:
+    """The colour that most of some pixels (n, 3) have, more or less."""
+    codes = (pixels // 32).astype(int) @ (1, 8, 64)
+    middle = np.median(pixels[codes == np.bincount(codes).argmax()], axis=0)
+    return np.median(pixels[np.abs(pixels - middle).max(axis=1) < OTHER], axis=0)

@@ -98,23 +98,35 @@ def rms_f1(found: Sequence[Row], true: Sequence[Row], tau: float = 0.5, theta: f
 
 
 def errors(found: Chart | None, true: Chart) -> list[float]:
-    """The relative error of each true value: infinite where no value has its series and category. Of equal names (a
-    scatter plot has none) the nearest dot counts, as far as it is away in either direction."""
+    """The relative error of each true value: infinite where no value has its series and category. A dot of a scatter
+    plot has no name: dots are matched one to one, and the error is how far one is away in either direction, as a share
+    of 100 (x) and of the range of y."""
     left = list(found.values) if found else []
+    if true.kind == "scatter":
+        return dot_errors([(v.x, v.y) for v in left if not isinstance(v.x, str)], [(v.x, v.y) for v in true.values])
     result = []
-    high = (max(v.y for v in true.values) - min(v.y for v in true.values)) or 1.0 if true.values else 1.0
     lone = len({value.series for value in true.values}) == 1 and len({value.series for value in left}) == 1
     for value in true.values:
-        if true.kind == "scatter":
-            away = [max(abs(v.x - value.x) / 100, abs(v.y - value.y) / high) if isinstance(v.x, float) else 9.0
-                    for v in left]  # fmt: skip
-        else:
-            mine = [same(v.x, value.x, 0.0) and (lone or same(v.series, value.series)) for v in left]
-            away = [relative(v.y, value.y) if own else np.inf for v, own in zip(left, mine, strict=True)]
+        mine = [same(v.x, value.x, 0.0) and (lone or same(v.series, value.series)) for v in left]
+        away = [relative(v.y, value.y) if own else np.inf for v, own in zip(left, mine, strict=True)]
         best = int(np.argmin(away)) if away else -1
-        if best >= 0 and np.isfinite(away[best]):
-            result.append(float(away[best]))
+        result.append(float(away[best]) if away else float("inf"))
+        if np.isfinite(result[-1]):
             left.pop(best)
-        else:
-            result.append(float("inf"))
+    return result
+
+
+def dot_errors(found: Sequence[tuple[float, float]], true: Sequence[tuple[float, float]]) -> list[float]:
+    """How far each true dot is from its own: see `errors`."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not found:
+        return [float("inf")] * len(true)
+    ys = [y for _, y in true]
+    away = np.array([[max(abs(x - u) / 100, abs(y - v) / ((max(ys) - min(ys)) or 1.0)) for u, v in found]
+                     for x, y in true])  # (true, found)  # fmt: skip
+    rows, columns = linear_sum_assignment(np.minimum(away, 0.2))  # one that is far off shall not push others away
+    result = [float("inf")] * len(true)
+    for row, column in zip(rows, columns, strict=True):
+        result[row] = float(away[row, column])
     return result

@@ -23,7 +23,7 @@ from week16_capstone.recognise import recognise
 from week16_capstone.trace import bars_between, vertices_between
 from week16_capstone.vector import away
 
-LEAST = {"bar": 0.3, "vertex": 0.3, "dot": 0.3, "xtick": 0.2, "ytick": 0.2, "centre": 0.2, "rim": 0.3}
+LEAST = {"bar": 0.3, "vertex": 0.3, "dot": 0.3, "xtick": 0.2, "ytick": 0.2, "centre": 0.05, "rim": 0.2}
 REFUSED = {"table": "it is a table", "photo": "it is a photo", "stacked": "its bars are stacked",
            "log": "its value axis is logarithmic", "two axes": "it has two value axes"}  # fmt: skip
 SURE = 0.5  # of its kind; below, a figure is not read
@@ -132,14 +132,21 @@ def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot
     found: list[Spot] = []
     for x, y, heat in places:
         sides = []
-        for sign in (1, -1):  # the bar is where the colour is not the background's
+        for sign in (1, -1):  # the bar is at the side where less of one colour stands side by side
             patch = strip(canvas, x, y, sign, horizontal)
             if patch.size:
                 colour = np.median(patch.reshape(-1, 3), axis=0)
-                sides.append((float(np.abs(colour - canvas.back).max()), sign, colour))
+                start = (x + 5 * sign, y) if horizontal else (x, y + 5 * sign)
+                ways = ((0, -1), (0, 1)) if horizontal else ((-1, 0), (1, 0))
+                wide = sum(canvas.run(*start, *way, colour) for way in ways)
+                sides.append((wide, -float(np.abs(colour - canvas.back).max()), sign, colour))
         if not sides:
             continue
-        _, sign, colour = max(sides, key=lambda side: side[0])
+        if len(sides) == 2 and abs(sides[0][0] - sides[1][0]) <= 2:
+            sides.sort(key=lambda side: side[1])
+        else:
+            sides.sort(key=lambda side: side[0])
+        *_, sign, colour = sides[0]
         end = edge(canvas, x, y, sign, horizontal, colour)
         dx, dy = (sign, 0) if horizontal else (0, sign)
         start = (end + 3 * sign, y) if horizontal else (x, end + 3 * sign)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from week16_capstone.assemble import Mark, Seen, category_rows, merged, misfit
+from week16_capstone.chart import Unreadable
 from week16_capstone.colours import OTHER, Canvas
 
 SURE = 0.3
@@ -46,32 +47,48 @@ def vertices_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -
     labels = anchors(seen, 0)
     if not labels:
         return seen.marks
-    places = merged([*labels, *(mark.point[0] for mark in marks)], 4 * seen.near)
     low, high = plot_rows(canvas, seen)
+    marks = [refined(canvas, seen, mark, labels, shades[mark.series]) for mark in marks]
+    places = merged([*labels, *(mark.point[0] for mark in marks)], 4 * seen.near)
     for row, shade in enumerate(shades):
         own = sorted((mark for mark in marks if mark.series == row), key=lambda mark: mark.point[0])
         for place in places:
-            if not own or any(abs(mark.point[0] - place) < 4 * seen.near for mark in own):
+            if any(abs(mark.point[0] - place) < 4 * seen.near for mark in own):
                 continue
             x = round(figure.pixel((place, 0))[0])
             if not 0 <= x < canvas.pixels.shape[1]:
                 continue
             found = runs(alike(canvas.pixels[low:high, x], shade))
             found = [run for run in found if run[1] - run[0] < 0.4 * (high - low)]
-            guess = figure.pixel((0, between(own, place)))[1] - low
-            if found:
+            guess = figure.pixel((0, between(own, place)))[1] - low if own else 0.0
+            if len(found) == 1 or (own and found):
                 first, last = min(found, key=lambda run: abs((run[0] + run[1]) / 2 - guess))
                 at = figure.point((x + 0.5, low + (first + last) / 2))
                 marks.append(Mark((place, at[1]), (at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4), row, SURE))
     return tuple(marks)
 
 
+def refined(canvas: Canvas, seen: Seen, mark: Mark, labels: Sequence[float], shade: np.ndarray) -> Mark:
+    """A vertex moved to its label's place, where that is near, and to the middle of its line there."""
+    place = min(labels, key=lambda label: abs(label - mark.point[0]))
+    place = place if abs(place - mark.point[0]) < 3 * seen.near else mark.point[0]
+    x, y = (round(side - 0.5) for side in canvas.figure.pixel((place, mark.point[1])))
+    if not (0 <= x < canvas.pixels.shape[1] and 0 <= y < canvas.pixels.shape[0]):
+        return mark
+    top = max(0, y - 12)
+    near = [(first + last) / 2 + top for first, last in runs(alike(canvas.pixels[top : y + 13, x], shade), 1)]
+    best = min(near, key=lambda middle: abs(middle - y - 0.5), default=-99.0)
+    if abs(best - y - 0.5) > 6:
+        return mark
+    left, bottom = canvas.figure.point((x + 0.5, best))
+    return Mark((place, bottom), (left - 4, bottom - 4, left + 4, bottom + 4), mark.series, mark.sure)
+
+
 def plot_rows(canvas: Canvas, seen: Seen) -> tuple[int, int]:
     """The first and last row of pixels in which a line may be: those of its marks and ticks, and a little more."""
     places = [*(mark.point[1] for mark in seen.marks), *seen.ticks_y]
     rows = [canvas.figure.pixel((0, place))[1] for place in places]
-    room = 0.05 * (max(rows) - min(rows)) + 3
-    return max(0, round(min(rows) - room)), min(canvas.pixels.shape[0], round(max(rows) + room))
+    return max(0, round(min(rows)) - 3), min(canvas.pixels.shape[0], round(max(rows)) + 3)
 
 
 def between(own: Sequence[Mark], place: float) -> float:
@@ -83,31 +100,58 @@ def between(own: Sequence[Mark], place: float) -> float:
 def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tuple[Mark, ...]:
     """A bar chart's marks but for those that stand on no common base, and bars of their colours at other labels."""
     side, end = int(seen.horizontal), int(not seen.horizontal)
-    starts = [far_end(mark, end) for mark in seen.marks]
-    base = float(np.median(starts))
-    marks = [mark for mark, start in zip(seen.marks, starts, strict=True) if abs(start - base) < 8 * seen.near]
+    ends = [mark.box[at] for mark in seen.marks for at in (end, end + 2)]
+    base = max(ends, key=lambda one: sum(abs(one - other) < 3 * seen.near for other in ends))
+    base = float(np.median([one for one in ends if abs(one - base) < 3 * seen.near]))
+    marks = [found for mark in seen.marks if (found := stood_on(mark, base, end, 8 * seen.near))]
+    refuse_stacked(seen, base, side)
     labels = anchors(seen, side)
     if not labels or not marks:
         return seen.marks
     half = float(np.median([(mark.box[side + 2] - mark.box[side]) / 2 for mark in marks]))
+    seen_at = {row: [mark.point[side] for mark in marks if mark.series == row] for row in range(len(shades))}
+    offsets = {row: float(np.median([min((place - label for label in labels), key=abs) for place in places]))
+               for row, places in seen_at.items() if places}  # fmt: skip
     for row, shade in enumerate(shades):
-        own = [mark.point[side] for mark in marks if mark.series == row]
-        if not own:
-            continue
-        offset = float(np.median([min((place - label for label in labels), key=abs) for place in own]))
-        for label in labels:
-            place = label + offset
-            if any(abs(mark.point[side] - place) < max(half, 2 * seen.near) for mark in marks):
-                continue
-            if mark := bar_at(canvas, seen, place, base, half, shade, row):
-                marks.append(mark)
+        steps = [n * 2 * half for n in (-2, -1, 1, 2)]  # a series that none was seen of stands beside another
+        tried = [offsets[row]] if row in offsets else [o + step for o in offsets.values() for step in steps]
+        best: list[Mark] = []
+        for offset in tried:
+            free = [
+                label + offset
+                for label in labels
+                if all(abs(mark.point[side] - label - offset) > max(half, 2 * seen.near) for mark in marks)
+            ]
+            found = [bar_at(canvas, seen, place, base, half, shade, row) for place in free]
+            best = max(best, [mark for mark in found if mark], key=len)
+        marks += best
     return tuple(marks)
 
 
-def far_end(mark: Mark, end: int) -> float:
-    """Where a bar begins: the side of its box that its point is not on."""
+def refuse_stacked(seen: Seen, base: float, side: int) -> None:
+    """Unreadable where several bars begin where another one ends, and not at the base."""
+    end = 1 - side
+    upper = 0
+    for mark in seen.marks:
+        low, high = mark.box[end], mark.box[end + 2]
+        if min(abs(low - base), abs(high - base)) > 6 * seen.near:
+            below = (other for other in seen.marks if abs(other.point[side] - mark.point[side]) < 4 * seen.near)
+            upper += any(min(abs(other.point[end] - low), abs(other.point[end] - high)) < 4 * seen.near
+                         for other in below if other is not mark)  # fmt: skip
+    if upper >= 2:
+        raise Unreadable("its bars are stacked", "stacked")
+
+
+def stood_on(mark: Mark, base: float, end: int, near: float) -> Mark | None:
+    """A bar with its mark at the end that is not at the base, wherever the network saw it; None where neither is."""
     low, high = mark.box[end], mark.box[end + 2]
-    return low if abs(mark.point[end] - high) <= abs(mark.point[end] - low) else high
+    if min(abs(low - base), abs(high - base)) > near:
+        return None
+    tip, own = (high if abs(low - base) < abs(high - base) else low), mark.point[end]
+    if abs(own - tip) < near:
+        return mark
+    point = (tip, mark.point[1]) if end == 0 else (mark.point[0], tip)
+    return Mark(point, mark.box, mark.series, mark.sure)
 
 
 def bar_at(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import nn
 
 from shared import cli, runs
 from shared.config import Count, Natural, NonNegative, Positive, TrainConfig
@@ -92,7 +92,8 @@ def recoloured(pictures: UInt8[np.ndarray, "B H W 3"], rng: np.random.Generator)
 
 def fit(cfg: Config, stock: Stock, charts: Splits[Case], model: ChartReader, device: Device,
         run: runs.Run | None = None) -> Iterator[runs.Row]:  # fmt: skip
-    """The training loop. Yields {epoch, step, train_loss, val_within_5, val_kind, val_place_error, seconds}.
+    """The training loop. Yields {epoch, step, train_loss, val_within_5, val_kind, val_loss, val_place_error,
+    seconds}.
 
     Raises:
         Diverged: the loss is no longer a number.
@@ -132,7 +133,7 @@ def fit(cfg: Config, stock: Stock, charts: Splits[Case], model: ChartReader, dev
 @torch.no_grad()
 def evaluate(model: nn.Module, items: Sequence[Case]) -> dict[str, float]:
     """Of charts: the share of bar and line values that are read within 5 %, with the drawn words given; the share of
-    kinds that are right; and the mean way from a true mark to the nearest one found, in the network's pixels."""
+    kinds that are right; and `on_marks`."""
     model.eval()
     reader = Reader(model)
     looked = [one for start in range(0, len(items), 16)
@@ -141,29 +142,28 @@ def evaluate(model: nn.Module, items: Sequence[Case]) -> dict[str, float]:
     scored = charts_eval.score(lambda figure: reader.raw(figure, next(views)), items, "known")
     slope, start = charts_eval.calibration(*charts_eval.values_with_confidence(scored))
     model.calibration.copy_(torch.tensor([slope, start]))  # so that "0.9" is right nine times out of ten
-    return {
-        "within_5": charts_eval.within(scored, 0.05),
-        "kind": charts_eval.kinds_right([one.kind for one in looked], items),
-        "place_error": place_error(model, data.drawn(items, 1)),
-    }
+    kind = charts_eval.kinds_right([one.kind for one in looked], items)
+    return {"within_5": charts_eval.within(scored, 0.05), "kind": kind, **on_marks(model, data.drawn(items, 1))}
 
 
 @torch.no_grad()
-def place_error(model: nn.Module, stock: Stock, most: float = 10.0) -> float:
-    """The mean way from a true mark to the nearest one that was found, in the network's pixels; at most `most`."""
-    ways: list[Tensor] = []
+def on_marks(model: nn.Module, stock: Stock, most: float = 10.0) -> dict[str, float]:
+    """Of charts as the network sees them: the mean loss, and the mean way from a true mark to the nearest one found, in
+    the network's pixels; at most `most`."""
+    device, losses, ways = next(model.parameters()).device, [], []
     for row in range(len(stock)):
-        heat, offset, _ = model(inputs(stock.pictures[row : row + 1]).to(next(model.parameters()).device))
-        heats, offsets = torch.sigmoid(heat)[0].cpu().numpy(), offset[0].cpu().numpy()
+        answer = model(inputs(stock.pictures[row : row + 1]).to(device))
+        truth = tuple(part.to(device) for part in targets([stock.marks[row]]))
+        losses.append(loss(answer, truth, torch.from_numpy(stock.kinds[row : row + 1]).to(device)).item())
+        heats, offsets = torch.sigmoid(answer[0])[0].cpu().numpy(), answer[1][0].cpu().numpy()
         for channel, name in enumerate(MARKS):
             true = stock.marks[row][name]
             if len(true):
-                found = np.array(
-                    [(x, y) for x, y, _ in peaks(heats[channel], offsets, LEAST[name])] or [(-99.0, -99.0)]
-                )
+                places = [(x, y) for x, y, _ in peaks(heats[channel], offsets, LEAST[name])]
+                found = np.array(places or [(-99.0, -99.0)])
                 away = np.linalg.norm(true[:, None] - found[None], axis=2).min(axis=1)  # (true marks)
-                ways.append(torch.from_numpy(np.minimum(away, most)))
-    return float(torch.cat(ways).mean()) if ways else most
+                ways += np.minimum(away, most).tolist()
+    return {"loss": float(np.mean(losses)), "place_error": float(np.mean(ways)) if ways else most}
 
 
 def baselines(items: Sequence[Case]) -> list[runs.Row]:
