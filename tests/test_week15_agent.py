@@ -179,7 +179,7 @@ def test_who_acts_cannot_know_the_answer_yet():
 
 @pytest.mark.exercise(2)
 @pytest.mark.parametrize("text", ["", "84", "Thought: hm", "I think it is 84.", "Action: calculator", "Answer:",
-                                  "Action: [12]", "Action: calculator 12 * 7", "Thought: x\nObservation: 84"])  # fmt: skip
+                                  "Action: [12]", "Action: calculator 12", "Thought: x\nObservation: 84"])  # fmt: skip
 def test_what_is_no_turn_is_said_to_be_none(text):
     try:
         found = REACT.parse(text, TOOLS)
@@ -441,8 +441,9 @@ def test_what_of_a_thread_is_shown():
     def say(role, content):
         return {"role": role, "content": content}
 
-    talk = [say("user", "1"), say("assistant", "a"), say("tool", "o"), say("assistant", "A"), say("user", "2"),
-            say("assistant", "x"), say("tool", "o"), say("user", "3"), say("assistant", "c"), say("tool", "o")]  # fmt: skip
+    first = [say("user", "1"), say("assistant", "a"), say("tool", "o"), say("assistant", "A")]
+    given_up = [say("user", "2"), say("assistant", "x"), say("tool", "o")]
+    talk = [*first, *given_up, say("user", "3"), say("assistant", "c"), say("tool", "o")]
     assert memory.shown(talk) == [talk[0], talk[3], *talk[7:]], "a question that was given up is left out"
     assert memory.shown(talk, 0) == talk[7:]
 
@@ -684,21 +685,40 @@ def test_a_conversation_goes_on_over_a_mistake(opened, capsys, monkeypatch):
     assert "error: a question of 1,001 characters: 1,000 are the most." in out and "(no answer after 1 step)" in out
 
 
+def test_flags_that_do_not_fit():
+    from week15_agent import opening
+
+    def opening_with(**flags):
+        with opening.opened(opening.Which(**flags)):
+            pass
+
+    assert refused(lambda: opening_with(thread="a")) == ("--thread a: where is it kept? Give --memory FILE as well.")
+    assert refused(opening.thinking, opening.Which(model="a", endpoint="b")) == (
+        "--model and --endpoint: name one of them."
+    )
+
+
 def test_the_page_unfolds_the_trace():
     with memory.saved(":memory:") as checkpointer:
         agent = graph.Agent(Scripted(list(SCRIPT)), TOOLS, checkpointer, Limits(9))
-        stages = list(app.answered(agent, "q", [], "a"))
-        assert app.before(agent, "a") == [{"role": "user", "content": "q"}, {"role": "assistant", "content": "84"}]
-    assert stages[0] == [{"role": "user", "content": "q"}]
-    waiting = [message["metadata"]["status"] for message in stages[4][1:]]
-    assert waiting == ["done", "pending", "pending", "pending"], "a thought, and calls that wait"
-    last = stages[-1]
-    titles = [(message["metadata"]["title"], message["content"]) for message in last[1:4]]
-    assert titles == [("Thought", "a"), ("calculator[12 * 7]", "84"), ("calculator[2^10]", "1024")]
-    assert last[-1] == {"role": "assistant", "content": "84"}
-    assert not [m for m in last if (m.get("metadata") or {}).get("status") == "pending"], "every call has its result"
+        pages = [app.written(talk, more) for talk, more in app.answered(agent, "q", [], "a")]
+        assert app.written(app.before(agent, "a")) == '<p class="asked">q</p>\n<p class="answer">84</p>'
+    assert pages[0] == '<p class="asked">q</p>\n<p class="step">…</p>'
+    assert pages[2].split("\n")[1:] == [
+        '<p class="step thought">a</p>', '<p class="step action">calculator[12 * 7]</p>', '<p class="step">…</p>',
+    ]  # fmt: skip
+    assert pages[-1].endswith('<p class="step thought">b</p>\n<p class="answer">84</p>')
+    assert '<p class="step observation wrong">= Error: division by zero.</p>' in pages[-1]
+    assert len(pages) == len({*pages}), "each event is seen when it happens"
+
+
+def test_the_page_shows_foreign_text_as_text():
+    trick = "<img src=x onerror=alert(1)>"
+    agent = graph.Agent(Scripted([f"Thought: {trick}\nAction: search[{trick}]", f"Answer: {trick}"]), TOOLS)
+    *_, (talk, _) = app.answered(agent, trick, [], "a")
+    assert "<img" not in app.written(talk).lower() and app.written(talk).lower().count("&lt;img") == 5
 
 
 def test_the_page_says_what_went_wrong():
-    (*_, last) = app.answered(graph.Agent(Scripted([]), TOOLS), " ", [], "a")
-    assert last[-1]["content"] == "Error: the question is empty."
+    *_, (talk, more) = app.answered(graph.Agent(Scripted([]), TOOLS), " ", [], "a")
+    assert "the question is empty." in app.written(talk, more) and not more

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from programs import refused
+from programs import close, refused
 
 from week15_agent import bm25, providers, search, snapshot
 from week15_agent.bm25 import BM25, bm25_weight
@@ -70,7 +70,7 @@ def test_bm25_of_a_passage_of_mean_length_by_hand():
     once = float(bm25_weight(np.array([1.0]), np.array([8.0]), 8.0, 2.0)[0])
     assert once == pytest.approx(2.0), f"once, at mean length, a word of idf 2 adds 2 by hand, not {once:g}"
     twice = float(bm25_weight(np.array([2.0]), np.array([8.0]), 8.0, 2.0)[0])
-    assert twice == pytest.approx(2 * 2 * 2.5 / 3.5), f"twice it adds 2 · 2 · 2.5 / (2 + 1.5) = 2.857, not {twice:.3f}"
+    assert twice == pytest.approx(2 * 2 * 2.5 / 3.5), f"twice: {twice:.3f}, should be 2 · 2 · 2.5 / (2 + 1.5) = 2.857"
 
 
 @pytest.mark.exercise(6)
@@ -186,6 +186,26 @@ def test_words_and_meaning_in_one_ranking():
         both.encoder = Letters()
         assert both.find("tail of zoo brea" if way == "dense" else "tail")[0].id == first
     assert search.fused([[3, 1], [1, 2]])[0] == (1, pytest.approx(1 / 62 + 1 / 61))
+
+
+def test_the_encoder_is_not_changed_by_padding_and_its_vectors_are_kept(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(search, "home", lambda: tmp_path)
+    encoder, texts = search.Encoder(), ["How high is Mont Blanc?", "a", "The exports of France " * 9]
+    rows = encoder.encode(texts)
+    close(np.linalg.norm(rows, axis=1), np.ones(3), "the length of each vector")
+    close(
+        np.concatenate([encoder.encode([text]) for text in texts]), rows, "a vector alone and among longer texts", 1e-4
+    )
+    near = encoder.encode(["What does France sell abroad?"])[0] @ rows.T
+    assert near.argmax() == 2, f"exports are what one sells: cosines {near}"
+    close(encoder.kept(texts), rows, "what is kept")
+    monkeypatch.setattr(encoder, "encode", lambda _: rows + 1)
+    close(encoder.kept(texts), rows, "what is kept, the second time")
+    assert capsys.readouterr().out.count("embedding 3 passages, once") == 1
+    [path] = (tmp_path / "week15").iterdir()
+    path.write_bytes(path.read_bytes()[:50])  # a file that a crash cut short is made again
+    close(encoder.kept(texts), rows + 1, "what is made again")
+    assert len(list((tmp_path / "week15").iterdir())) == 1
 
 
 # ---- providers -------------------------------------------------------------------------------------------------------

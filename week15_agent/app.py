@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from threading import Lock
 from typing import Annotated, Any
 from uuid import uuid4
@@ -36,10 +37,26 @@ EXAMPLES = (
 STYLE = """
 .gradio-container { width: 100% !important; max-width: 860px !important; margin: 0 auto !important; }
 #question textarea::placeholder { color: var(--body-text-color) !important; opacity: 0.65; }
-#chat { height: 62vh !important; }
 footer { display: none !important; }
-@media (max-width: 640px) { .gradio-container > .main { padding: 12px !important; } }
+#talk { min-height: 40vh; }
+#talk p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.45; }
+#talk .welcome { opacity: 0.7; padding: 16vh 0; text-align: center; }
+#talk .asked { background: var(--block-background-fill); border: 1px solid var(--border-color-primary);
+  border-radius: 12px; padding: 8px 14px; margin: 18px 0 10px auto; width: fit-content; max-width: 85%; }
+#talk .step { border-left: 3px solid var(--border-color-primary); padding: 3px 0 3px 12px; margin-left: 4px; }
+#talk .thought { font-style: italic; opacity: 0.85; }
+#talk .action { font-family: var(--font-mono); font-size: 0.92em; font-weight: 600; border-left-color: #0072B2; }
+#talk .observation { font-family: var(--font-mono); font-size: 0.88em; padding-left: 28px; border-left-color: #0072B2; }
+#talk .wrong { border-left-color: #D55E00; }
+#talk .answer { font-size: 1.12em; font-weight: 600; padding: 10px 0 0 4px; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 0 !important; }
+  .gradio-container > .main { padding: 12px !important; }
+  .gradio-container h1 { font-size: 1.35em !important; }
+}
 """
+Talk = list[tuple[str, list[Event]]]
+"""Questions, and what happened."""
 
 
 @dataclass
@@ -52,58 +69,56 @@ class Config(Which):
     """Where it listens; 0: at a free place."""
 
 
-def bubble(event: Event) -> dict[str, Any]:
-    """An event as a message of gradio's chat: what leads to the answer folds away under a title."""
-    text = printable(event.text)
+def paragraph(event: Event) -> str:
+    """An event as HTML. All that comes from the model or from a tool is text: it can be read, and does nothing."""
+    text, mark = escape(printable(event.text)), "" if event.ok else " wrong"
     if event.kind == "answer":
-        return {"role": "assistant", "content": text}
+        return f'<p class="answer">{text}</p>'
     if event.kind == "gave_up":
-        return {"role": "assistant", "content": f"I found no answer ({text})."}
-    titles = {"thought": "Thought", "action": text, "unparsable": "What it wrote was no turn"}
-    content = "" if event.kind == "action" else text
-    return {"role": "assistant", "content": content, "metadata": {"title": titles[event.kind], "status": "done"}}
+        return f'<p class="answer">I found no answer ({text}).</p>'
+    if event.kind == "observation":
+        return f'<p class="step observation{mark}">= {text}</p>'
+    said = f"What it wrote was no turn; it was told: {text}" if event.kind == "unparsable" else text
+    return f'<p class="step {event.kind}{mark}">{said}</p>'
 
 
-def added(talk: list[dict[str, Any]], event: Event) -> list[dict[str, Any]]:
-    """The conversation with one more event: an observation goes into the oldest call that waits for one."""
-    if event.kind != "observation":
-        one = bubble(event)
-        if event.kind == "action":
-            one["metadata"]["status"] = "pending"
-        return [*talk, one]
-    talk = [dict(message) for message in talk]
-    for message in talk:
-        if (message.get("metadata") or {}).get("status") == "pending":
-            message["content"] = printable(event.text)
-            message["metadata"] = message["metadata"] | {"status": "done"}
-            break
-    return talk
+def written(talk: Talk, thinking: bool = False) -> str:
+    """The conversation as HTML."""
+    if not talk:
+        return f'<p class="welcome">{WELCOME}</p>'
+    lines = []
+    for question, events in talk:
+        lines += [f'<p class="asked">{escape(printable(question))}</p>', *map(paragraph, events)]
+    return "\n".join([*lines, *['<p class="step">…</p>'] * thinking])
 
 
-def answered(agent: Any, question: str, talk: list[dict[str, Any]], thread: str) -> Iterator[list[dict[str, Any]]]:
-    """What is shown, as it unfolds."""
-    talk = [*talk, {"role": "user", "content": printable(question)}]
-    yield talk
+def answered(agent: Any, question: str, talk: Talk, thread: str) -> Iterator[tuple[Talk, bool]]:
+    """(the conversation, whether more will come), as it unfolds."""
+    events: list[Event] = []
+    talk = [*talk, (question, events)]
+    yield talk, True
     try:
         for event in agent.ask(checked(question), thread):
-            talk = added(talk, event)
-            yield talk
+            events.append(event)
+            yield talk, event.kind not in ("answer", "gave_up")
     except CourseError as error:
-        yield [*talk, {"role": "assistant", "content": f"Error: {printable(str(error))}"}]
+        events.append(Event("gave_up", str(error), ok=False))
+        yield talk, False
 
 
-def before(agent: Any, thread: str) -> list[dict[str, Any]]:
+def before(agent: Any, thread: str) -> Talk:
     """What was said in a thread, questions and answers."""
     from week15_agent import memory
     from week15_agent.minds import read
 
-    found = []
+    talk: Talk = []
     for message in memory.shown(agent.history(thread), most=50):
         turn = read(message, agent.mind.form, agent.tools)
-        if message["role"] == "user" or (turn and turn.answer):
-            text = message["content"] if turn is None else turn.answer
-            found.append({"role": message["role"], "content": printable(text)})
-    return found
+        if message["role"] == "user":
+            talk.append((message["content"], []))
+        elif turn and turn.answer and talk:
+            talk[-1][1].append(Event("answer", turn.answer))
+    return talk
 
 
 def build(agent: Any, thread: str = "") -> Any:
@@ -113,31 +128,32 @@ def build(agent: Any, thread: str = "") -> Any:
 
     one_at_a_time = Lock()  # there is one model
 
-    def ask(question: str, talk: list, mine: str) -> Iterator[tuple]:
+    def ask(question: str, talk: Talk, mine: str) -> Iterator[tuple]:
         with one_at_a_time:
-            for shown in answered(agent, question, talk, mine):
-                yield shown, shown, ""
+            for now, more in answered(agent, question, talk, mine):
+                yield written(now, more), now, ""
 
     def begin() -> tuple:
         mine = thread or uuid4().hex
-        return mine, *[before(agent, mine)] * 2
+        talk = before(agent, mine)
+        return mine, talk, written(talk)
 
     with gr.Blocks(title="An agent with tools", analytics_enabled=False) as page:
-        mine, shown = gr.State(""), gr.State([])
+        mine, talk = gr.State(""), gr.State([])
         gr.Markdown("# An agent with a calculator and a search")
-        talk = gr.Chatbot(
-            show_label=False, label="Conversation", render_markdown=False, placeholder=WELCOME, elem_id="chat",
-            buttons=[],
-        )  # fmt: skip
+        shown = gr.HTML(written([]), elem_id="talk", padding=False)
         question = gr.Textbox(
             show_label=False, label="Question", placeholder="Your question", max_lines=4, submit_btn=True,
             elem_id="question", autofocus=True,
         )  # fmt: skip
         gr.Examples([[example] for example in EXAMPLES], [question], label="For example")
+        new = gr.Button("New conversation", size="sm")
         streamed = lambda *given: (yield from ask(*given))  # noqa: E731 (gradio asks of a function whether it yields)
-        question.submit(streamed, [question, shown, mine], [talk, shown, question], api_name="ask")
-        talk.clear(lambda: (uuid4().hex, []), None, [mine, shown])
-        page.load(begin, None, [mine, talk, shown])
+        question.submit(
+            streamed, [question, talk, mine], [shown, talk, question], api_name="ask", show_progress="hidden"
+        )
+        new.click(lambda: (uuid4().hex, [], written([])), None, [mine, talk, shown])
+        page.load(begin, None, [mine, talk, shown], show_progress="hidden")
     return page
 
 

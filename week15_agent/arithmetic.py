@@ -232,5 +232,6 @@ def called(name: str, arguments: Sequence[Quantity]) -> Quantity:
     """
     least, most = ARGUMENTS.get(name, (1, 1))
     if not least <= len(arguments) <= most:
-        raise ToolError(f"{name} takes {least}{f' to {most}' * (most > least)} numbers, not {len(arguments)}.")
+        wanted = "1 number" if most == 1 else f"{least} to {most} numbers"
+        raise ToolError(f"{name} takes {wanted}, not {len(arguments)}.")
     return FUNCTIONS[name](*arguments)

@@ -44,7 +44,7 @@ def bm25_weight(
     frequency: Float64[np.ndarray, " n"],
     length: Float64[np.ndarray, " n"],
     mean_length: float,
-    idf: float,
+    idf: float | Float64[np.ndarray, " n"],
     k1: float = K1,
     b: float = B,
 ) -> Float64[np.ndarray, " n"]:
@@ -56,7 +56,7 @@ def bm25_weight(
         frequency: how often the word stands in each passage.
         length: words in each passage.
         mean_length: of all passages.
-        idf: how rare the word is.
+        idf: how rare the word is; of several words, a number for each entry.
         k1: how soon more of the same word is enough: 0, once is as good as often; large, twice counts double.
         b: how much a long passage is held against: 0, not at all; 1, in full.
     """
@@ -87,14 +87,17 @@ class BM25:
             for word, times in Counter(text).items():
                 who.setdefault(word, []).append(row)
                 often.setdefault(word, []).append(times)
-        rare = {word: float(np.log((self.count - len(rows) + 0.5) / (len(rows) + 0.5))) for word, rows in who.items()}
-        floor = EPSILON * sum(rare.values()) / max(len(rare), 1)  # for a word that more than half of the texts have
-        self.postings: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for word, rows in who.items():
-            idf = rare[word] if rare[word] >= 0 else floor
-            found = np.array(rows)
-            weights = bm25_weight(np.array(often[word], np.float64), length[found], mean, idf)
-            self.postings[word] = (found, weights)
+        having = np.array([len(rows) for rows in who.values()], np.float64)
+        idf = np.log((self.count - having + 0.5) / (having + 0.5))
+        idf[idf < 0] = EPSILON * idf.mean() if len(idf) else 0.0  # of a word that more than half of the texts have
+        rows = np.array([row for found in who.values() for row in found], np.int64)  # one word's after the other's
+        frequency = np.array([times for found in often.values() for times in found], np.float64)
+        weights = bm25_weight(frequency, length[rows], mean, np.repeat(idf, having.astype(int)))
+        ends = np.cumsum(having.astype(int))
+        spans = zip(ends - having.astype(int), ends, strict=True)
+        self.postings = {
+            word: (rows[start:end], weights[start:end]) for word, (start, end) in zip(who, spans, strict=True)
+        }
 
     def scores(self, question: Sequence[str]) -> Float64[np.ndarray, " texts"]:
         """How well each text fits a question's words; 0 where they have none in common."""

@@ -7,7 +7,8 @@ A small automaton reads characters and knows in every state which may come next.
 characters are, and where so many tokens are left that the turn can still be brought to its end. What that comes to
 depends on the state alone, so it is worked out once for each state that is met, and then only looked up.
 
-A turn as `ReAct.write` writes it passes through unchanged, token by token, if the model would have written it by itself.
+A turn as `ReAct.write` writes it passes unchanged, token by token, if the model would have written it by itself;
+but an answer has one line here, since a small model that may go on behind it does.
 
 References
     Willard and Louf, "Efficient guided generation for large language models", arXiv:2307.09702: masks by state
@@ -71,7 +72,7 @@ class Grammar:
         if state.place == "in_answer":  # an answer is not of spaces alone
             return State("in_answer") if char == " " else State("answered") if char.isprintable() else None
         if state.place == "answered":
-            return state if char.isprintable() or char == "\n" else None
+            return state if char.isprintable() else None
         if char == "\n":
             return {"in_thought": State("thought"), "closed": State("action")}.get(state.place)
         if not char.isprintable():  # what str.splitlines breaks a line at is not printable either

@@ -1,8 +1,8 @@
 """The same agent once more, by LangChain's create_agent: what one gets with a few lines, and what is missing.
 
 create_agent is itself a graph of a model node and a tool node. It wants a chat model of LangChain, so ours is wrapped
-in one (`ChatModel`); limits, repeated calls and turns that are none are put in by middleware (`Promises`), which is what
-it has for that. Asked the same, it does the same as week15_agent/loop.py, event by event.
+in one (`ChatModel`); limits, repeated calls and turns that are none are put in by middleware (`Promises`), which is
+what it has for that. Asked the same, it does the same as week15_agent/loop.py, event by event.
 
 References
     https://docs.langchain.com/oss/python/langchain/agents, .../middleware

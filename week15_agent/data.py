@@ -15,7 +15,7 @@ from shared.errors import CourseError
 from shared.held_out import PARTS
 from shared.splits import Part, Splits
 from week15_agent.protocol import FORMATS, Unparsable
-from week15_agent.questions import Question, agent_tools, make
+from week15_agent.questions import FAMILIES, Question, agent_tools, make
 from week15_agent.tools import Tools
 
 VAL, TEST = 120, 360
@@ -36,8 +36,9 @@ def load(name: str, examples: int = 1000, tools: Tools | None = None) -> Splits:
         CourseError: no such file; or a line of it that is no question, with its number.
     """
     if name == "sample":
-        parts = (make("train", examples or 1000, tools=tools), make("val", VAL, tools=tools))
-        return Splits(name, *map(Part, (*parts, make("test", TEST, tools=tools))), own_test=True, synthetic=True)
+        train = make("train", examples or 1000, tools=tools)
+        val, test = (make(part, many, families=FAMILIES, tools=tools) for part, many in (("val", VAL), ("test", TEST)))
+        return Splits(name, Part(train), Part(val), Part(test), own_test=True, synthetic=True)
     path = Path(name).expanduser()
     if not path.is_file() or path.suffix != ".jsonl":
         raise CourseError(f"--data {name}: no such file. Give sample, or a .jsonl of question, answer and calls.")

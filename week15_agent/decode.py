@@ -147,11 +147,11 @@ def together(
             one.turns, one.tokens = one.turns + 1, one.tokens + len(ids)
             if not one.over:
                 stay.append(row)
-                behind = f"{tokenizer.decode([end])}\n"
+                behind = tokenizer.decode([end])
                 said = f"{one.chat[-2]['content']}{behind}"
                 whole = render(tokenizer, one.chat, answer=True)
                 rest = whole[whole.rindex(said) + len(said) - len(behind) :]
-                news.append(ids_of(tokenizer, rest)[ids[-1:] == [end] :])
+                news.append(ids_of(tokenizer, rest))  # from its end token on: that is written, and not yet read
         if not stay:
             return
         writer.keep(stay)

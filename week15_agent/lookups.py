@@ -91,7 +91,7 @@ def dated(text: str, year: str) -> str:
 def draw_sum(part: Part, rng: random.Random) -> Lookup:
     """A sum with one fact or with two."""
     while True:
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             made = two(part, rng)
         else:
             found, year = fact(part, rng, numeric=True)

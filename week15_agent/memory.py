@@ -52,6 +52,7 @@ def saved(path: str | Path) -> Iterator[Any]:
         saver = SqliteSaver(connection, serde=serde)
         saver.jsonplus_serde = serde  # it makes one of its own beside ours
         saver.setup()
+        connection.execute("pragma synchronous = normal")  # a power cut may take the last step, and nothing else
     except sqlite3.DatabaseError as error:
         if connection:
             connection.close()

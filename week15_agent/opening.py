@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class Which:
     """auto takes the fastest one that is there."""
 
 
-def thinking(cfg: Which, tools: Tools) -> Mind:
+def thinking(cfg: Which) -> Mind:
     """The model that the flags name.
 
     Raises:
@@ -57,21 +57,17 @@ def thinking(cfg: Which, tools: Tools) -> Mind:
     form = FORMATS[cfg.protocol]
     if cfg.endpoint:
         return Service(cfg.endpoint, form)
-    from shared import chat_models
-    from shared.device import choose
-
-    device = choose(cfg.device)
     if cfg.model:
+        from shared import chat_models
+        from shared.device import choose
+
+        device = choose(cfg.device)
         tokenizer, model = chat_models.load(cfg.model, device=device.name, dtype=device.dtype)
         return Local(tokenizer, model, form, cfg.model, brief=False, most=256)
-    from shared import runs
-    from week15_agent import train
+    from week15_agent import train, trained
 
-    run = runs.load(train.WEEK_NUMBER, train.Config, cfg.run)
-    tokenizer, model = train.build(replace(run.config, device=device.name), device)
-    run.fill(chat_models.Learned(model), run.saved["model"])
-    constraint = train.constraint_of(model, tokenizer, tuple(tools))
-    return Local(tokenizer, model.eval(), train.FORM, str(run.folder), constraint=constraint)
+    net = trained.load(cfg.run, device=cfg.device)
+    return Local(net.tokenizer, net.model, train.FORM, str(net.run.folder), constraint=net.constraint)
 
 
 def with_tools(cfg: Which) -> Tools:
@@ -100,6 +96,6 @@ def opened(cfg: Which) -> Iterator[Any]:
         raise CourseError(f"--thread {cfg.thread}: where is it kept? Give --memory FILE as well.")
     with memory.saved(cfg.memory or ":memory:") as checkpointer:
         tools = with_tools(cfg)
-        mind = thinking(cfg, tools)
+        mind = thinking(cfg)
         today = None if mind.brief else date.today()
         yield Agent(mind, tools, checkpointer, Limits(cfg.steps, cfg.seconds), today, cfg.remember)

@@ -56,9 +56,9 @@ class Maker:
     def number(self, op: str = "+", so_far: int = 0) -> int:
         """One that fits: divisors divide, shares of a hundred come out whole, most often."""
         if op == "/":
-            return self.rng.choice([n for n in range(2, 21) if so_far % n == 0] or [1])
+            return self.rng.choice([n for n in range(2, 21) if so_far % n == 0] or [0])
         if op == "%":
-            return self.rng.choice([n for n in range(5, 100) if so_far * n % 100 == 0] or [50])
+            return self.rng.choice([n for n in range(5, 100) if so_far * n % 100 == 0] or [0])
         if op == "*":
             return self.rng.choice((2, 2, 3, 3, *range(4, 13), self.rng.randrange(13, 60)))
         most = self.rng.choice((20, 100, 100, 1000))
@@ -74,6 +74,8 @@ class Maker:
             op = self.op()
             so_far = int(Steps(tuple(self.steps)).values[-1]) if self.steps else int(last)
             n = self.number(op, so_far)
+            if not n:  # nothing divides it: then something is added
+                op, n = "+", self.number()
             name = FIXED.get((op, n))
             if name and self.rng.random() < 0.6:
                 told.append(self.line(f"then {name}"))
@@ -134,6 +136,8 @@ class Maker:
             op = self.rng.choice("+-*/")
             so_far = int(Steps(tuple(self.steps)).values[-1]) if self.steps else start
             n = self.number(op, so_far)
+            if not n:
+                op, n = "+", self.number()
             if number and op in "*/" and self.steps[-1].op in "+-":
                 text = f"({text})"
             sign = self.rng.choice({"*": "*×x", "/": "/÷", "+": "+", "-": "-"}[op])

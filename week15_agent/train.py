@@ -49,11 +49,11 @@ class Config(TrainConfig):
     question, answer and calls."""
     model: str = "smollm2"
     """The language model to begin with: `smollm2` (135 M parameters, offline), a name of the hub, or a folder."""
-    examples: Natural = 1000
+    examples: Natural = 600
     """So many traces to train on (of one's own data 0: all). Variety is what carries over to other wordings."""
-    most_val: Natural = 48
+    most_val: Natural = 30
     """So many questions of val are really put to the agent after every epoch."""
-    whole: Share = 0.3
+    whole: Share = 0.2
     """The share of traces of sums that are learned to their last turn. To hand on what the calculator says is soon
     learned, and each turn costs."""
     rank: Count = 16
@@ -72,7 +72,7 @@ class Config(TrainConfig):
     """Traces of a step. The first to lower when memory runs out."""
     epochs: Count = 3
     """An epoch here is --steps-per-epoch steps, after which it looks at val."""
-    steps_per_epoch: Count = 40
+    steps_per_epoch: Count = 20
     """How many steps lie between two rows of the log."""
     max_steps: Natural = 0
     """Stop after so many steps (0: at the end of the epochs). The schedule is fitted to it."""
@@ -165,8 +165,8 @@ def trace_loss(model: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor
 
 
 def fit(
-    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any, model: Any,
-    tools: Tools, device: Device, run: runs.Run | None = None,
+    cfg: Config, train: Sequence[Encoded], val: Sequence[Encoded], asked: Sequence[Question], tokenizer: Any,
+    model: Any, tools: Tools, device: Device, run: runs.Run | None = None,
 ) -> Iterator[runs.Row]:  # fmt: skip
     """The training loop. Yields a row {epoch, step, train_loss, val_success, …, seconds} every --steps-per-epoch steps.
 

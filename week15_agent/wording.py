@@ -15,11 +15,18 @@ from typing import Literal
 Part = Literal["train", "val", "test"]
 FOLDER = Path(__file__).parent
 NAMES = {
-    "train": ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Ida", "Jack", "Kate", "Leo", "Mia", "Noah", "Olga", "Paul", "Rosa", "Sam", "Tina", "Will", "Zoe", "Ahmed", "Bao", "Chen", "Dana", "Elif", "Farid", "Gita", "Hana", "Ivan", "Jun", "Kofi", "Lars", "Maria", "Nina", "Omar"],
+    "train": [
+        "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Ida", "Jack", "Kate", "Leo",
+        "Mia", "Noah", "Olga", "Paul", "Rosa", "Sam", "Tina", "Will", "Zoe", "Ahmed", "Bao", "Chen", "Dana",
+        "Elif", "Farid", "Gita", "Hana", "Ivan", "Jun", "Kofi", "Lars", "Maria", "Nina", "Omar",
+    ],
     "val": ["Piotr", "Quinn", "Ravi", "Sara", "Tomas", "Uma"],
     "test": ["Vera", "Yusuf", "Aisha", "Bruno", "Carla", "Diego", "Erik", "Fiona"],
 }  # fmt: skip
-ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]  # fmt: skip
+ONES = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
 TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
