@@ -13,6 +13,7 @@ References
     F. Liu et al., "DePlot", arXiv:2212.10505: a chart is turned into a table first, and the table is reasoned about
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -76,14 +77,12 @@ class Answer:
     """What the agent says.
 
     Attributes:
-        text: the answer, or why there is none.
-        refused: whether there is none.
+        text, refused: the answer, or why there is none.
         number, names: the same as data.
         confidence: how sure its least sure value is; of quoted text, 1.
         note: what else one should know: low confidence, an order that is not sure.
-        sources: what it rests on.
-        steps: what was done, a line each.
-        exhibit: the figure that was read, if one was.
+        sources: its places.
+        steps, exhibit: what was done, a line each; the figure that was read, if one was.
     """
 
     text: str
@@ -234,6 +233,8 @@ class Agent:
 
     def _retrieve_text(self, state: State) -> State:
         told = self.reader.ask(state["question"])
+        if state["wanted"].what != "value" and not re.search(r"\d", re.sub(r"\[[\d, ]+\]", "", told.text)):
+            told = replace(told, refused=True)  # what is to be computed or compared is no sentence without a number
         said = f"retrieve text: {len(told.passages)} passages, {'no support' if told.refused else 'an answer'}"
         return {"told": told, "steps": [*state["steps"], said]}
 

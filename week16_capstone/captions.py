@@ -17,10 +17,9 @@ CAPTION = re.compile(
     re.S,
 )
 MOST_LINES = 8
-FURTHEST = 42.0  # points between a caption and what it belongs to
-SHARED = (
-    0.25  # of the narrower of the two: a short caption begins at the left of a column, a table may stand in its middle
-)
+FURTHEST = 64.0  # points between a caption and what it belongs to: a pie has wide margins that one cannot see
+SHARED = 0.1
+"""Of the narrower of the two: a short caption begins at the left of its column, and a table may stand in the middle."""
 
 
 @dataclass(frozen=True)
