@@ -63,6 +63,14 @@ def test_marks_that_were_passed_over_are_found_by_their_colour(reader, monkeypat
     assert traced > 0.8 > 0.7 > right()
 
 
+def test_stacked_bars_are_refused_though_the_network_sees_none(reader):
+    for case in data.cases("val", 4, kind="bar", fault="stacked"):
+        looked = seen(case)
+        mistaken = Looked({name: float(name == "bar") for name in KINDS}, looked.places)
+        with pytest.raises(Unreadable, match="stacked"):
+            reader.read(case.drawn.figure(words=True), mistaken)
+
+
 def test_a_bars_end_is_found_to_a_part_of_a_pixel(reader):
     items = data.cases("val", 4, kind="bar", fault="", printed=False)
     away = charts_eval.errors(scored(reader, items, jitter=1.5), ("bar",))  # the network is a pixel and a half off
@@ -122,7 +130,7 @@ def trained():
     """A small network trained for some seconds on a few charts, which it is then asked to read."""
     items = data.cases("train", 4, kind="bar", fault="", printed=False)
     charts = Splits("a few", Part(items), Part(items), Part(()), synthetic=True)
-    cfg = config(train, "--width", 8, "--epochs", 60, "--batch-size", 4, "--no-recolour", "--lr", 0.01)
+    cfg = config(train, "--width", 8, "--epochs", 40, "--batch-size", 4, "--no-recolour", "--lr", 0.01)
     model = train.build(cfg)
     before = train.on_marks(model.eval(), data.drawn(items, 1))["place_error"]
     stock = data.drawn(items, 1)

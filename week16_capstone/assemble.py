@@ -4,6 +4,7 @@ The same for vectors and for pixels: they differ in how marks, ticks and colours
 places are points with y upwards, as in Figure.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -110,6 +111,8 @@ def value_axis(seen: Seen) -> tuple[Axis, Labels]:
     axis, labels = found[0]
     if axis.scale == "log" or all("^" in labels[n][0].text for n in axis.used):  # 10^3, 10^4: two are on any line
         raise Unreadable("its value axis is logarithmic", seen.kind)
+    if seen.how == "raster" and all(re.fullmatch(r"10\d?", labels[n][0].text) for n in axis.used):
+        raise Unreadable("its value axis may be logarithmic: 103 and 10^3 look the same to a recogniser", seen.kind)
     for other, theirs in found[1:]:
         apart = abs(theirs[0][0].middle[1 - along] - labels[0][0].middle[1 - along]) > 20 * seen.near
         same = all(abs(axis.place(other.value(at)) - at) < 4 * seen.near for _, at in theirs)

@@ -128,25 +128,24 @@ def inputs(pictures: np.ndarray) -> Float[torch.Tensor, "B 3 H W"]:
 
 
 def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot]:
-    """Bars by their ends: which side of an end is the bar, where exactly it ends, and where it begins."""
+    """Bars by their ends: which side of an end is the bar, where exactly it ends, and where it begins.
+
+    Raises:
+        Unreadable: at several ends both sides are a bar: they are stacked.
+    """
     found: list[Spot] = []
-    for x, y, heat in places:
-        sides = []
-        for sign in (1, -1):  # the bar is at the side where less of one colour stands side by side
-            patch = strip(canvas, x, y, sign, horizontal)
-            if patch.size:
-                colour = np.median(patch.reshape(-1, 3), axis=0)
-                start = (x + 5 * sign, y) if horizontal else (x, y + 5 * sign)
-                ways = ((0, -1), (0, 1)) if horizontal else ((-1, 0), (1, 0))
-                wide = sum(canvas.run(*start, *way, colour) for way in ways)
-                sides.append((wide, -float(np.abs(colour - canvas.back).max()), sign, colour))
+    joints = 0
+    beside = [both_sides(canvas, x, y, horizontal) for x, y, _ in places]
+    back = max((side for sides in beside for side in sides), default=(0, 0, canvas.back), key=lambda side: side[0])[2]
+    for (x, y, heat), sides in zip(places, beside, strict=True):
         if not sides:
             continue
-        if len(sides) == 2 and abs(sides[0][0] - sides[1][0]) <= 2:
-            sides.sort(key=lambda side: side[1])
-        else:
-            sides.sort(key=lambda side: side[0])
-        *_, sign, colour = sides[0]
+        sides.sort(key=lambda side: side[0])  # the bar is at the side where less of one colour stands side by side
+        if len(sides) == 2 and sides[1][0] - sides[0][0] <= max(2, 0.1 * sides[1][0]):
+            sides.sort(key=lambda side: -np.abs(side[2] - back).max())
+            apart = np.abs(sides[0][2] - sides[1][2]).max(), np.abs(sides[1][2] - back).max()
+            joints += min(apart) > OTHER and sides[0][0] > 4
+        _, sign, colour = sides[0]
         end = edge(canvas, x, y, sign, horizontal, colour)
         dx, dy = (sign, 0) if horizontal else (0, sign)
         start = (end + 3 * sign, y) if horizontal else (x, end + 3 * sign)
@@ -158,6 +157,21 @@ def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot
         box = (low, y - half[0], high, y + half[1]) if horizontal else (x - half[0], low, x + half[1], high)
         point = canvas.figure.point((end, y) if horizontal else (x, end))
         found.append(Spot(point, canvas.box(*box), colour, heat))
+    if joints >= 2 and 4 * joints >= len(found):
+        raise Unreadable("its bars are stacked", "stacked")
+    return found
+
+
+def both_sides(canvas: Canvas, x: float, y: float, horizontal: bool) -> list[tuple[int, int, np.ndarray]]:
+    """(breadth, sign, colour) of what is just before and just behind a bar's end."""
+    found = []
+    for sign in (1, -1):
+        patch = strip(canvas, x, y, sign, horizontal)
+        if patch.size:
+            colour = np.median(patch.reshape(-1, 3), axis=0)
+            start = (x + 5 * sign, y) if horizontal else (x, y + 5 * sign)
+            ways = ((0, -1), (0, 1)) if horizontal else ((-1, 0), (1, 0))
+            found.append((sum(canvas.run(*start, *way, colour) for way in ways), sign, colour))
     return found
 
 

@@ -100,11 +100,11 @@ def between(own: Sequence[Mark], place: float) -> float:
 def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tuple[Mark, ...]:
     """A bar chart's marks but for those that stand on no common base, and bars of their colours at other labels."""
     side, end = int(seen.horizontal), int(not seen.horizontal)
+    refuse_stacked(seen, side)
     ends = [mark.box[at] for mark in seen.marks for at in (end, end + 2)]
     base = max(ends, key=lambda one: sum(abs(one - other) < 3 * seen.near for other in ends))
     base = float(np.median([one for one in ends if abs(one - base) < 3 * seen.near]))
     marks = [found for mark in seen.marks if (found := stood_on(mark, base, end, 8 * seen.near))]
-    refuse_stacked(seen, base, side)
     labels = anchors(seen, side)
     if not labels or not marks:
         return seen.marks
@@ -128,16 +128,16 @@ def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tu
     return tuple(marks)
 
 
-def refuse_stacked(seen: Seen, base: float, side: int) -> None:
-    """Unreadable where several bars begin where another one ends, and not at the base."""
-    end = 1 - side
-    upper = 0
-    for mark in seen.marks:
-        low, high = mark.box[end], mark.box[end + 2]
-        if min(abs(low - base), abs(high - base)) > 6 * seen.near:
-            below = (other for other in seen.marks if abs(other.point[side] - mark.point[side]) < 4 * seen.near)
-            upper += any(min(abs(other.point[end] - low), abs(other.point[end] - high)) < 4 * seen.near
-                         for other in below if other is not mark)  # fmt: skip
+def refuse_stacked(seen: Seen, side: int) -> None:
+    """Unreadable where several bars stand on a bar of another colour."""
+    end, near, upper = 1 - side, 3 * seen.near, 0
+    for one in seen.marks:
+        upper += any(
+            other.series != one.series
+            and abs(other.point[side] - one.point[side]) < 2 * near
+            and abs(other.box[end + 2] - one.box[end]) < near
+            for other in seen.marks
+        )
     if upper >= 2:
         raise Unreadable("its bars are stacked", "stacked")
 
