@@ -57,7 +57,7 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
     Raises:
         Missing: something that is named has no value; it is never replaced by what is near.
     """
-    # exercise 7: the values that a question asks for
+    # exercise 6: the values that a question asks for
     # values (Value: series, x, y, …), xs and series, names as text -> a list of values. With names, only values at
     # these xs and of these series, ordered by the names: series first, then xs, as the question has them; without, all
     # in the chart's order. `as_text(value.x)` is an x as text: 2019.0 is "2019". Names are compared exactly. For each
@@ -83,7 +83,7 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
     if not found:
         raise Missing(f"there is no {', '.join(rows)}")
     return found
-    # end of exercise 7
+    # end of exercise 6
 
 
 def asked_of(wanted: Wanted, exhibit: Exhibit) -> tuple[list[str], list[str]]:
