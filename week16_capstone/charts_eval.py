@@ -11,10 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from week16_capstone import cut, draw, measures
-from week16_capstone.assemble import Mark, Seen, chart
+from week16_capstone.assemble import Seen, chart
 from week16_capstone.axes import number
 from week16_capstone.chart import Chart, Figure, Unreadable, Value
-from week16_capstone.chart import read as read_any
 from week16_capstone.data import Case
 from week16_capstone.model import KINDS
 
@@ -225,17 +224,3 @@ def contours(figure: Figure) -> Chart:
 def kinds_right(kinds: Sequence[str], items: Sequence[Case]) -> float:
     """The share of kinds that are right, every one of KINDS told apart."""
     return float(np.mean([kind == KINDS[case.kind] for kind, case in zip(kinds, items, strict=True)]))
-
-
-__all__ = [
-    "Mark",
-    "Scored",
-    "contours",
-    "errors",
-    "kinds_right",
-    "read_any",
-    "score",
-    "summary",
-    "within",
-    "words_only",
-]

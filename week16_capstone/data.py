@@ -6,7 +6,6 @@ stock = drawn(charts.train.items)          # as the network sees them; kept on d
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -170,8 +169,3 @@ def read(path: Path, items: Sequence[Case]) -> Stock:
     marks = tuple(dict(zip(MARKS, splits[row * len(MARKS) : (row + 1) * len(MARKS)], strict=True))
                   for row in range(len(items)))  # fmt: skip
     return Stock(pictures, np.array([item.kind for item in items]), marks)
-
-
-def jobs_here() -> int:
-    """How many processes may draw: not more than the tests' own limit."""
-    return int(os.environ.get("COURSE_JOBS", "0")) or cores()
