@@ -16,8 +16,9 @@ Message = dict[str, str]
 """{role, content}, as chat templates take them."""
 
 
-def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False) -> str:
-    """The conversation as the model's template writes it; with `answer`, up to where the assistant is to speak.
+def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False, tools: Any = None) -> str:
+    """The conversation as the model's template writes it; with `answer`, up to where the assistant is to speak; with
+    `tools`, JSON schemas of functions, as far as the template knows of such.
 
     Raises:
         CourseError: there is no template, or it refuses these turns (some know no system turn).
@@ -27,7 +28,7 @@ def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False) ->
     from jinja2 import TemplateError
 
     try:
-        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer)
+        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer, tools=tools)
     except (TemplateError, TypeError, KeyError) as error:
         roles = ", ".join(message["role"] for message in messages)
         raise CourseError(f"the chat template refuses turns of {roles} ({str(error)[:100]}).") from None

@@ -105,9 +105,10 @@ def run_variants(number, base):
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
         runs.append((variant, exercise_check.pytest_arguments(number, folder, [piece])))
+    # Types are not checked: beartype knows dict[str, Tool] by its name, and would ask for the Tool of the first variant.
     done = subprocess.run(
         [sys.executable, "-c", RUN_VARIANTS], cwd=ROOT, input=json.dumps(runs), capture_output=True, encoding="utf-8",
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "JAXTYPING_DISABLE": "1"},
     )  # fmt: skip
     said, variant = {variant: [] for variant, _ in variants}, ""
     for line in done.stdout.split("\n"):  # splitlines would split at our mark, too
