@@ -3,8 +3,6 @@
 import tempfile
 from typing import Any, Literal
 
-import numpy as np
-
 from shared.errors import CourseError
 from shared.terminal import printable
 from week16_capstone import ask
@@ -43,40 +41,66 @@ def own(data: str, reader: Any) -> dict[str, Any]:
 
 
 def charts(
-    part: Literal["val", "test"], count: int, reader: Any
+    part: Literal["val", "test"], count: int, recognised: int, reader: Any
 ) -> tuple[dict[str, float], dict[str, list[list[str]]]]:
-    """(scores, tables) of single charts: as vectors, as bitmaps, values printed or not, and by words alone."""
+    """(scores, tables) of single charts, the same ones in a PDF and as bitmaps.
+
+    Args:
+        part: whose charts.
+        count: how many; the words of bitmaps are given.
+        recognised: so many of them are read once more from their pixels alone, their words by recognition: a second
+            each.
+        reader: of bitmaps; None: they are left out.
+    """
     from week16_capstone import charts_eval
     from week16_capstone.chart import read
-    from week16_capstone.data import cases as cases_of
+    from week16_capstone.data import cases
 
-    items = {printed: cases_of(part, count // 2, printed=printed) for printed in (False, True)}
     columns = ["", "charts", "exact", "within 2 %", "within 5 %", "pie 5 %", "scatter 5 %", "RMS-F1", "refused",
                "faulty ones refused"]  # fmt: skip
-    rows, scores, sure = [columns], {}, []
-    readers: list[tuple[str, Any, str]] = [("vector", lambda figure: read(figure), "vector")]
+    rows, scores, tables = [columns], {}, {}
+    items = cases(part, count)
+    ways: list[tuple[str, str, Any, str, Any]] = []
     if reader is not None:
-        readers.append(("bitmap", reader.read, "pixels"))
-    readers.append(("words alone", charts_eval.words_only, "pixels"))
-    for name, one, how in readers:
-        for printed, cases in items.items():
-            scored = charts_eval.score(one, cases, how)
-            found = charts_eval.summary(scored)
-            shares = [f"{found[column]:.1%}" for column in ("exact", "within_2", "within_5", "pie_within_5",
-                                                            "scatter_within_5", "rms_f1")]  # fmt: skip
-            refused, faulty = (f"{found[a]:.0f} of {found[b]:.0f}" for a, b in (
-                ("refused", "charts"), ("faulty_refused", "faulty")
-            ))  # fmt: skip
-            label = f"{name}, {'values' if printed else 'nothing'} printed"
-            rows.append([label, f"{found['charts']:.0f}", *shares, refused, faulty])  # fmt: skip
-            scores |= {f"{name.split()[0]}_{'printed_' * printed}{column}": float(found[column])
-                       for column in ("within_2", "within_5", "rms_f1")}  # fmt: skip
-            if name == "bitmap":
-                sure.append(charts_eval.values_with_confidence(scored))
-    tables = {"charts": rows}
-    if sure:
-        confidence, good = (np.concatenate(parts) for parts in zip(*sure, strict=True))
-        found = charts_eval.risk_by_coverage(confidence, good)
-        tables["risk"] = [["the surest values", "wrong", "least confidence"],
-                          *([f"{a:.0%}", f"{b:.1%}", f"{c:.2f}"] for a, b, c in found)]  # fmt: skip
-    return scores, tables
+        ways.append(("", "bitmaps, words given", reader.read, "known", items))
+        if recognised:
+            ways.append(("pixels_", "bitmaps alone", reader.read, "pixels", items[:recognised]))
+    ways += [
+        ("vector_", "vectors", read, "vector", items),
+        ("words_", "words alone, words given", charts_eval.words_only, "known", items),
+        ("contours_", "OpenCV's contours, words given", charts_eval.contours, "known", items),
+    ]
+    for short, name, one, how, those in ways:
+        scored = charts_eval.score(one, those, how)
+        found = charts_eval.summary(scored)
+        shares = [f"{found[column]:.1%}" for column in ("exact", "within_2", "within_5", "pie_within_5",
+                                                        "scatter_within_5", "rms_f1")]  # fmt: skip
+        refused, faulty = (f"{found[a]:.0f} of {found[b]:.0f}" for a, b in (
+            ("refused", "charts"), ("faulty_refused", "faulty")
+        ))  # fmt: skip
+        rows.append([name, f"{found['charts']:.0f}", *shares, refused, faulty])
+        scores |= {f"{short}{column}": float(found[column]) for column in ("within_5", "within_2", "exact", "rms_f1")}
+        if how in ("known", "pixels") and one == getattr(reader, "read", None):
+            sure, good = charts_eval.values_with_confidence(scored)
+            scores[f"{short}calibration_error"] = charts_eval.calibration_error(sure, good)
+            tables[f"risk, {name}"] = [
+                ["the surest values", "wrong", "least confidence"],
+                *([f"{a:.0%}", f"{b:.1%}", f"{c:.2f}"] for a, b, c in charts_eval.risk_by_coverage(sure, good)),
+            ]
+    if reader is not None:
+        looked = [reader.look([case.drawn.picture])[0].kind for case in items]
+        scores["kind"] = charts_eval.kinds_right(looked, items)
+        tables["printed"] = printed_or_not(reader, items)
+    return scores, {"charts": rows, **tables}
+
+
+def printed_or_not(reader: Any, items: Any) -> list[list[str]]:
+    """Bitmaps whose values are printed, and those where only the axis tells them; words given."""
+    from week16_capstone import charts_eval
+
+    rows = [["bitmaps, words given", "charts", "within 2 %", "within 5 %"]]
+    for printed, name in ((True, "values printed"), (False, "nothing printed")):
+        scored = charts_eval.score(reader.read, [case for case in items if case.spec.printed == printed], "known")
+        found = charts_eval.summary(scored)
+        rows.append([name, f"{found['charts']:.0f}", f"{found['within_2']:.1%}", f"{found['within_5']:.1%}"])
+    return rows

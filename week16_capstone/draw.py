@@ -243,8 +243,11 @@ def draw(spec: Spec, words: bool = True) -> Drawn:
 
 def pdf(spec: Spec) -> bytes:
     """The same as a PDF of one page, of the figure's size."""
+    import logging
+
     import matplotlib
 
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # Computer Modern is older than its clock
     held = io.BytesIO()
     with matplotlib.rc_context(options(spec)):
         canvas(spec)[0].savefig(held, format="pdf", facecolor=spec.theme.back, metadata={"CreationDate": None})
