@@ -223,7 +223,9 @@ def options(spec: Spec) -> dict[str, Any]:
     colours = dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color",
                              "ytick.color"), ink)  # fmt: skip
     sizes = {"font.size": size, "axes.titlesize": 1.2 * size, "legend.fontsize": 0.9 * size}
-    return {"font.family": spec.font, "axes.unicode_minus": True, "pdf.fonttype": 42, **colours, **sizes}
+    cm = spec.font.startswith("cm")  # Computer Modern has no minus of its own
+    return {"font.family": spec.font, "axes.formatter.use_mathtext": cm, "axes.unicode_minus": not cm,
+            "pdf.fonttype": 42, **colours, **sizes}  # fmt: skip
 
 
 def draw(spec: Spec, words: bool = True) -> Drawn:
@@ -241,8 +243,11 @@ def draw(spec: Spec, words: bool = True) -> Drawn:
 
 def pdf(spec: Spec) -> bytes:
     """The same as a PDF of one page, of the figure's size."""
+    import logging
+
     import matplotlib
 
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # Computer Modern is older than its clock
     held = io.BytesIO()
     with matplotlib.rc_context(options(spec)):
         canvas(spec)[0].savefig(held, format="pdf", facecolor=spec.theme.back, metadata={"CreationDate": None})
@@ -311,8 +316,8 @@ def words_of(sheet: Any, picture: Any) -> tuple[Word, ...]:
             box = text.get_window_extent()
             if box.x1 > 0 and box.y1 > 0 and box.x0 < picture.width and box.y0 < picture.height:
                 said = text.get_text()
-                if "$\\mathdefault" in said:  # the labels of a log axis
-                    said = said.replace("$\\mathdefault{10^{", "10^").replace("}}$", "")
+                if "$\\mathdefault" in said:  # labels of log axes, and those that matplotlib writes itself
+                    said = said.removeprefix("$\\mathdefault{").replace("{", "").replace("}", "").removesuffix("$")
                 found.append(Word(said.strip(), tuple(map(float, box.extents)), float(text.get_rotation())))
     return tuple(dict.fromkeys(found))
 

@@ -77,7 +77,7 @@ PALETTES = {
     ),
 }
 FONTS = {
-    "train": ("DejaVu Sans", "DejaVu Sans", "DejaVu Sans Mono"), "val": ("DejaVu Sans",),
+    "train": ("DejaVu Sans", "DejaVu Sans", "DejaVu Sans Mono"), "val": ("cmss10", "cmr10", "cmtt10"),
     "test": ("DejaVu Serif", "STIXGeneral"),
 }  # fmt: skip
 CATEGORIES = {
