@@ -19,7 +19,9 @@ from week16_capstone.chart import Figure, Unreadable, Word
 
 HIGH = 36  # pixels of a line as it is read, whatever it is in the picture
 SURE = 0.5
-ALIKE = str.maketrans({"O": "0", "o": "0", "。": "0", "○": "0", "l": "1", "I": "1", "|": "1", "S": "5", "G": "6", "Z": "2"})
+ALIKE = str.maketrans(
+    {"O": "0", "o": "0", "。": "0", "○": "0", "l": "1", "I": "1", "|": "1", "S": "5", "G": "6", "Z": "2"}
+)
 Sides = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 Ticks = Sequence[tuple[float, float]] | np.ndarray
