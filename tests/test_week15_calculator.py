@@ -184,7 +184,9 @@ def test_large_numbers():
     "√16": "4", "2^0.5 * 2^0.5": None, "8^(1/3)": "2", "2^3^2": "512", "-2^2": "-4", "2^-1": "0.5", ".5+.5": "1",
     "3.": "3", "1.5e3": "1500", "round(2.5)": "3", "round(-2.5)": "-3", "round(3.14159, 2)": "3.14",
     "max(1, 234)": "234", "average(1, 2, 6)": "3", "log(1000)": "3", "gcd(12, 18)": "6", "lcm(4, 6)": "12",
-    "e^2": "7.389056 (rounded)", "ceil(7/2)": "4",
+    "e^2": "7.389056 (rounded)", "ceil(7/2)": "4", "48-15; *3; +7": "106", "12% of 340 ;*2": "81.6", "2;": "2",
+    "2+3; ^2": "25", "5; -3": "2", "7-2; !": "120", "300; -58%": "126", "48-15=; *3=": "99", "2; ; *3": "6",
+    "1/3; *3": "1", "60 km/h; * 2 h; in m": "120000 m", "max(1, 2); *3": "6",
 }.items())  # fmt: skip
 def test_what_a_model_may_write(text, shown):
     if shown is None:
@@ -233,7 +235,9 @@ def test_conversions_go_back_to_where_they_came_from():
     "__import__('os').system('ls')": "is not understood", "abs.__class__": "is not understood",
     "population of France": "is not understood", "١٢": "is not understood", "x": "missing",
     "m^9 * m^9": "not supported", "round(1, 1/2)": "small integer", "sqrt(2 m)": "there is no such root of m",
-    "2^(3 m)": "plain number",
+    "2^(3 m)": "plain number", "2; 3": "write an operator before '3'", "2*(1; +2)": "is a bracket or a number missing",
+    "; ;": "not an expression", "1; *": "is a bracket or a number missing", "5 km in m; *3": "convert once, at the end",
+    "9; ^9; ^9; ^9; ^9": "too large",
 }.items())  # fmt: skip
 def test_what_is_refused_says_what_to_write(text, says):
     found = act(Call("calculator", {"expression": text}), TOOLS)
@@ -242,7 +246,7 @@ def test_what_is_refused_says_what_to_write(text, says):
 
 SIGNS = some.lists(
     some.sampled_from([*"0123456789+-*/^%().,! ", "9999", "**", "//", "km", " h", " in ", " of ", "x", "sqrt(", "max(",
-                       "e", "pi", "1e9", "°C", "!", "²", "√", "log(", "exp(", "round(", "lcm("]), max_size=40,
+                       "e", "pi", "1e9", "°C", "!", ";", "²", "√", "log(", "exp(", "round(", "lcm("]), max_size=40,
 ).map("".join)  # fmt: skip
 
 
@@ -262,6 +266,7 @@ def test_no_text_raises_anything_else_or_takes_long(text):
     "9**9**9**9", "(9^9^9)", "factorial(factorial(450))", "((((2^4000)))) * 2^90 * 3^50", "-" * 299, "1" + "+1" * 149,
     "2^4000 mod 7^1400", "lcm(" + ", ".join(map(str, range(900, 960))) + ")", "exp(ln(10^1200))", "2^4000^(1/2)",
     "1" * 299 + "!", "(" * 20 + "7" + ")^7" * 20, "1e1200 * 1e-1200 * 1e30", "10^1200 in km", "√" * 100 + "2",
+    ";" * 299, "1" + ";+1" * 99, "1" + ";!" * 149,
 ])  # fmt: skip
 def test_hard_work_is_over_at_once(text):
     start = time.process_time()

@@ -12,7 +12,7 @@ from programs import refused, tiny_llama
 from week15_agent import data, lookups, questions, stories, sums, traces
 from week15_agent.protocol import FORMATS
 from week15_agent.questions import UNKNOWN, Question, agent_tools, make, right
-from week15_agent.steps import Step, Steps, fits, read, unfolded
+from week15_agent.steps import Step, Steps, fits, read
 from week15_agent.wording import NAMES, drawn, in_words, sections
 
 PARTS = ("train", "val", "test")
@@ -29,20 +29,6 @@ def test_steps_have_names_and_exact_values():
     assert made.values == (33, 99, Fraction(99, 2), Fraction(99, 14)) and not fits(made)
     assert read(("a*b", "r1-c"), {"a": 4, "b": 5, "c": 6}).text == "4*5; -6"
     assert not fits(Steps((Step("/", 1, 0),))) and not fits(Steps((Step("-", 1, 2),)))
-
-
-@pytest.mark.parametrize(
-    ("text", "is_"),
-    [
-        ("12 * 7", "12 * 7"),
-        ("48-15; *3; +7", "((48-15)*3)+7"),
-        ("12% of 340 ;*2", "(12% of 340)*2"),
-        ("2; 3", "2; 3"),
-        ("2;", "2;"),
-    ],
-)
-def test_keys_unfold_into_one_expression(text, is_):
-    assert unfolded(text) == is_
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_reading_in_pieces_gives_the_logits_of_reading_at_once(model):
 
 
 def test_a_turn_of_an_episode_is_one_of_the_loop():
-    """A call that was made before, calls beyond the fourth, and what is no turn are answered as when one talks to it."""
+    """A call made before, calls beyond the fourth, and what is no turn are answered as when one talks to it."""
     one, call = Episode(begin(REACT, TOOLS, "?")), "Action: calculator[1+1]"
     for text in (call, call, "\n".join(f"Action: calculator[{n}]" for n in range(5)), "<|end|>", "Answer: 2"):
         one.take(text, 3, REACT, TOOLS)

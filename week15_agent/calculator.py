@@ -3,6 +3,7 @@
     compute("12% of 340")      ->  40.8             compute("9**9**9")         ->  ToolError: too large …
     compute("1/3 + 1/6")       ->  0.5              compute("60 km/h * 2 h")   ->  120 km
     compute("2^100")           ->  1267650600228229401496703205376
+    compute("48-15; *3")       ->  99               a semicolon is the = key: what follows goes on with the result
 
 A text goes three ways: its words and signs are cut into tokens and written as a Python expression (only tokens of this
 page can come out: names of functions, numbers, operators); Python's own parser makes a tree of it; and `evaluate` walks
@@ -71,7 +72,22 @@ OPERATORS = {
 
 
 def expression(text: str) -> str:
-    """The text as a Python expression that is made of this page's words alone.
+    """The text as a Python expression that is made of this page's words alone: `48-15; *3` is `(48 - 15) * 3`.
+
+    Raises:
+        ToolError: as `written`.
+        SyntaxError: a bracket is open where a semicolon stands.
+    """
+    found = ""
+    for part in filter(str.strip, text.split(";")):
+        found = f"({found}) {written(part, value=True)}" if found else written(part)
+        if found.count("(") != found.count(")"):
+            raise SyntaxError(part)
+    return found
+
+
+def written(text: str, value: bool = False) -> str:
+    """A text without semicolons as a part of a Python expression; `value`: it goes on behind a result.
 
     What stands behind a value and belongs to it becomes what binds most tightly in Python, a dot and a name:
     `100 km / 2 h` is `100 .km / 2 .h`, and `340 + 12%` is `340 + 12 .percent`. A percent sign before a value is the
@@ -86,7 +102,6 @@ def expression(text: str) -> str:
     found = list(TOKEN.finditer(text))
     out: list[str] = []
     functions: list[bool] = []  # of each open bracket, whether it is a function's: there a comma separates arguments
-    value = False  # whether a value ends here
     for match, next_match in zip_longest(found, found[1:]):
         token, kind, behind = match[0], match.lastgroup, next_match[0] if next_match else ""
         function = token in FUNCTIONS and behind == "("
@@ -151,7 +166,7 @@ def compute(text: str) -> Quantity:
     if len(text) > LENGTH:
         raise ToolError(f"longer than {LENGTH} signs. Compute it in steps.")
     parts = re.split(r"\b(?:in|into|to|as)\b(?! the power)", text.lower())
-    if len(parts) > 2:
+    if len(parts) > 2 or (len(parts) == 2 and ";" in parts[1]):
         raise ToolError("convert once, at the end: 5 km in miles.")
     try:
         found = [evaluate(ast.parse(expression(part), mode="eval").body) for part in parts]
@@ -235,10 +250,13 @@ def short(value: Fraction) -> str:
 class Expression(Arguments):
     """What the calculator is given."""
 
-    expression: str = Field(description="such as (12 + 3) * 7, 12% of 340, 5 km in miles, sqrt(2)", max_length=2000)
+    expression: str = Field(
+        description="such as (12 + 3) * 7, 48 - 15; * 3, 12% of 340, 5 km in miles", max_length=2000
+    )
 
 
 CALCULATOR = Tool(
-    "calculator", "computes exactly: + - * / ^, percentages, units, sqrt, round, min, max, average", Expression,
-    run=lambda expression: show(compute(expression)), seconds=2.0,
+    "calculator",
+    "computes exactly: + - * / ^, percentages, units, sqrt, round, min, max; a semicolon goes on with the result",
+    Expression, run=lambda expression: show(compute(expression)), seconds=2.0,
 )  # fmt: skip

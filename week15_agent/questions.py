@@ -20,9 +20,10 @@ from itertools import cycle
 from typing import Literal
 
 from week15_agent import lookups, snapshot, stories, sums
+from week15_agent.calculator import CALCULATOR
 from week15_agent.search import Search, Ways
 from week15_agent.search import tool as search_tool
-from week15_agent.steps import Steps, unfolded
+from week15_agent.steps import Steps
 from week15_agent.tools import Call, Tools, act, by_name
 from week15_agent.wording import Part
 
@@ -102,11 +103,8 @@ def computed(steps: Steps) -> Call:
 
 @cache
 def agent_tools(way: Ways = "hybrid") -> Tools:
-    """The tools that questions are made with: the calculator, with a semicolon for =, and the search's best passage."""
-    from week15_agent.calculator import CALCULATOR
-
-    calculator = replace(CALCULATOR, run=lambda expression: CALCULATOR.run(expression=unfolded(expression)))
-    return by_name(calculator, search_tool(Search(snapshot.documents(), way), k=1))
+    """The tools that questions are made with: the calculator, and the search's best passage."""
+    return by_name(CALCULATOR, search_tool(Search(snapshot.documents(), way), k=1))
 
 
 # ---------------------------------------------------------------- families

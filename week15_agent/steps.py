@@ -3,14 +3,12 @@
     sum = Steps((Step("-", 48, 15), Step("*", "a", 3)))     # 48 - 15 is a; a * 3
     sum.text                                                 # "48-15; *3"
     sum.values                                               # (33, 99), as fractions
-    unfolded("48-15; *3")                                    # "(48-15)*3", for a calculator that knows no semicolon
 
-A semicolon is the = key of a pocket calculator: what comes behind it goes on with the result. It spares brackets, so a
+A semicolon is the calculator's = key: what comes behind it goes on with the result. It spares brackets, so a
 small model writes the steps in the order in which it reads of them, and need not know at its first token how many will
 follow (compare Gao et al., "PAL", arXiv:2211.10435). Where a text itself tells a sum in a sum, brackets stand.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -109,14 +107,3 @@ def read(steps: Sequence[str], numbers: dict[str, int]) -> Steps:
         ends = [LETTERS[int(one[1:]) - 1] if one[0] == "r" else numbers.get(one) or int(one) for one in sides]
         found.append(Step(op, *ends))
     return Steps(tuple(found))
-
-
-def unfolded(text: str) -> str:
-    """`48-15; *3; +7` as one expression: ((48-15)*3)+7. A text whose later parts do not begin with an operator stays as
-    it is: the calculator will say what it makes of it."""
-    first, *rest = (part.strip() for part in text.split(";"))
-    if not all(re.match(r"[-+*/^]", part) for part in rest):
-        return text
-    for part in rest:
-        first = f"({first}){part}"
-    return first
