@@ -13,10 +13,11 @@ from shared.device import Device
 from week15_agent import constrain, traces, train, trained
 from week15_agent import eval as evaluation
 from week15_agent.constrain import NEVER, START, Constraint, Grammar, State
-from week15_agent.decode import Episode, Writer, ask
+from week15_agent.decode import Episode, ask
 from week15_agent.protocol import FORMATS, Turn, begin
 from week15_agent.questions import Question, agent_tools
 from week15_agent.tools import Call
+from week15_agent.writer import Writer
 
 REACT = FORMATS["react"]
 TOOLS = agent_tools("bm25")
@@ -221,6 +222,22 @@ def test_reading_in_pieces_gives_the_logits_of_reading_at_once(model):
     writer.keep([1])
     found = writer.read([[19]])
     close(found[0], network(torch.tensor([[11, 12, 16, 17, 18, 19]])).logits[0, -1], "the logits of what is kept", 1e-4)
+    other = [11, 12, 16, 20, 21]
+    found = writer.read_whole([other])
+    close(found[0], network(torch.tensor([other])).logits[0, -1], "the logits of what was corrected", 1e-4)
+    assert writer.known == [other]
+
+
+def test_a_turn_of_an_episode_is_one_of_the_loop():
+    """A call that was made before, calls beyond the fourth, and what is no turn are answered as when one talks to it."""
+    one, call = Episode(begin(REACT, TOOLS, "?")), "Action: calculator[1+1]"
+    for text in (call, call, "\n".join(f"Action: calculator[{n}]" for n in range(5)), "<|end|>", "Answer: 2"):
+        one.take(text, 3, REACT, TOOLS)
+    tail = [message["content"] for message in one.chat if message["role"] == "tool"]
+    assert tail[0] == "Observation: 2" and tail[1].startswith("Observation: 2 (You have made this call before.")
+    assert tail[2].endswith("Observation: Error: not done. At most 4 calls at once.")
+    assert one.chat[8]["content"] == "< |end| >" and tail[3].startswith("Observation: Error: write Thought")
+    assert (one.answer, one.calls, one.invalid, one.unparsable, one.turns, one.tokens) == ("2", 7, 1, 1, 5, 15)
 
 
 def test_many_agents_at_once_do_what_each_does_alone(model, constraint):
@@ -233,7 +250,9 @@ def test_many_agents_at_once_do_what_each_does_alone(model, constraint):
         assert one.chat == alone.chat and one.unparsable == 0 and one.tokens == alone.tokens
         assert [message["role"] for message in one.chat[:3]] == ["system", "user", "assistant"]
     (free,) = ask(network, tokenizer, chats[:1], REACT, TOOLS, turns=2, most=12)
-    assert free.unparsable == free.turns == 2 and free.chat[3]["content"].startswith("Error: write Thought:")
+    assert free.unparsable == free.turns == 2 and free.chat[3]["content"].startswith(
+        "Observation: Error: write Thought:"
+    )
 
 
 # ---------------------------------------------------------------- training

@@ -218,7 +218,7 @@ def bench_constrain(cfg: Config, device: Device, threads: int) -> tuple[str, dic
     from shared.chat_models import load
     from shared.conversation import end_of_turn
     from week15_agent.constrain import Constraint
-    from week15_agent.decode import Writer
+    from week15_agent.writer import Writer
 
     tokenizer, model = load("smollm2", device=device.name)
     end = end_of_turn(tokenizer)

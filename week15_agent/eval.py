@@ -91,7 +91,7 @@ def by_rules(net: Trained, questions: Sequence[Question]) -> list[Episode]:
         began = time.perf_counter()
         answered = rules.answer(one.text)
         seconds = time.perf_counter() - began
-        found.append(Episode([], answered.answer, list(answered.calls), turns=1, seconds=seconds))
+        found.append(Episode([], answered.answer, len(answered.calls), turns=1, seconds=seconds))
     return found
 
 
@@ -134,7 +134,7 @@ def report(questions: Sequence[Question], done: dict[Who, list[Episode]], intro:
     second = []
     for who, episodes in done.items():
         many, turns = len(episodes), sum(one.turns for one in episodes)
-        calls, refused = sum(len(one.calls) for one in episodes), sum(one.invalid for one in episodes)
+        calls, refused = sum(one.calls for one in episodes), sum(one.invalid for one in episodes)
         unparsable = sum(one.unparsable for one in episodes)
         tokens, seconds = sum(one.tokens for one in episodes), sum(one.seconds for one in episodes)
         second.append([NAMES[who], f"{turns / many:.2f}", f"{calls / many:.2f}", refused, f"{unparsable} of {turns}",

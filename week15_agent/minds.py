@@ -133,7 +133,7 @@ class Local:
 
     def written(self, prompts: list[list[int]]) -> list[list[int]]:
         """The tokens of a turn behind each prompt. Of a conversation that goes on, only what is new is read."""
-        from week15_agent.decode import Writer
+        from week15_agent.writer import Writer
 
         writer, before = self.kept if len(prompts) == 1 else (None, [])
         if writer is None or not before or prompts[0][: len(before)] != before or len(prompts[0]) == len(before):

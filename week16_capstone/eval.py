@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared import cli, results, runs
+from shared import cli, race, results, runs, terminal
 from shared.config import Count, EvalConfig, Natural
 from shared.errors import CourseError
 from shared.terminal import printable
@@ -81,7 +81,9 @@ def main(cfg: Config) -> dict[str, Any]:
     for name, table in tables.items():
         print(f"\n{accounts.printed(table)}")
         if cfg.publish:
-            results.publish(WEEK_NUMBER, f"eval {cfg.part} {name}", results.markdown(table[0], table[1:]))
+            about = f"*`{terminal.typed('--publish', '--run')}`, {race.processor()}, {race.cores()} cores*"
+            table_of = results.markdown(table[0], table[1:])
+            results.publish(WEEK_NUMBER, f"eval {cfg.part} {name.replace(',', '')}", f"{about}\n\n{table_of}")
     found = {f"{cfg.part}_{name}": value for name, value in scores.items()}
     if run is None or cfg.part == "val":
         return {"metrics": found, "run": str(run.folder) if run else ""}
