@@ -81,7 +81,7 @@ def main(cfg: Config) -> dict[str, Any]:
     for name, table in tables.items():
         print(f"\n{accounts.printed(table)}")
         if cfg.publish:
-            about = f"*`{terminal.typed('--publish', '--run')}`, {race.processor()}, {race.cores()} cores*"
+            about = f"*`{terminal.typed('--publish', '--run', cfg.run)}`, {race.processor()}, {race.cores()} cores*"
             table_of = results.markdown(table[0], table[1:])
             results.publish(WEEK_NUMBER, f"eval {cfg.part} {name.replace(',', '')}", f"{about}\n\n{table_of}")
     found = {f"{cfg.part}_{name}": value for name, value in scores.items()}

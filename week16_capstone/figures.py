@@ -117,7 +117,7 @@ def heat_picture(path: Path, reader: Any, number: int = 13) -> None:
         for axes, (name, title) in zip(row, names.items(), strict=True):
             bare(axes, grey, f"{title}: at most {heat[MARKS.index(name)].max():.2f}")
             own = heat[MARKS.index(name)]
-            axes.imshow(own, cmap="autumn", vmin=0, vmax=1, alpha=np.minimum(1, 3 * own),
+            axes.imshow(own, cmap="autumn", vmin=0, vmax=1, alpha=np.where(own > 0.1, np.minimum(1, 3 * own), 0),
                         extent=(0, grey.shape[1], grey.shape[0], 0))  # fmt: skip
 
 

@@ -114,9 +114,9 @@ def mended(texts: Sequence[str]) -> list[str]:
     found = []
     for text in texts:
         digits, bare = sum(map(str.isdigit, text)), text.translate(ALIKE)
-        if text in ("O", "o", "。", "○") or (digits and len(text) > 2 and number(text) is None):
-            text = bare if number(bare) is not None else text
-        elif not digits or number(text) is None:
+        if number(bare) is not None and (text in ("O", "o", "。", "○") or (digits and len(text) > 2)):
+            text = bare
+        elif number(text) is None:
             text = re.sub(r"\b0(?=[a-z]{2})", "O", re.sub(r"(?<=[a-z])0(?=[a-z])", "o", text))
         found.append(text)
     numbers = [text for text in found if number(text) is not None]
