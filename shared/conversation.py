@@ -28,7 +28,8 @@ def render(tokenizer: Any, messages: Sequence[Message], answer: bool = False, to
     from jinja2 import TemplateError
 
     try:
-        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer, tools=tools)
+        known = {"tools": tools} if tools else {}
+        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer, **known)
     except (TemplateError, TypeError, KeyError) as error:
         roles = ", ".join(message["role"] for message in messages)
         raise CourseError(f"the chat template refuses turns of {roles} ({str(error)[:100]}).") from None

@@ -459,7 +459,6 @@ class Harm:
 
 
 def test_nothing_is_ever_unpickled(tmp_path):
-    import pickle
     import sqlite3
 
     path, mark = tmp_path / "memory.sqlite", tmp_path / "harm"
@@ -467,8 +466,9 @@ def test_nothing_is_ever_unpickled(tmp_path):
         list(graph.Agent(Scripted(["Answer: 1"]), TOOLS, checkpointer).ask("q"))
         with pytest.raises(TypeError):
             checkpointer.serde.dumps_typed(Harm(mark))
+    harm = f"cio\nopen\n(V{mark}\nVw\ntR.".encode()  # a pickle that calls open(mark, "w")
     with sqlite3.connect(path) as file:
-        file.execute("update checkpoints set type = 'pickle', checkpoint = ?", (pickle.dumps(Harm(mark)),))
+        file.execute("update checkpoints set type = 'pickle', checkpoint = ?", (harm,))
     with memory.saved(path) as checkpointer, pytest.raises(NotImplementedError, match="pickle"):
         graph.Agent(Scripted([]), TOOLS, checkpointer).history()
     assert not mark.exists()
@@ -491,7 +491,7 @@ def test_no_object_of_any_class_is_made_of_what_is_read(tmp_path):
 
 
 def test_a_memory_that_is_none(tmp_path):
-    (tmp_path / "memory").write_text("this is not a database, but it is long enough " * 20)
+    (tmp_path / "memory").write_text("this is not a database, but it is long enough " * 20, encoding="utf-8")
 
     def opening():
         with memory.saved(tmp_path / "memory"):

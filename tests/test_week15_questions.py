@@ -219,7 +219,8 @@ def test_a_file_of_ones_own_is_cut_in_three(tmp_path):
         "".join(
             f'{{"question": "What is {n} + 1?", "answer": "{n + 1}", "calls": ["calculator[{n} + 1]"]}}\n'
             for n in range(30)
-        )
+        ),
+        encoding="utf-8",
     )
     found = data.load(str(path))
     assert [len(part) for part in (found.train, found.val, found.test)] == [24, 3, 3] and not found.own_test
@@ -244,7 +245,7 @@ def test_a_file_of_ones_own_is_cut_in_three(tmp_path):
 )
 def test_a_line_that_is_no_question_is_refused_by_its_number(tmp_path, line, says):
     path = tmp_path / "own.jsonl"
-    path.write_text('{"question": "a", "answer": "b"}\n' + line + "\n")
+    path.write_text('{"question": "a", "answer": "b"}\n' + line + "\n", encoding="utf-8")
     assert refused(data.load, str(path)) == f"--data {path}, line 2: {says}"
 
 
@@ -253,5 +254,5 @@ def test_files_that_are_none(tmp_path):
     path = tmp_path / "own.jsonl"
     path.write_bytes(b"\xff\xfe\xff")
     assert refused(data.load, str(path)).endswith("not a text in UTF-8.")
-    path.write_text('{"question": "a", "answer": "b"}\n')
+    path.write_text('{"question": "a", "answer": "b"}\n', encoding="utf-8")
     assert refused(data.load, str(path)).endswith("1 questions are too few: each of train, val and test needs one.")

@@ -35,7 +35,7 @@ def place(tmp_path_factory):
         left = (1, 4, 7, 0)[number % 4]
         row = {"question": f"{left}+1? {number}", "answer": str(left + 1), "calls": [f"calculator[{left}+1]"]}
         lines.append(json.dumps(row if left else {"question": f"Who is {number}?", "answer": "I cannot tell."}))
-    (folder / "own.jsonl").write_text("\n".join(lines))
+    (folder / "own.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 
@@ -229,7 +229,7 @@ def test_reading_in_pieces_gives_the_logits_of_reading_at_once(model):
 
 
 def test_a_turn_of_an_episode_is_one_of_the_loop():
-    """A call made before, calls beyond the fourth, and what is no turn are answered as when one talks to it."""
+    """A call that was made before, calls beyond the fourth, and what is no turn are answered as in a talk."""
     one, call = Episode(begin(REACT, TOOLS, "?")), "Action: calculator[1+1]"
     for text in (call, call, "\n".join(f"Action: calculator[{n}]" for n in range(5)), "<|end|>", "Answer: 2"):
         one.take(text, 3, REACT, TOOLS)

@@ -6,7 +6,8 @@ import torch
 from programs import close
 
 from week16_capstone import assemble, axes, charts_eval, data, draw, measures, model, styles
-from week16_capstone.chart import Chart, Unreadable, Value, Word, read
+from week16_capstone.chart import Chart, Unreadable, Value, Word
+from week16_capstone.read import read
 
 # ---------------------------------------------------------------- exercise 1: an axis
 

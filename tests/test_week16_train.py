@@ -175,3 +175,17 @@ def test_charts_are_drawn_once():
 def test_flags_have_bounds():
     assert refused_flags(train, "--charts", 0) == "--charts 0: must be at least 1."
     assert "--data" in refused_flags(train, "--data", "elsewhere")
+
+
+def test_what_a_recogniser_takes_for_each_other_is_told_apart():
+    from week16_capstone.recognise import mended
+
+    assert mended(["0slo", "0ld site", "1Q24", "S1", "Old"]) == ["Oslo", "Old site", "1Q24", "S1", "Old"]
+    assert mended(["。", "G0000", "1O0", "80000"]) == ["0", "60000", "100", "80000"]
+    assert mended(["$200", "8400", "-$600", "Tin"]) == ["$200", "$400", "-$600", "Tin"], "all others have a dollar"
+    assert mended(["0", "10.000", "12.500"]) == ["0", "10,000", "12,500"], "a decimal more than is needed is none"
+    assert mended(["0.125", "1.250", "1.375"]) == ["0.125", "1.250", "1.375"]
+
+
+def test_nothing_read_has_no_risk():
+    assert charts_eval.risk_by_coverage(np.zeros(0), np.zeros(0, bool)) == []

@@ -53,8 +53,8 @@ def charts(
         reader: of bitmaps; None: they are left out.
     """
     from week16_capstone import charts_eval
-    from week16_capstone.chart import read
     from week16_capstone.data import cases
+    from week16_capstone.read import read
 
     columns = ["", "charts", "exact", "within 2 %", "within 5 %", "pie 5 %", "scatter 5 %", "RMS-F1", "refused",
                "faulty ones refused"]  # fmt: skip

@@ -29,9 +29,10 @@ from shared.errors import CourseError
 from shared.results import markdown
 from shared.runs import RUNS
 from week16_capstone import charts_eval, data, trained
-from week16_capstone.chart import Chart, Figure, Unreadable, read
+from week16_capstone.chart import Chart, Figure, Unreadable
 from week16_capstone.model import ChartReader, ReaderConfig
 from week16_capstone.raster import Reader
+from week16_capstone.read import read
 
 PARTS = ("bars", "kinds")
 

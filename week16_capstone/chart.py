@@ -1,6 +1,6 @@
 """A chart as it is cut out of a page, and as it is once it was read.
 
-    chart = read(figure, reader)         # a Chart, or raises Unreadable: misread numbers are worse than none
+    chart = read(figure, reader)         # read.py: a Chart, or raises Unreadable: misread numbers are worse than none
     for value in chart.values:
         value.series, value.x, value.y, value.box, value.confidence
 
@@ -126,22 +126,3 @@ def around(boxes: Sequence[Box]) -> Box:
     """The smallest box with all of these in it."""
     left, bottom, right, top = zip(*boxes, strict=True)
     return min(left), min(bottom), max(right), max(top)
-
-
-def read(figure: Figure, reader: Any = None) -> Chart:
-    """Reads a chart: from its paths where it has them, else from its pixels.
-
-    Args:
-        figure: what was cut out of a page.
-        reader: what week16_capstone.trained.load gives; without one, charts that are pixels are not read.
-
-    Raises:
-        Unreadable: it is no chart, or none that can be read surely.
-    """
-    from week16_capstone import vector
-
-    if figure.paths:
-        return vector.read(figure)
-    if reader is None:
-        raise Unreadable("it is a bitmap, and no trained reader was given (`./course train 16` makes one)")
-    return reader.read(figure)

@@ -135,10 +135,11 @@ def calibration_error(sure: np.ndarray, good: np.ndarray, bins: int = 10) -> flo
 def risk_by_coverage(
     sure: np.ndarray, good: np.ndarray, steps: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 1.0)
 ) -> list[Any]:
-    """(coverage, risk, least confidence): what share is wrong of the surest part, for parts of these sizes."""
+    """(coverage, risk, least confidence): what share is wrong of the surest part, for parts of these sizes; of
+    no values, nothing."""
     order = np.argsort(-sure, kind="stable")
     rows = []
-    for share in steps:
+    for share in steps if len(order) else ():
         count = max(1, round(share * len(order)))
         rows.append((share, float(1 - good[order[:count]].mean()), float(sure[order[count - 1]])))
     return rows

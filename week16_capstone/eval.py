@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared import cli, results, runs
+from shared import cli, race, results, runs, terminal
 from shared.config import Count, EvalConfig, Natural
 from shared.errors import CourseError
 from shared.terminal import printable
@@ -53,6 +53,8 @@ def main(cfg: Config) -> dict[str, Any]:
     """
     from shared.device import choose
 
+    if not (cfg.data or cfg.charts or cfg.reports):
+        raise CourseError("--charts 0 --reports 0: there is nothing to ask.")
     run = opened(cfg.run)
     reader = ask.reader_of(cfg.run)
     if cfg.data:
@@ -79,16 +81,16 @@ def main(cfg: Config) -> dict[str, Any]:
     for name, table in tables.items():
         print(f"\n{accounts.printed(table)}")
         if cfg.publish:
-            results.publish(WEEK_NUMBER, f"eval {cfg.part} {name}", results.markdown(table[0], table[1:]))
+            about = f"*`{terminal.typed('--publish', '--run', cfg.run)}`, {race.processor()}, {race.cores()} cores*"
+            table_of = results.markdown(table[0], table[1:])
+            results.publish(WEEK_NUMBER, f"eval {cfg.part} {name.replace(',', '')}", f"{about}\n\n{table_of}")
     found = {f"{cfg.part}_{name}": value for name, value in scores.items()}
-    if run is None:
-        return {"metrics": found, "run": ""}
-    kept = run.folder if cfg.part == "test" else None
-    baseline = {"words alone": scores.get("words_within_5", 0.0),
-                "OpenCV's contours (bars)": scores.get("contours_within_5", 0.0)}  # fmt: skip
-    return run.scored({f"test_{name}": value for name, value in scores.items()}, baseline, kept) | {
-        "run": str(run.folder)
-    }
+    if run is None or cfg.part == "val":
+        return {"metrics": found, "run": str(run.folder) if run else ""}
+    baselines = {"text only": scores.get("qa_text_only", 0.0)}
+    if cfg.charts:
+        baselines = {"words alone": scores["words_within_5"], "OpenCV's contours (bars)": scores["contours_within_5"]}
+    return run.scored(found, baselines, run.folder) | {"run": str(run.folder)}
 
 
 def opened(folder: str) -> Any:

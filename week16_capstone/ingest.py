@@ -22,8 +22,9 @@ from week11_rag.lines import Line, Raw, Rule
 from week11_rag.pages import Block, Document, Page
 from week16_capstone import captions, find
 from week16_capstone.captions import Caption
-from week16_capstone.chart import Figure, Unreadable, read
+from week16_capstone.chart import Figure, Unreadable
 from week16_capstone.exhibits import Exhibit, as_json, from_json, table_of
+from week16_capstone.read import read
 from week16_capstone.store import Shelf
 
 MOST_PAGES = 400

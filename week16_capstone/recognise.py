@@ -19,9 +19,7 @@ from week16_capstone.chart import Figure, Unreadable, Word
 
 HIGH = 36  # pixels of a line as it is read, whatever it is in the picture
 SURE = 0.5
-ALIKE = str.maketrans(
-    {"O": "0", "o": "0", "。": "0", "○": "0", "l": "1", "I": "1", "|": "1", "S": "5", "G": "6", "Z": "2"}
-)
+ALIKE = str.maketrans("Oo。○lI|SGZ", "0000111562")
 Sides = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 Ticks = Sequence[tuple[float, float]] | np.ndarray
@@ -116,9 +114,9 @@ def mended(texts: Sequence[str]) -> list[str]:
     found = []
     for text in texts:
         digits, bare = sum(map(str.isdigit, text)), text.translate(ALIKE)
-        if text in ("O", "o", "。", "○") or (2 * digits >= len(text) > digits and number(text) is None):
-            text = bare if number(bare) is not None else text
-        elif not digits or number(text) is None:
+        if number(bare) is not None and (text in ("O", "o", "。", "○") or (digits and len(text) > 2)):
+            text = bare
+        elif number(text) is None:
             text = re.sub(r"\b0(?=[a-z]{2})", "O", re.sub(r"(?<=[a-z])0(?=[a-z])", "o", text))
         found.append(text)
     numbers = [text for text in found if number(text) is not None]
@@ -153,11 +151,23 @@ def missed(level: Sequence[Sides], below: Ticks, beside: Ticks, most: int = 12) 
 
 
 def trimmed(sides: Sides, picture: Any) -> Sides:
-    """A box narrowed to what is written in it."""
+    """A box narrowed to what is written in it, without the axis' tick at its right or its top."""
     left, top, right, bottom = (max(0, round(side)) for side in sides)
     pixels = np.asarray(picture.crop((left, top, right, bottom)), float)
     ink = np.abs(pixels - np.median(pixels.reshape(-1, 3), axis=0)).max(axis=2) > 60  # (pixels, 3)
+    without_tick(ink[:, ::-1])
+    without_tick(ink.T)
     columns, rows = np.flatnonzero(ink.any(axis=0)), np.flatnonzero(ink.any(axis=1))
     if not len(columns):
         return sides
-    return left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1
+    return (float(left + columns[0]), float(top + rows[0]), float(left + columns[-1] + 1), float(top + rows[-1] + 1))
+
+
+def without_tick(ink: np.ndarray, thick: int = 3) -> None:
+    """Takes a stroke out of (H, W) that stands in its first columns, with a gap before the letters begin."""
+    there = ink.sum(axis=0)
+    blank = np.flatnonzero(there == 0)
+    start = int(np.flatnonzero(there)[0]) if there.any() else 0
+    behind = blank[blank > start]
+    if len(behind) and not there[behind[0] : behind[0] + 3].any() and there[start : behind[0]].max() <= thick:
+        ink[:, : behind[0]] = False
