@@ -259,6 +259,20 @@ def tiny_llama(folder: Path, layers: int = 2, seed: int = 0) -> Path:
     return folder
 
 
+def sums(path: Path, count: int) -> Path:
+    """So many questions for an agent: three sums, told apart by their first number, and what nobody can know."""
+    import json
+
+    lines = []
+    for number in range(count):
+        left = (1, 4, 7, 0)[number % 4]
+        row = {"question": f"{left}+1? {number}", "answer": str(left + 1), "calls": [f"calculator[{left}+1]"]}
+        row = row if left else {"question": f"Who is {number}?", "answer": "I cannot tell."}
+        lines.append(json.dumps(row) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
 def instructions(path: Path, count: int) -> Path:
     """So many instructions of one's own, to say a colour in a word of one's own and a number that none other has."""
     import json

@@ -1,11 +1,9 @@
 """Week 15: constrained decoding, agents in a batch, the training and its evaluation, on a Llama of two small layers."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from programs import close, config, refused, rows, tiny_llama
+from programs import close, config, refused, rows, sums, tiny_llama
 
 from shared import chat_models
 from shared.conversation import end_of_turn
@@ -30,12 +28,7 @@ def place(tmp_path_factory):
     """A folder with a small model, and questions of one's own."""
     folder = tmp_path_factory.mktemp("week15")
     tiny_llama(folder / "llama")
-    lines = []
-    for number in range(90):  # three sums, told apart by their first number, and one thing that nobody can know
-        left = (1, 4, 7, 0)[number % 4]
-        row = {"question": f"{left}+1? {number}", "answer": str(left + 1), "calls": [f"calculator[{left}+1]"]}
-        lines.append(json.dumps(row if left else {"question": f"Who is {number}?", "answer": "I cannot tell."}))
-    (folder / "own.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    sums(folder / "own.jsonl", 90)
     return folder
 
 
