@@ -25,7 +25,7 @@ created = Lazily("week15_agent.created")
 memory = Lazily("week15_agent.memory")
 app = Lazily("week15_agent.app")
 chat = Lazily("week15_agent.chat")
-QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 REACT, NATIVE = FORMATS["react"], FORMATS["native"]
 
 

@@ -18,7 +18,7 @@ from week15_agent.calculator import CALCULATOR, compute, show
 from week15_agent.tools import Call, ToolError, act, by_name
 
 TOOLS = by_name(CALCULATOR)
-QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
 
 def said(text):
@@ -250,7 +250,7 @@ SIGNS = some.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(some.one_of(SIGNS, some.text(max_size=60)))
 def test_no_text_raises_anything_else_or_takes_long(text):
     start = time.process_time()

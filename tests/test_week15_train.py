@@ -1,5 +1,7 @@
 """Week 15: constrained decoding, agents in a batch, the training and its evaluation, on a Llama of two small layers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from programs import close, config, refused, rows, sums, tiny_llama
 from shared import chat_models
 from shared.conversation import end_of_turn
 from shared.device import Device
+from shared.files import read_json
 from week15_agent import constrain, traces, train, trained
 from week15_agent import eval as evaluation
 from week15_agent.constrain import NEVER, START, Constraint, Grammar, State
@@ -289,7 +292,7 @@ def test_adapters_in_the_upper_layers_alone(place):
 @pytest.fixture(scope="module")
 def run(place, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    more = ("--epochs", 2, "--steps-per-epoch", 45, "--lr", 0.01, "--most-val", 0, "--out", out)
+    more = ("--epochs", 2, "--steps-per-epoch", 40, "--lr", 0.01, "--most-val", 0, "--out", out)
     return train.main(config(train, *flags(place), *more))
 
 
@@ -307,6 +310,7 @@ def test_eval_asks_everybody(run, capsys):
     assert "| this network |" in said and "turns that do not parse" in said
     assert found["asked"].keys() == {evaluation.NAMES[name] for name in (*given, "trained")}
     assert found["asked"]["this network"]["all"] == found["metrics"]["test_success"]
+    assert read_json(Path(run["run"]) / "families.json") == found["asked"]
 
 
 def test_the_run_is_loaded_as_it_was_and_its_adapters_can_rest(run, place):

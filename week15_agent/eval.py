@@ -74,7 +74,8 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.publish:
         publish(15, f"eval {cfg.part}", f"{text}\n\n{race.processor()}")
     result["asked"] = {NAMES[who]: found for who, found in success.items()}
-    write_json(out / "families.json", result["asked"])  # figures.py draws it
+    if own_test:
+        write_json(out / "families.json", result["asked"])  # figures.py draws it
     return result | {"run": str(net.run.folder), "scored": len(questions)}
 
 
