@@ -17,7 +17,8 @@ from week11_rag import ocr
 from week16_capstone.axes import number
 from week16_capstone.chart import Figure, Unreadable, Word
 
-HIGH = 36  # pixels of a line as it is read, whatever it is in the picture
+WIDE = 1000  # pixels of a picture's longer side, at least, in which lines are looked for
+HIGH = 48  # pixels of a line as it is read, whatever it is in the picture
 SURE = 0.5
 ALIKE = str.maketrans("Oo。○lI|SGZ", "0000111562")
 Sides = tuple[float, float, float, float]
@@ -41,7 +42,8 @@ def recognise(figure: Figure, below: Ticks = (), beside: Ticks = ()) -> tuple[Wo
     picture = figure.picture
     places = [place for corners in lines_of(picture) if (place := placed(corners))]
     level = [sides for sides, angle in places if angle == 0.0]
-    places += [(sides, 0.0) for sides in missed(level, below, beside)]
+    turned = any(10 < abs(angle) < 80 for _, angle in places)  # then the labels below stand at a slant, all of them
+    places += [(sides, 0.0) for sides in missed(level, () if turned else below, beside)]
     read = said([line_at(picture, sides, angle) for sides, angle in places])
     found = [(sides, angle, tidy(text)) for (sides, angle), (text, sure) in zip(places, read, strict=True)
              if sure > SURE and tidy(text)]  # fmt: skip
@@ -51,8 +53,12 @@ def recognise(figure: Figure, below: Ticks = (), beside: Ticks = ()) -> tuple[Wo
 
 
 def lines_of(picture: Any) -> Any:
-    """The four corners of each line of text, clockwise from where it begins."""
-    return ocr.engine()(np.asarray(picture)[:, :, ::-1], use_cls=False, use_rec=False)[0] or []
+    """The four corners of each line of text, clockwise from where it begins; found in an enlarged picture, or labels
+    that stand close to each other are one."""
+    times = max(1.0, WIDE / max(picture.size))
+    large = picture.resize((round(picture.width * times), round(picture.height * times)), Image.Resampling.BICUBIC)
+    found = ocr.engine()(np.asarray(large)[:, :, ::-1], use_cls=False, use_rec=False)[0] or []
+    return [[(x / times, y / times) for x, y in corners] for corners in found]
 
 
 def placed(corners: Any) -> tuple[Sides, float] | None:
@@ -104,7 +110,7 @@ def said(pictures: list[Any]) -> list[tuple[str, float]]:
 
 def tidy(text: str) -> str:
     """Without the tick that was read as a dash at an end."""
-    return re.sub(r"(?<=\w)\s*[-–—_|]+$", "", text.strip()).strip()
+    return re.sub(r"(?<=[^\s\-–—_|])\s*[-–—_|]+$", "", text.strip()).strip()
 
 
 def mended(texts: Sequence[str]) -> list[str]:
