@@ -292,7 +292,7 @@ def test_adapters_in_the_upper_layers_alone(place):
 @pytest.fixture(scope="module")
 def run(place, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    more = ("--epochs", 2, "--steps-per-epoch", 40, "--lr", 0.01, "--most-val", 0, "--out", out)
+    more = ("--epochs", 2, "--steps-per-epoch", 30, "--lr", 0.01, "--most-val", 0, "--out", out)
     return train.main(config(train, *flags(place), *more))
 
 
