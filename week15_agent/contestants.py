@@ -11,12 +11,12 @@ from shared.splits import Part
 from week15_agent.decode import Episode, ask
 from week15_agent.protocol import begin
 from week15_agent.questions import Question, right
-from week15_agent.train import FORM
+from week15_agent.train import FORM, RULES
 from week15_agent.trained import Trained
 
 Who = Literal["rules", "direct", "thinking", "untrained", "untrained_free", "trained", "trained_free"]
 NAMES: dict[Who, str] = {
-    "rules": "rules, no model",
+    "rules": RULES,
     "direct": "the model as it was, answers at once",
     "thinking": "the model as it was, thinks first",
     "untrained_free": "the model as it was, with tools",

@@ -18,7 +18,7 @@ from shared.terminal import command
 from week15_agent import data
 from week15_agent.contestants import NAMES, Who, asked, report, shares, some_of
 from week15_agent.questions import right
-from week15_agent.train import ALWAYS, score_baselines
+from week15_agent.train import score_baselines
 from week15_agent.trained import load
 
 
@@ -26,8 +26,9 @@ from week15_agent.trained import load
 class Config(EvalConfig):
     """The flags of eval. --data takes other questions for the same agent."""
 
-    who: tuple[Who, ...] = tuple(NAMES)
-    """Who is asked. trained is this network, its turns held to the protocol; trained_free the same without that."""
+    who: tuple[Who, ...] = ("rules", "trained")
+    """Who is asked, besides, of direct, thinking, untrained, untrained_free, trained_free, too. trained is this
+    network, its turns held to the protocol; trained_free the same without that."""
     each: Natural = 0
     """So many questions of each family, the first ones; 0: all."""
     tokens: Count = 128
@@ -56,7 +57,8 @@ def main(cfg: Config) -> dict[str, Any]:
     success = {who: shares(questions, episodes) for who, episodes in done.items()}
     scores = {f"{cfg.part}_success": success["trained"]["all"]}
     scores |= {f"{cfg.part}_success_{name}": value for name, value in success["trained"].items() if name != "all"}
-    theirs = {ALWAYS: score_baselines(sets.train.items, questions)["rows"][0]["val_success"]}
+    rows = score_baselines(sets.train.items, questions, net.tools)["rows"]
+    theirs = {row["name"]: row["val_success"] for row in rows}
     out = Path(cfg.out) if cfg.out else net.run.folder
     own_test = chosen.own and not cfg.each and cfg.part == "test"
     result = net.run.scored(scores, theirs, out if own_test else None)
