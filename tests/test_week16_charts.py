@@ -1,11 +1,13 @@
 """Week 16: charts drawn with their truth, read as vectors; axes, peaks and measures, piece by piece."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from programs import close
 
-from week16_capstone import assemble, axes, charts_eval, data, draw, measures, model, styles
+from week16_capstone import assemble, axes, charts_eval, data, draw, measures, model, styles, witness
 from week16_capstone.chart import Chart, Unreadable, Value, Word
 from week16_capstone.read import read
 
@@ -233,9 +235,14 @@ def test_the_same_number_draws_the_same_chart():
     assert np.array_equal(np.asarray(one.picture), np.asarray(other.picture)) and one.truth == other.truth
 
 
+def plainer(spec):
+    """The same chart as it leaves the program that drew it: sharp, without noise."""
+    return replace(spec, blur=0.0, noise=0.0, quality=0)
+
+
 def test_marks_stand_where_the_picture_has_them():
     spec = styles.sample(np.random.default_rng(5), "train", "bar", "", False)
-    plain = draw.plainer(spec)
+    plain = plainer(spec)
     found = draw.draw(plain)
     pixels = np.asarray(found.picture, int)
     for value, (x, y) in zip(found.truth.values, found.marks["bar"], strict=True):
@@ -336,7 +343,7 @@ def test_a_hundred_and_three_may_be_a_thousand():
 
 
 def test_contours_read_plain_bars_and_words_read_printed_numbers():
-    plain = [data.Case(draw.plainer(case.spec)) for case in data.cases("val", 6, kind="bar", fault="", printed=False)]
+    plain = [data.Case(plainer(case.spec)) for case in data.cases("val", 6, kind="bar", fault="", printed=False)]
     assert charts_eval.within(charts_eval.score(charts_eval.contours, plain, "known"), 0.05) > 0.3
     printed = data.cases("val", 4, kind="line", fault="", printed=True)
     some = charts_eval.within(charts_eval.score(charts_eval.words_only, printed, "known"), 0.05)
@@ -387,3 +394,42 @@ def test_a_picture_keeps_its_shape():
 
     sheet, scale = data.fitted(Image.new("RGB", (512, 200), "white"))
     assert sheet.shape == (model.HIGH, model.WIDE, 3) and scale == 0.5
+
+
+# ---------------------------------------------------------------- the second witness
+
+
+def tagged(text, x, y, high=4.0):
+    """A word whose lower middle stands at (x, y), with its number."""
+    wide = 2.0 * len(text)
+    return Word(text, (x - wide / 2, y, x + wide / 2, y + high)), float(text)
+
+
+def test_a_printed_number_belongs_to_the_nearest_mark_and_to_no_other():
+    low, tall, far = tagged("12", 10, 22), tagged("48", 20, 50), tagged("7", 30, 40)
+    found = witness.beside([(10, 20), (20, 48), (30, 20)], [tall, low, far], False)
+    assert found == [low, tall, None], "20 above its mark is another's, or a tick's"
+    assert witness.beside([(10, 20), (11, 20)], [low], False) == [low, None]
+    lying = Word("9.5", (52, 8, 58, 12)), 9.5
+    assert witness.beside([(50, 10), (50, 30)], [lying], True) == [lying, None]
+
+
+def test_two_witnesses_who_agree_are_surer_and_who_do_not_are_less():
+    value, sure = witness.heard(4358.0, 0.8, 4390.0)
+    assert (value, sure) == (4390.0, pytest.approx(0.96))
+    assert witness.heard(4358.0, 0.8, 439.0) == (4358.0, 0.4)
+    assert witness.heard(0.0, 0.5, 0.0) == (0.0, pytest.approx(0.9))
+    assert witness.heard(5.0, 0.8, -5.0)[0] == 5.0
+
+
+def test_what_is_printed_is_taken_from_bitmaps_and_stays_out_of_the_title():
+    words = [Word("10", (0, 8, 4, 12)), Word("20", (0, 18, 4, 22)), Word("30", (0, 28, 4, 32)),
+             Word("Oslo", (16, -8, 24, -4)), Word("Rome", (36, -8, 44, -4)), tagged("14.8", 20, 16)[0],
+             tagged("260", 40, 27)[0]]  # fmt: skip
+    marks = tuple(assemble.Mark((x, top), (x - 5, 0, x + 5, top), sure=0.8) for x, top in ((20.0, 14.5), (40.0, 25.5)))
+    seen = assemble.Seen("bar", marks, tuple(words), base=0.0, how="raster")
+    read = assemble.chart(seen)
+    assert [(value.x, value.y) for value in read.values] == [("Oslo", 14.8), ("Rome", 25.5)]
+    assert read.values[0].confidence > 0.72 > read.values[1].confidence and not read.title
+    drawn = assemble.chart(replace(seen, how="vector"))
+    assert [value.y for value in drawn.values] == [14.5, 25.5], "paths are exact"

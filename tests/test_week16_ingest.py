@@ -348,3 +348,11 @@ def test_what_is_right():
     )
     assert questions.right(never, True, None, (), "") and not questions.right(never, False, 1.0, (), "")
     assert not questions.right(value, True, None, (), ""), "a refusal is no answer to what can be answered"
+
+
+@pytest.mark.parametrize(("caption", "unit"), [
+    ("Revenue from 2012 to 2017, in million euro", "million euro"), ("Output (in GWh).", "GWh"), ("Sales, in Asia", ""),
+    ("Sales in 2019", ""), ("Profit (restated)", ""), ("", ""),
+])  # fmt: skip
+def test_a_caption_says_its_unit_and_a_place_is_none(caption, unit):
+    assert exhibits.said_unit(caption) == unit

@@ -29,6 +29,9 @@ from shared.terminal import printable
 from week16_capstone.store import SHELF
 
 MOST_FILES = 200
+SAMPLE = "sample"
+"""In the place of a PDF's path: report NUMBER of val, made and drawn when it is first asked for."""
+NUMBER = 2
 EYES_SIDE = 160  # pixels that a figure is looked at in, to tell which look alike
 
 
@@ -37,7 +40,8 @@ class Config:
     """The flags of ask."""
 
     words: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """PDFs or folders of them, then the question. Without a question: the list of figures and tables."""
+    """PDFs or folders of them (or `sample`, a report that was made up), then the question. Without a question: the list
+    of figures and tables."""
     run: str = ""
     """The run whose reader reads charts that are bitmaps (default: the week's newest; without one, only charts that are
     drawn as vectors are read)."""
@@ -71,6 +75,8 @@ def divided(words: Sequence[str]) -> tuple[list[Path], str]:
         path = Path(word).expanduser()
         if path.is_dir():
             files += sorted(one for one in path.rglob("*") if one.suffix.lower() == ".pdf" and one.is_file())
+        elif word == SAMPLE:
+            files.append(sample())
         elif path.suffix.lower() == ".pdf" or path.is_file():
             files.append(path)
         else:
@@ -80,6 +86,17 @@ def divided(words: Sequence[str]) -> tuple[list[Path], str]:
     if len(files) > MOST_FILES:
         raise CourseError(f"{len(files):,} PDFs are more than {MOST_FILES}: give a folder with fewer.")
     return files, " ".join(rest)
+
+
+def sample() -> Path:
+    """A report that was made up and drawn for this course, as a file."""
+    from week16_capstone import reports
+
+    path = SHELF.parent / "sample.pdf"
+    if not path.is_file():
+        with written_whole(path) as temporary:
+            temporary.write_bytes(reports.make(NUMBER, "val").content)
+    return path
 
 
 def reader_of(run: str) -> Any:

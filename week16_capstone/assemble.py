@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 
 from week16_capstone.axes import Axis, fit, number
-from week16_capstone.chart import Box, Chart, Colour, Kind, Point, Unreadable, Value, Word
+from week16_capstone.chart import Box, Chart, Kind, Point, Unreadable, Value, Word
+from week16_capstone.witness import beside, heard
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,29 @@ def chart(seen: Seen) -> Chart:
     used |= {id(word) for word in legend.values()}
     names_of = {series: word.text for series, word in legend.items()}
     sure = seen.sure * axis_sure(axis)
+    printed = second(seen, [word for word in seen.words if id(word) not in used])
+    used |= {id(pair[0]) for pair in printed if pair}
     found = []
     several = len({mark.series for mark in seen.marks}) > 1
-    for mark, name in zip(seen.marks, names, strict=True):
+    for mark, name, pair in zip(seen.marks, names, printed, strict=True):
         series = names_of.get(mark.series, f"series {mark.series + 1}" if several else "")
-        y = float(f"{axis.value(mark.point[along]):.5g}")
-        found.append(Value(series, name, y, mark.box, round(sure * mark.sure, 4)))
+        y, how_sure = float(f"{axis.value(mark.point[along]):.5g}"), sure * mark.sure
+        if pair:
+            y, how_sure = heard(y, how_sure, pair[1])
+        found.append(Value(series, name, y, mark.box, round(how_sure, 4)))
     if seen.kind != "scatter":  # of two marks with the same names, the surer one
         best = {(value.series, value.x): value for value in sorted(found, key=lambda value: value.confidence)}
         found = [value for value in found if best[value.series, value.x] is value]
     title, x_label, y_label = headings([word for word in seen.words if id(word) not in used], ticked, seen)
     return Chart(seen.kind, title, x_label, y_label, tuple(found), seen.how, seen.horizontal, seen.sure)
+
+
+def second(seen: Seen, words: Sequence[Word]) -> list[tuple[Word, float] | None]:
+    """For each mark of a bitmap the number that is printed at it, if any. Paths need no second witness."""
+    if seen.how == "vector" or seen.kind == "scatter":
+        return [None] * len(seen.marks)
+    numbers = [(word, value) for word in words if abs(word.angle) < 5 and (value := number(word.text)) is not None]
+    return beside([mark.point for mark in seen.marks], numbers, seen.horizontal)
 
 
 def axis_sure(axis: Axis) -> float:
@@ -247,8 +260,3 @@ def headings(words: list[Word], ticked: Labels, seen: Seen) -> tuple[str, str, s
     turned = [word for word in words if 80 < abs(word.angle) < 100 and word.middle[0] < left + 4]
     y_label = turned[0].text if turned else ""
     return (title, y_label, x_label) if seen.horizontal else (title, x_label, y_label)
-
-
-def same_colour(one: Colour, other: Colour, near: int = 6) -> bool:
-    """Whether two colours are the same to the eye of a program."""
-    return max(abs(a - b) for a, b in zip(one, other, strict=True)) <= near

@@ -4,7 +4,7 @@ matplotlib draws, and tells where each mark, tick and label has come to stand.
 """
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -335,8 +335,3 @@ def worn(picture: Any, spec: Spec) -> Any:
         picture.save(held, "JPEG", quality=spec.quality)
         picture = Image.open(held).convert("RGB")
     return picture
-
-
-def plainer(spec: Spec) -> Spec:
-    """The same chart as it leaves the program that drew it: sharp, without noise."""
-    return replace(spec, blur=0.0, noise=0.0, quality=0)

@@ -16,6 +16,7 @@ from week16_capstone.chart import Box, Chart, Value
 Source = Literal["vector", "raster", "table"]
 DIGITS = r"\d[\d,\u202f\u00a0 ]*(?:\.\d+)?(?:[eE][-+]?\d+)?"
 NUMBER = re.compile(rf"[-−–(]?\s*[$€£¥]?\s*[-−–]?{DIGITS}\s*(?:%|[kKmMbB]n?\b)?\)?")
+SAID = re.compile(r"(?:, | \()in ([^\W\d][^,.;()]{0,23})\)?\.?$")
 TIMES = {"k": 1e3, "m": 1e6, "b": 1e9}
 MOST_CELLS = 5_000
 MOST_SAID = 400
@@ -66,12 +67,12 @@ class Exhibit:
 
     @property
     def unit(self) -> str:
-        """The label of the axis that the numbers are read from; of a pie, percent."""
+        """The label of the axis that the numbers are read from, else what its caption says; of a pie, percent."""
         if self.chart is None:
             return ""
         if self.chart.kind == "pie":
             return "%"
-        return self.chart.x_label if self.chart.horizontal else self.chart.y_label
+        return (self.chart.x_label if self.chart.horizontal else self.chart.y_label) or said_unit(self.caption)
 
     @property
     def is_estimated(self) -> bool:
@@ -125,6 +126,14 @@ def shown(number: float) -> str:
     digits = max(0, 4 - len(str(int(abs(number)))))
     text = f"{number:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def said_unit(caption: str) -> str:
+    """The unit that a caption ends in: `Revenue by region, in million euro`, `Output (in GWh)`; "" where it says none.
+    A word that begins as a name does (`, in Asia`) is a place."""
+    found = SAID.search(caption.strip())
+    first = found[1].split()[0] if found else ""
+    return found[1].strip() if found and (first.islower() or sum(map(str.isupper, first)) > 1) else ""
 
 
 def number_in(text: str) -> float | None:

@@ -24,7 +24,7 @@ QUESTION = "Which city had the highest orders shipped of Freight?"
 class Config:
     """The flags of figures."""
 
-    seed: Natural = 2
+    seed: Natural = ask.NUMBER
     """Of the report of val that is made and asked."""
     question: str = QUESTION
     """What it is asked."""
