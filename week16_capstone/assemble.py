@@ -192,10 +192,11 @@ def across(seen: Seen, words: list[Word], along: int) -> tuple[list[str | float]
         axes = [pair for pair in numeric(replace(seen, words=tuple(words)), along) if pair[0].scale == "linear"]
         if axes and len(axes[0][0].used) >= (2 if seen.kind == "scatter" else 3):
             axis, labels = axes[0]
-            step = float(np.diff(places).min()) if len(places) > 1 else 1.0
-            whole = seen.kind == "line" and abs(axis.slope) * step > 0.8
             xs = [axis.value(place) for place in at]
-            return [float(round(x)) if whole else float(f"{x:.5g}") for x in xs], [word for word, _ in labels]
+            years = seen.kind == "line" and float(np.median([abs(x - round(x)) for x in xs])) < 0.15
+            most = 0.0 if not years else 0.5 if seen.how == "raster" else 0.1  # a vertex that is between them is none
+            xs = [float(round(x)) if abs(x - round(x)) <= most else float(f"{x:.5g}") for x in xs]
+            return list(xs), [word for word, _ in labels]
     rows = category_rows(seen, words, along)
     if not rows:
         raise Unreadable("no labels were found along its axis", seen.kind)
