@@ -9,6 +9,7 @@ val. reportlab sets text and tables; charts are matplotlib's, put onto the page 
 
 import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -333,10 +334,10 @@ def with_vectors(content: bytes, marks: Sequence[Mark]) -> bytes:
 
     from week11_rag.pdf import LOCK
 
-    with LOCK:
-        pdf = pypdfium2.PdfDocument(content)
+    with LOCK, ExitStack() as opened:
+        pdf = opened.enter_context(pypdfium2.PdfDocument(content))
         for mark in marks:
-            source = pypdfium2.PdfDocument(draw.pdf(mark.spec))
+            source = opened.enter_context(pypdfium2.PdfDocument(draw.pdf(mark.spec)))
             held = source.page_as_xobject(0, pdf)
             placed = held.as_pageobject()
             placed.transform(pypdfium2.PdfMatrix().scale(mark.scale, mark.scale).translate(*mark.at))
@@ -345,5 +346,4 @@ def with_vectors(content: bytes, marks: Sequence[Mark]) -> bytes:
             page.gen_content()
         out = io.BytesIO()
         pdf.save(out)
-        pdf.close()
     return out.getvalue()
