@@ -12,7 +12,7 @@ from shared import plan
 from shared.files import ROOT
 
 LESSONS = [plan.folder(number) for number in range(1, 17) if plan.is_there(number)]
-WALKS = ["week05_attention", "week06_transformer", "week07_bert", "week13_vit"]
+WALKS = ["week05_attention", "week06_transformer", "week07_bert", "week13_vit", "week14_clip"]
 PLACE = re.compile(r"`((?:\w+/)*\w+\.py):(\w+(?:\.\w+)*)`(?: \(piece (\d)\))?(?:: ((?:`[^`]+`(?:, )?)+))?")
 PIECE = re.compile(r"# exercise (\d+):.*?# end of exercise \1", re.S)
 
