@@ -62,7 +62,7 @@ def traced(question: str, folder: str) -> list[Event]:
 
     tools = by_name(CALCULATOR, tool(Search(snapshot.documents())))
     try:
-        mind = opening.thinking(opening.Which(run=folder), tools)
+        mind = opening.thinking(opening.Which(run=folder))
     except CourseError as error:
         print(f"the trace is a script's: {error}")
         mind = Scripted(SCRIPT)
