@@ -27,7 +27,7 @@ def test_the_script_of_the_trace_is_true(monkeypatch):
     from shared.errors import CourseError
     from week15_agent import opening, snapshot
 
-    def none(*_):
+    def none(which):
         raise CourseError("none")
 
     monkeypatch.setattr(opening, "thinking", none)
