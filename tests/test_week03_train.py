@@ -1,14 +1,16 @@
 """Week 3's programs on reviews from end to end: train, eval, classify, order, and what each says to bad input."""
 
 import io
+import itertools
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,11 +66,11 @@ def run_copy(tiny_run, tmp_path):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """For tests that train often and look at the numbers alone: no pictures, no bag of words."""
+    """For tests that train often and look at the numbers alone: no pictures, no counted words."""
     monkeypatch.setattr(plots, "curves", lambda *_: None)
     monkeypatch.setattr(sentiment_drawing, "bars", lambda *_: None)
-    fixed = SimpleNamespace(C=1.0), {"params": 1, "seconds": 0.0, "val_accuracy": 0.5}
-    monkeypatch.setattr(sentiment_baselines, "bag_of_words", lambda _: fixed)
+    row = {"name": sentiment_baselines.BAG_OF_WORDS, "params": 1, "seconds": 0.0, "val_accuracy": 0.5}
+    monkeypatch.setattr(sentiment_baselines, "count_words", lambda _: ([row], {row["name"]: {"C": 1.0}}))
 
 
 def encoded(cfg, name):
@@ -104,11 +106,14 @@ def test_what_only_this_week_leaves_in_a_run(tiny_run):
     assert result["params"] == sum(p.numel() for p in found.model.parameters())
     assert result["metrics"].keys() == {"val_accuracy", "last_val_accuracy", "last_val_loss"}
     assert result["metrics"]["val_accuracy"] == max(row["val_accuracy"] for row in rows(tiny_run)) > 0.8
-    cnn, bag, constant = result["baselines"]
+    cnn, bag, pairs, constant = result["baselines"]
     assert all(row.keys() >= {"name", "params", "seconds", "val_accuracy"} for row in result["baselines"])
     assert cnn["name"] == "1-D CNN" and abs(cnn["params"] / result["params"] - 1) < 0.1
-    assert bag["name"] == "bag of words" and bag["val_accuracy"] > 0.8
-    assert result["C"] in sentiment_baselines.STRENGTHS
+    assert (bag["name"], pairs["name"]) == ("bag of words", "naive-Bayes bigrams")
+    assert min(bag["val_accuracy"], pairs["val_accuracy"]) > 0.8
+    for name, kind in sentiment_baselines.COUNTED.items():
+        chosen = found.run.baselines["counted"][name]
+        assert all(value in kind.CHOICES[setting] for setting, value in chosen.items())
     assert (constant["name"], constant["params"], constant["val_accuracy"]) == ("always the same answer", 0, 0.5)
     convolution = found.convolution()
     val = found.encode(data.load(found.config.data).val)
@@ -382,17 +387,70 @@ def test_the_bag_of_words_is_scikit_learns(tiny):
     bag = sentiment_baselines.BagOfWords(3.0).fit(reviews.train)
     assert bag.accuracy(reviews.test) == by_hand.score(reviews.test.texts, reviews.test.labels)
     chosen = sentiment_baselines.BagOfWords().choose(reviews.train, reviews.val)
-    each = [
-        sentiment_baselines.BagOfWords(C).fit(reviews.train).accuracy(reviews.val)
-        for C in sentiment_baselines.STRENGTHS
-    ]
-    assert sentiment_baselines.STRENGTHS[int(np.argmax(each))] == chosen.C and chosen.accuracy(reviews.val) == max(each)
+    strengths = sentiment_baselines.BagOfWords.CHOICES["C"]
+    each = [sentiment_baselines.BagOfWords(C).fit(reviews.train).accuracy(reviews.val) for C in strengths]
+    assert strengths[int(np.argmax(each))] == chosen.settings["C"] and chosen.accuracy(reviews.val) == max(each)
 
 
-def test_the_seconds_of_the_bag_of_words_are_not_those_of_its_imports(tiny):
-    bag, row = sentiment_baselines.bag_of_words(data.load(str(tiny)))
-    assert row.keys() == {"params", "seconds", "val_accuracy"} and row["params"] == bag.n_params
-    assert row["val_accuracy"] == bag.accuracy(data.load(str(tiny)).val)
+def test_the_log_count_ratio_is_that_of_the_lesson():
+    """Two reviews of each class, counted by hand: positive "good film", "good"; negative "bad film", "bad"."""
+    from scipy import sparse
+
+    words = ("bad", "bad film", "film", "good", "good film")
+    present = sparse.csr_matrix([[0, 0, 1, 1, 1], [0, 0, 0, 1, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=float)
+    r = dict(zip(words, sentiment_baselines.log_count_ratio(present, np.array([1, 1, 0, 0])), strict=True))
+    assert r == pytest.approx(
+        {"good": math.log(3), "good film": math.log(2), "film": 0, "bad": -math.log(3), "bad film": -math.log(2)}
+    )
+    fewer = sentiment_baselines.log_count_ratio(present[1:], np.array([1, 0, 0]))  # p = 1 1 1 2 1, q = 3 2 2 1 1
+    assert fewer == pytest.approx(np.log([1 / 3 * 9 / 6, 1 / 2 * 9 / 6, 1 / 2 * 9 / 6, 2 * 9 / 6, 9 / 6]))
+
+
+def test_naive_bayes_bigrams_agree_with_a_count_in_words():
+    """Ratios counted in Python from the texts, each review brought to length 1, an SVM, and the interpolation."""
+    from sklearn.svm import LinearSVC
+
+    part = data.load("sample").train.take(np.arange(60))
+    reviews = [data.tokenize(text) for text in part.texts]
+    features = [{*words, *map(" ".join, itertools.pairwise(words))} for words in reviews]
+    counts = Counter(itertools.chain(*features))
+    repeated = Counter(itertools.chain(*([*words, *map(" ".join, itertools.pairwise(words))] for words in reviews)))
+    known = sorted(name for name in repeated if counts[name] >= 2)
+    sums = [[1 + sum(name in f for f, y in zip(features, part.labels, strict=True) if y == label) for name in known]
+            for label in (0, 1)]  # fmt: skip
+    r = np.array([math.log(p / sum(sums[1]) / (q / sum(sums[0]))) for q, p in zip(*sums, strict=True)])
+    x = np.array([[name in f for name in known] for f in features]) * r
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for beta in (0.0, 0.25, 1.0):
+        fitted = sentiment_baselines.NaiveBayesBigrams(C=0.1, beta=beta).fit(part)
+        assert list(fitted.words.get_feature_names_out()) == known
+        svm = LinearSVC(C=0.1, tol=1e-8, max_iter=100_000).fit(x, part.labels)
+        w = svm.coef_[0]
+        margins = x @ (beta * w + (1 - beta) * np.abs(w).sum() / len(w)) + svm.intercept_[0]
+        assert fitted.margins(part) == pytest.approx(margins, abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", sentiment_baselines.COUNTED.values())
+def test_who_counts_beats_chance(tiny, kind):
+    reviews = data.load(str(tiny))
+    assert kind().fit(reviews.train).accuracy(reviews.test) > 0.8
+
+
+def test_pairs_know_what_single_words_cannot():
+    """Each word is in as many of the positive reviews as of the negative ones."""
+    part = data.Part(["not good , bad", "not bad , good"] * 10, np.array([0, 1] * 10))
+    assert sentiment_baselines.BagOfWords().fit(part).accuracy(part) == 0.5
+    assert sentiment_baselines.NaiveBayesBigrams().fit(part).accuracy(part) == 1
+
+
+def test_the_rows_of_who_counts_are_without_the_time_of_imports_and_say_how_to_make_them_again(tiny):
+    reviews = data.load(str(tiny))
+    found, settings = sentiment_baselines.count_words(reviews)
+    assert [row["name"] for row in found] == list(settings) == ["bag of words", "naive-Bayes bigrams"]
+    for row in found:
+        again = sentiment_baselines.COUNTED[row["name"]](**settings[row["name"]]).fit(reviews.train)
+        assert row.keys() == {"name", "params", "seconds", "val_accuracy"} and row["params"] == again.n_params
+        assert row["val_accuracy"] == again.accuracy(reviews.val)
 
 
 # ---------------------------------------------------------------- eval
@@ -411,10 +469,13 @@ def test_eval_agrees_with_an_independent_count(run_copy, tiny, capfd):
     after = read_json(run_copy / "result.json")
     accuracy = np.mean(np.array(verdicts) == test.labels)
     assert after["metrics"]["test_accuracy"] == evaluated["metrics"]["test_accuracy"] == accuracy
-    cnn, bag, constant = after["baselines"]
+    cnn, bag, pairs, constant = after["baselines"]
     assert cnn["test_accuracy"] > 0.6 and bag["test_accuracy"] > 0.6 and constant["test_accuracy"] == 0.5
     reviews = data.load(str(tiny))
-    assert bag["test_accuracy"] == sentiment_baselines.BagOfWords(after["C"]).fit(reviews.train).accuracy(test)
+    for row in (bag, pairs):
+        chosen = trained.run.baselines["counted"][row["name"]]
+        again = sentiment_baselines.COUNTED[row["name"]](**chosen).fit(reviews.train)
+        assert row["test_accuracy"] == again.accuracy(test)
     assert evaluated["confusion"] == [
         [int(np.sum((test.labels == i) & (np.array(verdicts) == j))) for j in (0, 1)] for i in (0, 1)
     ]
@@ -477,6 +538,14 @@ def test_eval_leaves_out_the_few_that_it_has_seen(run_copy, tmp_path, tiny, capf
     assert "  left out 1 reviews that this network was trained or chosen on" in capfd.readouterr().out
 
 
+def test_eval_of_a_run_from_before_they_were_kept_shows_the_others(run_copy, capfd):
+    """Or one whose baselines are gone: the network is scored, and what always says the same."""
+    (run_copy / "baselines.safetensors").unlink()
+    evaluation.main(config(evaluation, "--run", run_copy))
+    table = capfd.readouterr().out
+    assert "this network" in table and "always the same answer" in table and "bag of words" not in table
+
+
 def test_eval_without_what_it_was_trained_on_has_no_bag_of_words(run_copy, tmp_path, tiny, capfd):
     path = run_copy / "config.json"
     saved = checkpoint.load(run_copy / "model.safetensors")
@@ -484,7 +553,10 @@ def test_eval_without_what_it_was_trained_on_has_no_bag_of_words(run_copy, tmp_p
     cfg = config(evaluation, "--run", path.parent, "--data", tiny, "--out", tmp_path / "out")
     evaluation.main(cfg)
     said = capfd.readouterr().out
-    assert "bag of words: cannot be fitted again. --data gone.csv: no such file" in said and "1-D CNN" in said
+    assert (
+        "bag of words, naive-Bayes bigrams: cannot be fitted again. --data gone.csv: no such file" in said
+        and "1-D CNN" in said
+    )
 
 
 def test_classify_of_a_review_without_a_known_word(tiny_run, tmp_path):
