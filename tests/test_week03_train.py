@@ -23,6 +23,7 @@ from week03_lstm import data, sentiment_baselines, sentiment_drawing, sentiment_
 from week03_lstm import eval as evaluation
 from week03_lstm import sentiment_classify as classify
 from week03_lstm import sentiment_order as order
+from week03_lstm import sentiment_together as together
 from week03_lstm.trained import load
 
 CPU = device.Device("cpu", "float32", "a test")
@@ -553,10 +554,8 @@ def test_eval_without_what_it_was_trained_on_has_no_bag_of_words(run_copy, tmp_p
     cfg = config(evaluation, "--run", path.parent, "--data", tiny, "--out", tmp_path / "out")
     evaluation.main(cfg)
     said = capfd.readouterr().out
-    assert (
-        "bag of words, naive-Bayes bigrams: cannot be fitted again. --data gone.csv: no such file" in said
-        and "1-D CNN" in said
-    )
+    assert "bag of words, naive-Bayes bigrams: cannot be fitted again. --data gone.csv: no such file" in said
+    assert "1-D CNN" in said
 
 
 def test_classify_of_a_review_without_a_known_word(tiny_run, tmp_path):
@@ -680,6 +679,34 @@ def test_what_the_order_of_the_words_is_worth(tiny_run, tiny, capfd):
     assert first == ids[:50] and last == ids[50:]
 
 
+def test_two_verdicts_together():
+    """Each is as loud as the other, whatever its unit; and one that always says the same is not divided by zero."""
+    sure, unsure = np.array([4.0, -4, 4, -4]), np.array([1.0, -1, -1, 3])
+    assert together.together(sure, unsure) == pytest.approx(sure / 4 + unsure / np.sqrt(2.75))
+    assert together.together(100 * sure, unsure) == pytest.approx(together.together(sure, unsure))
+    assert np.array_equal(together.together(np.ones(3)), np.ones(3))
+    assert together.log_odds(np.array([[0.5, 0.5], [0.2, 0.8], [1, 0]])) == pytest.approx(
+        [0, math.log(4), math.log(1e-12)]
+    )
+
+
+def test_the_network_together_with_those_who_count(tiny_run, run_copy, tiny, capfd):
+    found = together.main(config(together, "--run", tiny_run))
+    output, errors = capfd.readouterr()
+    trained, reviews = load(tiny_run), data.load(str(tiny))
+    settings = trained.run.baselines["counted"]
+    assert errors == "" and list(found) == ["this network", *(n + t for n in settings for t in ("", ", together"))]
+    network = train.predict(trained.model, trained.encode(reviews.val))[:, 1] > 0.5
+    assert found["this network"] == np.mean(network == reviews.val.labels) > 0.8
+    for name, line in zip(settings, output.splitlines()[4:], strict=False):
+        other = sentiment_baselines.COUNTED[name](**settings[name]).fit(reviews.train).margins(reviews.val) > 0
+        mine, theirs = network == reviews.val.labels, other == reviews.val.labels
+        assert found[name] == np.mean(theirs) and found[f"{name}, together"] > 0.8
+        assert line.startswith(name) and line.split()[-2:] == [str(sum(theirs & ~mine)), str(sum(mine & ~theirs))]
+    (run_copy / "baselines.safetensors").unlink()
+    assert "has no settings of those who count." in refused(together.main, config(together, "--run", run_copy))
+
+
 # ---------------------------------------------------------------- the command line, pictures
 
 
@@ -723,7 +750,7 @@ def test_what_a_training_prints(tmp_path, tiny, quiet, monkeypatch, capfd):
 def test_help_comes_without_torch():
     code = (
         "import sys\nfrom importlib import import_module\nfrom shared import cli\n"
-        "for name in ('train', 'eval', 'sentiment_classify', 'sentiment_order', 'figures'):\n"
+        "for name in ('train', 'eval', 'sentiment_classify', 'sentiment_order', 'sentiment_together', 'figures'):\n"
         "    program = import_module(f'week03_lstm.{name}')\n    try:\n"
         "        cli.parse(program.Config, getattr(program, 'PRESETS', None), ['--help'])\n"
         "    except SystemExit as end:\n"
@@ -731,7 +758,7 @@ def test_help_comes_without_torch():
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8")
-    assert [line for line in done.stdout.splitlines() if line.startswith("ended")] == ["ended 0 []"] * 5, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("ended")] == ["ended 0 []"] * 6, done.stderr
 
 
 def test_word_by_word_of_a_long_text_shows_where_it_moves(tmp_path):

@@ -1,7 +1,7 @@
 """What a network has to beat: reviews that are counted, not read. (The other rival, a 1-D CNN: sentiment_model.py.)
 
 S. Wang, C. Manning, "Baselines and bigrams: simple, good sentiment and topic classification", ACL 2012: how far one
-gets without knowing the order of the words, or the order of neighbours alone.
+gets by counting words, and pairs of neighbours.
 """
 
 import time
