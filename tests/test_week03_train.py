@@ -1,14 +1,16 @@
 """Week 3's programs on reviews from end to end: train, eval, classify, order, and what each says to bad input."""
 
 import io
+import itertools
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from week03_lstm import data, sentiment_baselines, sentiment_drawing, sentiment_
 from week03_lstm import eval as evaluation
 from week03_lstm import sentiment_classify as classify
 from week03_lstm import sentiment_order as order
+from week03_lstm import sentiment_together as together
 from week03_lstm.trained import load
 
 CPU = device.Device("cpu", "float32", "a test")
@@ -64,11 +67,11 @@ def run_copy(tiny_run, tmp_path):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """For tests that train often and look at the numbers alone: no pictures, no bag of words."""
+    """For tests that train often and look at the numbers alone: no pictures, no counted words."""
     monkeypatch.setattr(plots, "curves", lambda *_: None)
     monkeypatch.setattr(sentiment_drawing, "bars", lambda *_: None)
-    fixed = SimpleNamespace(C=1.0), {"params": 1, "seconds": 0.0, "val_accuracy": 0.5}
-    monkeypatch.setattr(sentiment_baselines, "bag_of_words", lambda _: fixed)
+    row = {"name": sentiment_baselines.BAG_OF_WORDS, "params": 1, "seconds": 0.0, "val_accuracy": 0.5}
+    monkeypatch.setattr(sentiment_baselines, "count_words", lambda _: ([row], {row["name"]: {"C": 1.0}}))
 
 
 def encoded(cfg, name):
@@ -104,11 +107,14 @@ def test_what_only_this_week_leaves_in_a_run(tiny_run):
     assert result["params"] == sum(p.numel() for p in found.model.parameters())
     assert result["metrics"].keys() == {"val_accuracy", "last_val_accuracy", "last_val_loss"}
     assert result["metrics"]["val_accuracy"] == max(row["val_accuracy"] for row in rows(tiny_run)) > 0.8
-    cnn, bag, constant = result["baselines"]
+    cnn, bag, pairs, constant = result["baselines"]
     assert all(row.keys() >= {"name", "params", "seconds", "val_accuracy"} for row in result["baselines"])
     assert cnn["name"] == "1-D CNN" and abs(cnn["params"] / result["params"] - 1) < 0.1
-    assert bag["name"] == "bag of words" and bag["val_accuracy"] > 0.8
-    assert result["C"] in sentiment_baselines.STRENGTHS
+    assert (bag["name"], pairs["name"]) == ("bag of words", "naive-Bayes bigrams")
+    assert min(bag["val_accuracy"], pairs["val_accuracy"]) > 0.8
+    for name, kind in sentiment_baselines.COUNTED.items():
+        chosen = found.run.baselines["counted"][name]
+        assert all(value in kind.CHOICES[setting] for setting, value in chosen.items())
     assert (constant["name"], constant["params"], constant["val_accuracy"]) == ("always the same answer", 0, 0.5)
     convolution = found.convolution()
     val = found.encode(data.load(found.config.data).val)
@@ -382,17 +388,70 @@ def test_the_bag_of_words_is_scikit_learns(tiny):
     bag = sentiment_baselines.BagOfWords(3.0).fit(reviews.train)
     assert bag.accuracy(reviews.test) == by_hand.score(reviews.test.texts, reviews.test.labels)
     chosen = sentiment_baselines.BagOfWords().choose(reviews.train, reviews.val)
-    each = [
-        sentiment_baselines.BagOfWords(C).fit(reviews.train).accuracy(reviews.val)
-        for C in sentiment_baselines.STRENGTHS
-    ]
-    assert sentiment_baselines.STRENGTHS[int(np.argmax(each))] == chosen.C and chosen.accuracy(reviews.val) == max(each)
+    strengths = sentiment_baselines.BagOfWords.CHOICES["C"]
+    each = [sentiment_baselines.BagOfWords(C).fit(reviews.train).accuracy(reviews.val) for C in strengths]
+    assert strengths[int(np.argmax(each))] == chosen.settings["C"] and chosen.accuracy(reviews.val) == max(each)
 
 
-def test_the_seconds_of_the_bag_of_words_are_not_those_of_its_imports(tiny):
-    bag, row = sentiment_baselines.bag_of_words(data.load(str(tiny)))
-    assert row.keys() == {"params", "seconds", "val_accuracy"} and row["params"] == bag.n_params
-    assert row["val_accuracy"] == bag.accuracy(data.load(str(tiny)).val)
+def test_the_log_count_ratio_is_that_of_the_lesson():
+    """Two reviews of each class, counted by hand: positive "good film", "good"; negative "bad film", "bad"."""
+    from scipy import sparse
+
+    words = ("bad", "bad film", "film", "good", "good film")
+    present = sparse.csr_matrix([[0, 0, 1, 1, 1], [0, 0, 0, 1, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=float)
+    r = dict(zip(words, sentiment_baselines.log_count_ratio(present, np.array([1, 1, 0, 0])), strict=True))
+    assert r == pytest.approx(
+        {"good": math.log(3), "good film": math.log(2), "film": 0, "bad": -math.log(3), "bad film": -math.log(2)}
+    )
+    fewer = sentiment_baselines.log_count_ratio(present[1:], np.array([1, 0, 0]))  # p = 1 1 1 2 1, q = 3 2 2 1 1
+    assert fewer == pytest.approx(np.log([1 / 3 * 9 / 6, 1 / 2 * 9 / 6, 1 / 2 * 9 / 6, 2 * 9 / 6, 9 / 6]))
+
+
+def test_naive_bayes_bigrams_agree_with_a_count_in_words():
+    """Ratios counted in Python from the texts, each review brought to length 1, an SVM, and the interpolation."""
+    from sklearn.svm import LinearSVC
+
+    part = data.load("sample").train.take(np.arange(60))
+    reviews = [data.tokenize(text) for text in part.texts]
+    features = [{*words, *map(" ".join, itertools.pairwise(words))} for words in reviews]
+    counts = Counter(itertools.chain(*features))
+    repeated = Counter(itertools.chain(*([*words, *map(" ".join, itertools.pairwise(words))] for words in reviews)))
+    known = sorted(name for name in repeated if counts[name] >= 2)
+    sums = [[1 + sum(name in f for f, y in zip(features, part.labels, strict=True) if y == label) for name in known]
+            for label in (0, 1)]  # fmt: skip
+    r = np.array([math.log(p / sum(sums[1]) / (q / sum(sums[0]))) for q, p in zip(*sums, strict=True)])
+    x = np.array([[name in f for name in known] for f in features]) * r
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for beta in (0.0, 0.25, 1.0):
+        fitted = sentiment_baselines.NaiveBayesBigrams(C=0.1, beta=beta).fit(part)
+        assert list(fitted.words.get_feature_names_out()) == known
+        svm = LinearSVC(C=0.1, tol=1e-8, max_iter=100_000).fit(x, part.labels)
+        w = svm.coef_[0]
+        margins = x @ (beta * w + (1 - beta) * np.abs(w).sum() / len(w)) + svm.intercept_[0]
+        assert fitted.margins(part) == pytest.approx(margins, abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", sentiment_baselines.COUNTED.values())
+def test_who_counts_beats_chance(tiny, kind):
+    reviews = data.load(str(tiny))
+    assert kind().fit(reviews.train).accuracy(reviews.test) > 0.8
+
+
+def test_pairs_know_what_single_words_cannot():
+    """Each word is in as many of the positive reviews as of the negative ones."""
+    part = data.Part(["not good , bad", "not bad , good"] * 10, np.array([0, 1] * 10))
+    assert sentiment_baselines.BagOfWords().fit(part).accuracy(part) == 0.5
+    assert sentiment_baselines.NaiveBayesBigrams().fit(part).accuracy(part) == 1
+
+
+def test_the_rows_of_who_counts_are_without_the_time_of_imports_and_say_how_to_make_them_again(tiny):
+    reviews = data.load(str(tiny))
+    found, settings = sentiment_baselines.count_words(reviews)
+    assert [row["name"] for row in found] == list(settings) == ["bag of words", "naive-Bayes bigrams"]
+    for row in found:
+        again = sentiment_baselines.COUNTED[row["name"]](**settings[row["name"]]).fit(reviews.train)
+        assert row.keys() == {"name", "params", "seconds", "val_accuracy"} and row["params"] == again.n_params
+        assert row["val_accuracy"] == again.accuracy(reviews.val)
 
 
 # ---------------------------------------------------------------- eval
@@ -411,10 +470,13 @@ def test_eval_agrees_with_an_independent_count(run_copy, tiny, capfd):
     after = read_json(run_copy / "result.json")
     accuracy = np.mean(np.array(verdicts) == test.labels)
     assert after["metrics"]["test_accuracy"] == evaluated["metrics"]["test_accuracy"] == accuracy
-    cnn, bag, constant = after["baselines"]
+    cnn, bag, pairs, constant = after["baselines"]
     assert cnn["test_accuracy"] > 0.6 and bag["test_accuracy"] > 0.6 and constant["test_accuracy"] == 0.5
     reviews = data.load(str(tiny))
-    assert bag["test_accuracy"] == sentiment_baselines.BagOfWords(after["C"]).fit(reviews.train).accuracy(test)
+    for row in (bag, pairs):
+        chosen = trained.run.baselines["counted"][row["name"]]
+        again = sentiment_baselines.COUNTED[row["name"]](**chosen).fit(reviews.train)
+        assert row["test_accuracy"] == again.accuracy(test)
     assert evaluated["confusion"] == [
         [int(np.sum((test.labels == i) & (np.array(verdicts) == j))) for j in (0, 1)] for i in (0, 1)
     ]
@@ -477,6 +539,14 @@ def test_eval_leaves_out_the_few_that_it_has_seen(run_copy, tmp_path, tiny, capf
     assert "  left out 1 reviews that this network was trained or chosen on" in capfd.readouterr().out
 
 
+def test_eval_of_a_run_from_before_they_were_kept_shows_the_others(run_copy, capfd):
+    """Or one whose baselines are gone: the network is scored, and what always says the same."""
+    (run_copy / "baselines.safetensors").unlink()
+    evaluation.main(config(evaluation, "--run", run_copy))
+    table = capfd.readouterr().out
+    assert "this network" in table and "always the same answer" in table and "bag of words" not in table
+
+
 def test_eval_without_what_it_was_trained_on_has_no_bag_of_words(run_copy, tmp_path, tiny, capfd):
     path = run_copy / "config.json"
     saved = checkpoint.load(run_copy / "model.safetensors")
@@ -484,7 +554,8 @@ def test_eval_without_what_it_was_trained_on_has_no_bag_of_words(run_copy, tmp_p
     cfg = config(evaluation, "--run", path.parent, "--data", tiny, "--out", tmp_path / "out")
     evaluation.main(cfg)
     said = capfd.readouterr().out
-    assert "bag of words: cannot be fitted again. --data gone.csv: no such file" in said and "1-D CNN" in said
+    assert "bag of words, naive-Bayes bigrams: cannot be fitted again. --data gone.csv: no such file" in said
+    assert "1-D CNN" in said
 
 
 def test_classify_of_a_review_without_a_known_word(tiny_run, tmp_path):
@@ -608,6 +679,34 @@ def test_what_the_order_of_the_words_is_worth(tiny_run, tiny, capfd):
     assert first == ids[:50] and last == ids[50:]
 
 
+def test_two_verdicts_together():
+    """Each is as loud as the other, whatever its unit; and one that always says the same is not divided by zero."""
+    sure, unsure = np.array([4.0, -4, 4, -4]), np.array([1.0, -1, -1, 3])
+    assert together.together(sure, unsure) == pytest.approx(sure / 4 + unsure / np.sqrt(2.75))
+    assert together.together(100 * sure, unsure) == pytest.approx(together.together(sure, unsure))
+    assert np.array_equal(together.together(np.ones(3)), np.ones(3))
+    assert together.log_odds(np.array([[0.5, 0.5], [0.2, 0.8], [1, 0]])) == pytest.approx(
+        [0, math.log(4), math.log(1e-12)]
+    )
+
+
+def test_the_network_together_with_those_who_count(tiny_run, run_copy, tiny, capfd):
+    found = together.main(config(together, "--run", tiny_run))
+    output, errors = capfd.readouterr()
+    trained, reviews = load(tiny_run), data.load(str(tiny))
+    settings = trained.run.baselines["counted"]
+    assert errors == "" and list(found) == ["this network", *(n + t for n in settings for t in ("", ", together"))]
+    network = train.predict(trained.model, trained.encode(reviews.val))[:, 1] > 0.5
+    assert found["this network"] == np.mean(network == reviews.val.labels) > 0.8
+    for name, line in zip(settings, output.splitlines()[4:], strict=False):
+        other = sentiment_baselines.COUNTED[name](**settings[name]).fit(reviews.train).margins(reviews.val) > 0
+        mine, theirs = network == reviews.val.labels, other == reviews.val.labels
+        assert found[name] == np.mean(theirs) and found[f"{name}, together"] > 0.8
+        assert line.startswith(name) and line.split()[-2:] == [str(sum(theirs & ~mine)), str(sum(mine & ~theirs))]
+    (run_copy / "baselines.safetensors").unlink()
+    assert "has no settings of those who count." in refused(together.main, config(together, "--run", run_copy))
+
+
 # ---------------------------------------------------------------- the command line, pictures
 
 
@@ -651,7 +750,7 @@ def test_what_a_training_prints(tmp_path, tiny, quiet, monkeypatch, capfd):
 def test_help_comes_without_torch():
     code = (
         "import sys\nfrom importlib import import_module\nfrom shared import cli\n"
-        "for name in ('train', 'eval', 'sentiment_classify', 'sentiment_order', 'figures'):\n"
+        "for name in ('train', 'eval', 'sentiment_classify', 'sentiment_order', 'sentiment_together', 'figures'):\n"
         "    program = import_module(f'week03_lstm.{name}')\n    try:\n"
         "        cli.parse(program.Config, getattr(program, 'PRESETS', None), ['--help'])\n"
         "    except SystemExit as end:\n"
@@ -659,7 +758,7 @@ def test_help_comes_without_torch():
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8")
-    assert [line for line in done.stdout.splitlines() if line.startswith("ended")] == ["ended 0 []"] * 5, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("ended")] == ["ended 0 []"] * 6, done.stderr
 
 
 def test_word_by_word_of_a_long_text_shows_where_it_moves(tmp_path):

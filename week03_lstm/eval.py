@@ -19,7 +19,7 @@ from shared.device import choose
 from shared.errors import CourseError
 from shared.scores import confusion_matrix, surest_mistakes
 from week03_lstm import data, sentiment_drawing, train
-from week03_lstm.sentiment_baselines import BAG_OF_WORDS, CNN, BagOfWords
+from week03_lstm.sentiment_baselines import CNN, COUNTED
 from week03_lstm.trained import Trained, load
 
 WHY = "The bundled sample is a part of IMDB's training reviews."
@@ -43,13 +43,20 @@ def load_reviews(cfg: Config, trained: Trained) -> data.Data:
     return data.load(cfg.data or flags.data, cfg.text or flags.text, cfg.label or flags.label)
 
 
-def bag_of_words(trained: Trained) -> BagOfWords | None:
-    """The baseline, fitted again to what the network was trained on; None where that is not there any more."""
+def counted(trained: Trained, part: data.Part) -> dict[str, float]:
+    """The accuracy of the baselines that count, by name, fitted again to what the network was trained on.
+
+    Empty where that is not there any more, and of a run that is older than they are.
+    """
+    settings = trained.run.baselines.get("counted", {})
+    if not settings:
+        return {}
     try:
-        return BagOfWords(trained.run.baselines["C"]).fit(trained.reviews().train)
+        reviews = trained.reviews().train
     except CourseError as error:
-        print(f"{BAG_OF_WORDS}: cannot be fitted again. {error}")
-        return None
+        print(f"{', '.join(settings)}: cannot be fitted again. {error}")
+        return {}
+    return {name: COUNTED[name](**chosen).fit(reviews).accuracy(part) for name, chosen in settings.items()}
 
 
 def main(cfg: Config) -> dict[str, Any]:
@@ -65,9 +72,7 @@ def main(cfg: Config) -> dict[str, Any]:
     part, encoded = chosen.part, trained.encode(chosen.part)
     probs = train.predict(trained.model.to(device.name), encoded)
     preds, accuracy = probs.argmax(axis=1), train.score(probs, part.labels)["accuracy"]
-    theirs = {}
-    if bag := bag_of_words(trained):
-        theirs[BAG_OF_WORDS] = bag.accuracy(part)
+    theirs = counted(trained, part)
     if convolution := trained.convolution():
         theirs[CNN] = train.evaluate(convolution.to(device.name), encoded)["accuracy"]
     constant = runs.constant_answer(part.labels, "test_accuracy")

@@ -23,7 +23,7 @@ from shared.loop import Loop
 from shared.seed import seed_everything
 from shared.terminal import mine
 from week03_lstm import data, sentiment_baselines
-from week03_lstm.sentiment_baselines import BAG_OF_WORDS, CNN
+from week03_lstm.sentiment_baselines import CNN
 
 # torch takes seconds to import: what needs it is imported inside the functions, so that --help comes at once.
 
@@ -229,9 +229,9 @@ def train_baselines(
         training = fit(cfg, train, val, model, device, peer=True)
         best, models[CNN] = runs.best_of(training, lambda: deepcopy(model.state_dict()))
         rows.append(runs.baseline(CNN, count(model), best))
-    bag, numbers = sentiment_baselines.bag_of_words(reviews)
-    rows += [{"name": BAG_OF_WORDS} | numbers, runs.constant_answer(reviews.val.labels)]
-    return {"rows": rows, "models": models, "C": bag.C}
+    counted, settings = sentiment_baselines.count_words(reviews)
+    rows += [*counted, runs.constant_answer(reviews.val.labels)]
+    return {"rows": rows, "models": models, "counted": settings}
 
 
 def count(model) -> int:
@@ -261,7 +261,7 @@ def use_threads(cfg: Config) -> None:
 
 
 def main(cfg: Config) -> dict[str, Any]:
-    """Trains a network that reads film reviews, and shows it beside a bag of words and a 1-D CNN of equal size.
+    """Trains a network that reads film reviews, and shows it beside counted words and a 1-D CNN of equal size.
 
     Returns what result.json holds; the run folder is under the key "run".
     """
@@ -286,7 +286,7 @@ def main(cfg: Config) -> dict[str, Any]:
     sentiment_drawing.bars(run.folder / "val_accuracy.png", contestants, "val_accuracy", cfg.data)
     advice = f"Try another --lr, more --epochs{', or --pool max' if cfg.pool == 'last' else ''}."
     hint = f'the verdict word by word: ./course run 3 sentiment_classify{mine()}{{run}} "a review of your own"'
-    return run.finish(best, last, device, count(model), theirs["rows"], advice, [hint], C=theirs["C"])
+    return run.finish(best, last, device, count(model), theirs["rows"], advice, [hint])
 
 
 if __name__ == "__main__":
