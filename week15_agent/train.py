@@ -92,6 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"examples": 24, "most_val": 6, "rank": 4, "alpha": 8.0, "layers": 4, "batch_size": 4, "epochs": 2,
               "steps_per_epoch": 3},
     "quick": {},
+    "long": {"examples": 2200, "epochs": 5, "steps_per_epoch": 110},
     "full": {"model": "smollm2-1.7b", "examples": 16_000, "most_val": 300, "layers": 0, "lr": 2e-4, "batch_size": 32,
              "epochs": 5, "steps_per_epoch": 100},
 }  # fmt: skip
