@@ -30,7 +30,7 @@ CONTRASTS = """names => {
         return [(Math.max(...two) + .05) / (Math.min(...two) + .05), two[1], element.tagName]
     })
 }"""
-"""Of every text of these names: its contrast with what it stands on (1 to 21), the luminance of that, and what it is."""
+"""Of every text of these names: its contrast with what it stands on (1 to 21), the luminance of that, what it is."""
 
 
 @contextmanager

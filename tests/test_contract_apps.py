@@ -15,17 +15,16 @@ from programs import config, preferences, refused, tiny_llama, word_embedder, wr
 
 from shared import browser, plan, runs
 
-pytestmark = chromium.needed
 TEXTS = "h1, h3, #about, #hint, .said, .note, .card p, .asked, figcaption, summary, #talk p, #answer div, #sources span"
 BREAD = [(20, "Bread"), (11, "Knead the dough for twelve minutes. Let it rest for one hour under a cloth.")]
 SOUP = [(20, "Soup"), (11, "Boil the leeks in water. Add salt and pepper before serving.")]
 
 
 def pytest_generate_tests(metafunc):
-    if "number" in metafunc.fixturenames:
-        wanted = metafunc.config.getoption("--week")
-        numbers = [number for number in MADE if plan.is_there(number) and wanted in (None, number)]
-        metafunc.parametrize("number", numbers)  # their names are no weeks': all of them share one browser
+    wanted = metafunc.config.getoption("--week")
+    for name, numbers in (("number", MADE), ("of_a_run", (9, 10, 13))):
+        if name in metafunc.fixturenames:  # ids are no weeks' names, so all of them stay together and share a browser
+            metafunc.parametrize(name, [n for n in numbers if plan.is_there(n) and wanted in (None, n)])
 
 
 def small_run(number, place, *flags):
@@ -210,6 +209,7 @@ def window():
         yield found
 
 
+@chromium.needed
 def test_it_comes_up_answers_and_can_be_read(number, window, tmp_path, monkeypatch):
     make, do = MADE[number]
     app = importlib.import_module(f"{plan.folder(number)}.app")
@@ -231,13 +231,11 @@ def test_it_comes_up_answers_and_can_be_read(number, window, tmp_path, monkeypat
     app.main(config(app, *given))
 
 
-@pytest.mark.parametrize("folder", ["week09_lora", "week10_dpo", "week13_vit"])
-def test_without_a_run_it_says_how_one_is_made(folder, tmp_path, monkeypatch):
+def test_without_a_run_it_says_how_one_is_made(of_a_run, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "RUNS", tmp_path)
-    app = importlib.import_module(f"{folder}.app")
-    week = int(folder[4:6])
+    app = importlib.import_module(f"{plan.folder(of_a_run)}.app")
     assert refused(app.main, config(app)) == (
-        f"no run of week {week} with a model.safetensors yet: `./course train {week}` makes one."
+        f"no run of week {of_a_run} with a model.safetensors yet: `./course train {of_a_run}` makes one."
     )
 
 
