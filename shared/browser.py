@@ -21,20 +21,22 @@ footer { display: none !important; }
 .card { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); border-radius: 12px;
   padding: 10px 14px; color: var(--body-text-color); min-width: 0; }
 .card h3 { font-size: 0.9em; font-weight: 600; margin: 0 0 6px; opacity: 0.8; color: var(--body-text-color); }
-.card p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.5; }
+.card p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.5; color: inherit; }
+.card p.note { margin-top: 6px; }
 .asked { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); border-radius: 12px;
   padding: 8px 14px; margin: 18px 0 10px auto; width: fit-content; max-width: 85%; overflow-wrap: anywhere;
   white-space: pre-wrap; color: var(--body-text-color); }
 .said { font-size: 1.12em; font-weight: 600; margin: 10px 0; color: var(--body-text-color); }
 .note { font-size: 0.92em; opacity: 0.85; margin: 6px 0; overflow-wrap: anywhere; color: var(--body-text-color); }
-@media (max-width: 640px) {
-  .gradio-container { padding: 0 !important; }
-  .gradio-container > .main { padding: 12px !important; }
-  .gradio-container h1 { font-size: 1.35em !important; }
-}
 """
 """What the pages of several weeks look like, in light and in dark: cards with answers side by side, and on a phone one
 below the other."""
+PHONE = """@media (max-width: 640px) {
+  .gradio-container { padding: 0 !important; }
+  .gradio-container > .main { padding: 12px !important; }
+  .gradio-container h1 { font-size: 1.35em !important; }
+}"""
+"""By itself: in gradio's `css` all that stands in @media is put inside the container, and means nothing of it."""
 
 
 @dataclass
@@ -85,6 +87,7 @@ def served(page: Any, host: str, port: int, largest: str, css: str | None = None
         _, address, _ = page.queue(default_concurrency_limit=2, max_size=32).launch(
             server_name=host, server_port=port or None, share=False, quiet=True, prevent_thread_lock=True,
             max_file_size=largest, footer_links=[], show_error=False, ssr_mode=False, enable_monitoring=False, css=css,
+            head=f"<style>{PHONE}</style>" if css else None,
         )  # fmt: skip
     except OSError:
         raise CourseError(f"--port {port}: something else listens there. Take another one, or 0.") from None

@@ -147,6 +147,11 @@ def streamed(work: Callable[[Callable[[Any], None]], None]) -> Iterator[Any]:
         gone.set()
 
 
+def told(answer: Answer) -> str:
+    """How long an answer is, and whether it ended by itself."""
+    return f"{answer.tokens} token{'s' * (answer.tokens != 1)}, and {'stopped' if answer.stopped else 'cut off'}"
+
+
 def answered(both: Both, question: str, talk: Sequence[Turn]) -> Iterator[tuple[list[Turn], bool]]:
     """(the conversation, whether more will come), as it is written."""
     turn = Turn(question.strip())
@@ -162,7 +167,7 @@ def answered(both: Both, question: str, talk: Sequence[Turn]) -> Iterator[tuple[
                 turn.answers[name] = turn.answers.get(name, "") + piece
             else:
                 turn.answers[name] = piece.text
-                turn.notes[name] = f"{piece.tokens} tokens, " + ("and stopped" if piece.stopped else "and cut off")
+                turn.notes[name] = told(piece)
             yield now, True
     except CourseError as error:
         now[-1] = replace(turn, question=turn.question[:LONGEST], wrong=str(error))
@@ -193,8 +198,10 @@ def build(both: Both) -> Any:
     gr = browser.gradio()
 
     def ask(question: str, talk: list[Turn]) -> Iterator[tuple]:
+        typed: Any = ""  # emptied once: what one types meanwhile stays
         for now, more in answered(both, question, talk):
-            yield written(now, more), now, ""
+            yield written(now, more), now, typed
+            typed = gr.skip()
 
     with gr.Blocks(title="Before and after", analytics_enabled=False) as page:
         talk = gr.State([])

@@ -49,6 +49,7 @@ STYLE = f"""{browser.STYLE}
 .bars .track {{ position: relative; height: 16px; }}
 .bars .track::before {{ content: ""; position: absolute; left: 50%; top: -3px; bottom: -3px; width: 1px;
   background: var(--body-text-color); opacity: 0.6; }}
+.bars span:nth-child(3n) {{ text-align: right; }}
 .bars .bar {{ position: absolute; top: 0; bottom: 0; border-radius: 3px; }}
 """
 
@@ -177,8 +178,13 @@ def coloured(one: Weighed, most: float) -> str:
         colour = "0, 114, 178" if gain > 0 else "213, 94, 0"
         style = f"background: rgba({colour}, {0.5 * min(1.0, abs(gain) / max(most, 1e-9)):.2f})"
         shown = browser.text(words) or '<span class="note">(end)</span>'
-        spans.append(f'<mark style="{style}" title="{gain:+.2f}">{shown}</mark>')
+        spans.append(f'<mark style="{style}" title="{signed(gain)}">{shown}</mark>')
     return f"<p>{''.join(spans)}</p>"
+
+
+def signed(number: float) -> str:
+    """A number with its sign."""
+    return f"{number:+.2f}".replace("-", "−")
 
 
 def verdict(first: Weighed, second: Weighed, margin: float) -> str:
@@ -186,16 +192,16 @@ def verdict(first: Weighed, second: Weighed, margin: float) -> str:
     most = max(abs(gain) for one in (first, second) for _, gain in one.pieces)
     sure = torch.sigmoid(torch.tensor(abs(margin))).item()
     which = f"the {'first' if margin > 0 else 'second'} answer" if margin else "neither answer"
-    said = f'<p class="said">It prefers {which}: margin {margin:+.2f}, so it would bet {sure:.0%} on it.</p>'
+    said = f'<p class="said">It prefers {which}: margin {signed(margin)}, so it would bet {sure:.0%} on it.</p>'
     scale, bars, each = max(abs(first.reward), abs(second.reward), 1e-9), [], []
     for name, one in (("first", first), ("second", second)):
         wide, colour = 50 * abs(one.reward) / scale, "#0072B2" if one.reward > 0 else "#D55E00"
         left = 50 if one.reward > 0 else 50 - wide
         style = f"left: {left:.1f}%; width: {wide:.1f}%; background: {colour}"
         bars.append(f'<span>{name}</span><div class="track"><div class="bar" style="{style}"></div></div>'
-                    f"<span>{one.reward:+.2f}</span>")  # fmt: skip
-        note = f"reward {one.reward:+.2f}; log p {one.before:.1f} before DPO, {one.after:.1f} after"
-        each.append((f"{name} answer", f'{coloured(one, most)}<p class="note">{note}</p>'))
+                    f"<span>{signed(one.reward)}</span>")  # fmt: skip
+        note = f"reward {signed(one.reward)}; log p {one.before:.1f} before DPO, {one.after:.1f} after"
+        each.append((f"{name} answer", f'{coloured(one, most)}<p class="note">{note.replace("-", "−")}</p>'))
     return "\n".join([said, f'<div class="bars">{"".join(bars)}</div>', browser.cards(each), LEGEND])
 
 
