@@ -307,6 +307,8 @@ def test_the_page_shows_what_chat_says_of_both(place, run, capsys):
     *_, (wrong, _) = app.answered(both, "x" * 2001, talk)
     assert "a question of 2,001 characters: 2,000 are the most." in app.written(wrong)
     assert app.said_to("tuned", wrong) == app.said_to("tuned", talk), "what went wrong is forgotten"
+    both.closed.set()
+    assert list(both.answer("Say red", ())) == [], "at its end nobody goes on"
     assert "&lt;b&gt;" in app.written([app.Turn("<b>", {"tuned": "<b>"}, {})])
 
 

@@ -13,6 +13,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import Queue
 from threading import Event, Lock, Thread
 from typing import Any, Literal
@@ -86,17 +87,22 @@ class Both:
         )  # fmt: skip
         self.who, self.tokenizer, self.device = chat.speakers(self.cfg)
         self.end, self.one_at_a_time = end_of_turn(self.tokenizer), Lock()
+        self.closed = Event()  # set: whoever speaks stops at the next word
 
     def answer(self, question: str, before: Sequence[Turn]) -> Iterator[tuple[str, str | Answer]]:
         """(who, a piece of the answer) as it comes, and at its end (who, the whole of it)."""
 
         def work(say: Callable[[tuple[str, str | Answer]], None]) -> None:
+            def heard(name: str, piece: str | Answer) -> None:
+                if self.closed.is_set():
+                    raise Gone
+                say((name, piece))
+
             with self.one_at_a_time:
                 for one in self.who:
                     talk = [*said_to(one.name, before), {"role": "user", "content": question}]
-                    speak = lambda piece, name=one.name: say((name, piece))  # noqa: E731
-                    whole = chat.speak(self.cfg, one, self.tokenizer, talk, self.end, self.device, speak)
-                    say((one.name, whole))
+                    speak = partial(heard, one.name)
+                    speak(chat.speak(self.cfg, one, self.tokenizer, talk, self.end, self.device, speak))
 
         return streamed(work)
 
@@ -130,11 +136,11 @@ def streamed(work: Callable[[Callable[[Any], None]], None]) -> Iterator[Any]:
             work(say)
             said.put(("done", None))
         except Gone:
-            pass
+            said.put(("done", None))
         except Exception as error:  # it is the reader's, who is in another thread
             said.put(("wrong", error))
 
-    Thread(target=run, daemon=True).start()
+    Thread(target=run).start()  # no daemon: Python cannot end while one computes
     try:
         while True:
             kind, one = said.get()
@@ -225,7 +231,11 @@ def main(cfg: Config) -> dict[str, Any]:
 
     Returns where it was.
     """
-    return browser.serve(build(Both(cfg)), cfg.host, cfg.port, "1mb", STYLE)
+    both = Both(cfg)
+    try:
+        return browser.serve(build(both), cfg.host, cfg.port, "1mb", STYLE)
+    finally:
+        both.closed.set()
 
 
 if __name__ == "__main__":
