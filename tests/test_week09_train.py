@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from shared import chat_models
 from shared.conversation import Answer, ids_of, write
 from shared.device import choose
 from shared.errors import CourseError
-from week09_lora import chat, forget, model, oom, train, trained
+from week09_lora import app, chat, forget, model, oom, train, trained
 from week09_lora import eval as evaluation
 
 SMALL = ("--preset", "smoke", "--rank", 8, "--most-val", 0, "--steps-per-epoch", 15, "--batch-size", 8, "--lr", 0.02)
@@ -292,6 +293,44 @@ def test_adapters_of_another_model(place, run, tmp_path):
     assert refused(chat.main, config(chat, "a", "--adapter", tmp_path, "--model", place / "llama")).startswith(
         f"{tmp_path}: no adapter, adapter_config.json is not there."
     )
+
+
+def test_the_page_shows_what_chat_says_of_both(place, run, capsys):
+    both = app.Both(app.Config(run=run["run"], tokens=6, device="cpu"))
+    talk = []
+    for question in ("Say red", "Say blue"):
+        *_, (talk, more) = app.answered(both, question, talk)
+    assert not more and len(talk) == 2 and not both.one_at_a_time.locked()
+    capsys.readouterr()
+    said = chat.main(config(chat, "Say red", "--compare", "--run", run["run"], "--tokens", 6, "--device", "cpu"))
+    assert [talk[0].answers[name].strip() for name in ("untuned", "tuned")] == said
+    *_, (wrong, _) = app.answered(both, "x" * 2001, talk)
+    assert "a question of 2,001 characters: 2,000 are the most." in app.written(wrong)
+    assert app.said_to("tuned", wrong) == app.said_to("tuned", talk), "what went wrong is forgotten"
+    both.closed.set()
+    assert list(both.answer("Say red", ())) == [], "at its end nobody goes on"
+    assert "&lt;b&gt;" in app.written([app.Turn("<b>", {"tuned": "<b>"}, {})])
+
+
+def test_who_leaves_stops_the_writing():
+    ended = threading.Event()
+
+    def work(say):
+        try:
+            while True:
+                say("a")
+        finally:
+            ended.set()
+
+    words = app.streamed(work)
+    assert next(words) == "a"
+    words.close()
+    assert ended.wait(20)
+
+    def breaks(say):
+        raise CourseError("no.")
+
+    assert refused(list, app.streamed(breaks)) == "no."
 
 
 def test_out_of_memory_names_three_flags_in_order_with_what_each_saves(place, monkeypatch):

@@ -11,7 +11,22 @@ from shared import chat_models
 from shared.conversation import Answer, write
 from shared.device import Device
 from shared.splits import Part
-from week10_dpo import chat, chats, data, drawing, eval, exact, figures, judge, losses, measures, sweep, train, trained
+from week10_dpo import (
+    app,
+    chat,
+    chats,
+    data,
+    drawing,
+    eval,
+    exact,
+    figures,
+    judge,
+    losses,
+    measures,
+    sweep,
+    train,
+    trained,
+)
 from week10_dpo.data import Pair
 
 CPU = Device("cpu", "float32", "")
@@ -296,6 +311,31 @@ def test_chat_compares_stages(run, capsys, monkeypatch):
     lines = iter(["Say red", ""])
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
     assert len(chat.main(config(chat, "--run", run, "--tokens", 4))) == 1
+
+
+def test_the_page_weighs_as_eval_does_and_its_words_add_up(run, place):
+    one = app.Assistant(app.Config(run=str(run), device="cpu"))
+    pair = Pair((("user", "Say red 3"),), "red é please", "no red")
+    first, second, margin = one.weigh("Say red 3", pair.chosen, pair.rejected)
+    encoded = chats.encode(Part((pair,)), one.net.tokenizer, 64)
+    gains = one.beta * (train.said(one.policy, encoded, CPU) - train.said(one.net.model("sft"), encoded, CPU))
+    assert (first.reward, second.reward) == pytest.approx(tuple(gains[:, 0].tolist()), abs=1e-4) and first.reward
+    assert margin == pytest.approx(first.reward - second.reward, abs=1e-4)
+    assert sum(gain for _, gain in first.pieces) == pytest.approx(first.reward, abs=1e-4)
+    assert [words for words, _ in first.pieces] == [*"red é please", ""], "half a character waits for the other half"
+    assert one.weigh("Say red 3", pair.rejected, pair.chosen)[2] == pytest.approx(-margin, abs=1e-4)
+    assert "prefers the first answer" in app.verdict(first, second, 0.5)
+    assert "prefers neither answer" in app.verdict(first, second, 0.0)
+
+
+@pytest.mark.parametrize(("question", "first", "second", "line"), [
+    (" ", "a", "b", "the question is empty."),
+    ("q", "a", " a ", "both answers are the same: there is nothing to prefer."),
+    ("q", "a", "b" * 2001, "the second answer has 2,001 characters: 2,000 are the most."),
+    ("q", "a", "b" * 600, "question and answer are 621 tokens: the model reads 512."),
+])  # fmt: skip
+def test_the_page_says_what_cannot_be_weighed(run, question, first, second, line):
+    assert refused(app.Assistant(app.Config(run=str(run), device="cpu")).weigh, question, first, second) == line
 
 
 def test_the_pictures(run, tmp_path):

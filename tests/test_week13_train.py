@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from programs import assert_picture, close, config, refused, refused_flags
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from shared.device import Device
 from shared.files import read_json
-from week13_vit import augment, baselines, compare, data, eval, looks, masked, measures, pretrain, train
+from week13_vit import app, augment, baselines, compare, data, eval, looks, masked, measures, pretrain, train
 from week13_vit.model import ViT, ViTConfig, flops, patchify
 from week13_vit.weights import fill, in_our_names, load_pretrained
 
@@ -185,6 +186,19 @@ def test_eval_tells_all_and_writes_it_down(run, tmp_path, capsys):
         np.savez(tmp_path / "other.npz", images=255 - file["images"], labels=file["labels"])  # white for black
     eval.main(config(eval, "--run", run["run"], "--data", tmp_path / "other.npz", "--out", tmp_path))
     assert f"its own test has AUROC {found['test_auroc']:.4f}: " in capsys.readouterr().out
+
+
+def test_the_page_shows_what_eval_says(run, tmp_path):
+    looking = app.Looking(app.Config(run=run["run"], device="cpu"))
+    one = looking.some.take(np.array([0]))
+    words, pictures = looking.look(one)
+    probs = train.probabilities(looking.net.model, one, looking.net.mean_std, CPU)
+    assert f"{probs[0, 1]:.1%}" in words and pictures.count("<img") == 4
+    assert sorted(looking.some.labels.tolist()) == [0] * 6 + [1] * 6, "as many of each"
+    Image.fromarray(one.images[0, ..., 0]).save(tmp_path / "own.png")
+    assert (looking.read(str(tmp_path / "own.png")).images == one.images).all(), "as it was trained on"
+    Image.new("L", (30, 20), 90).save(tmp_path / "blank.png")
+    assert "normalise them" in refused(looking.read, str(tmp_path / "blank.png"))
 
 
 def test_a_probe_starts_from_a_run_and_only_the_head_is_new(run, tmp_path):
