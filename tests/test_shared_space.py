@@ -231,7 +231,7 @@ def test_a_name_that_is_none(folder, name):
 # ---------------------------------------------------------------- what a Space's folder holds
 
 WEEKS = [n for n in range(1, 17) if (ROOT / plan.folder(n) / "space.py").is_file()]
-PAGES = [n for n in WEEKS if n != 12]  # week 12's is a container: tests/test_week12_space.py
+PAGES = [n for n in WEEKS if n != 12]  # that one is a container: tests/test_week12_space.py
 SECRET = "/home/ada/secret plans"
 
 
