@@ -1,12 +1,75 @@
-"""A page of gradio's, served until Ctrl-C, and to nobody but those who are asked for."""
+"""A page of gradio's, served until Ctrl-C, and to nobody but those who are asked for; and what pages look like."""
 
-from typing import Any
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from shared.errors import CourseError
+from shared.terminal import printable
+
+STYLE = """
+.gradio-container { width: 100% !important; max-width: 1080px !important; margin: 0 auto !important; }
+textarea::placeholder { color: var(--body-text-color) !important; opacity: 0.65; }
+footer { display: none !important; }
+.html-container { padding: 0 !important; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 250px), 1fr)); gap: 12px; }
+.card { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); border-radius: 12px;
+  padding: 10px 14px; color: var(--body-text-color); min-width: 0; }
+.card h3 { font-size: 0.9em; font-weight: 600; margin: 0 0 6px; opacity: 0.8; color: var(--body-text-color); }
+.card p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.5; }
+.asked { background: var(--block-background-fill); border: 1px solid var(--border-color-primary); border-radius: 12px;
+  padding: 8px 14px; margin: 18px 0 10px auto; width: fit-content; max-width: 85%; overflow-wrap: anywhere;
+  white-space: pre-wrap; color: var(--body-text-color); }
+.said { font-size: 1.12em; font-weight: 600; margin: 10px 0; color: var(--body-text-color); }
+.note { font-size: 0.92em; opacity: 0.85; margin: 6px 0; overflow-wrap: anywhere; color: var(--body-text-color); }
+@media (max-width: 640px) {
+  .gradio-container { padding: 0 !important; }
+  .gradio-container > .main { padding: 12px !important; }
+  .gradio-container h1 { font-size: 1.35em !important; }
+}
+"""
+"""What the pages of several weeks look like, in light and in dark: cards with answers side by side, and on a phone one
+below the other."""
 
 
-def serve(page: Any, host: str, port: int, largest: str, css: str | None = None) -> dict[str, str]:
-    """Serves a page. Nothing goes elsewhere: no link to share it, no statistics, no account of who came.
+@dataclass
+class Served:
+    """The flags of a page: who can reach it, and where."""
+
+    host: str = "127.0.0.1"
+    """Who can reach it: this machine alone, or 0.0.0.0: everybody who reaches this machine."""
+    port: Annotated[int, Ge(0), Le(65_535)] = 7860
+    """Where it listens; 0: at a free place."""
+
+
+def gradio() -> Any:
+    """The library, imported now (it takes seconds), without its statistics."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it is asked for at import
+    import gradio
+
+    return gradio
+
+
+def text(words: str) -> str:
+    """Foreign words as HTML: they can be read, and do nothing."""
+    return escape(printable(words, breaks=True))
+
+
+def cards(of: Sequence[tuple[str, str]]) -> str:
+    """Cards of (heading, HTML), side by side."""
+    each = (f'<div class="card"><h3>{text(heading)}</h3>{inside}</div>' for heading, inside in of)
+    return f'<div class="cards">{"".join(each)}</div>'
+
+
+@contextmanager
+def served(page: Any, host: str, port: int, largest: str, css: str | None = None) -> Iterator[str]:
+    """Inside `with`, a page is served at the address that it yields. Nothing goes elsewhere: no link to share it, no
+    statistics, no account of who came.
 
     Args:
         page: gradio's Blocks.
@@ -14,9 +77,6 @@ def serve(page: Any, host: str, port: int, largest: str, css: str | None = None)
         port: where it listens; 0: at a free place.
         largest: of a file that a visitor gives, as "25mb".
         css: of the page.
-
-    Returns:
-        {"address"}: where it was.
 
     Raises:
         CourseError: something else listens there.
@@ -28,9 +88,15 @@ def serve(page: Any, host: str, port: int, largest: str, css: str | None = None)
         )  # fmt: skip
     except OSError:
         raise CourseError(f"--port {port}: something else listens there. Take another one, or 0.") from None
-    print(f"open {address}   (Ctrl-C ends it)", flush=True)
     try:
-        page.block_thread()
+        yield address
     finally:
         page.close(verbose=False)
+
+
+def serve(page: Any, host: str, port: int, largest: str, css: str | None = None) -> dict[str, str]:
+    """The same until Ctrl-C. Returns {"address"}: where it was."""
+    with served(page, host, port, largest, css) as address:
+        print(f"open {address}   (Ctrl-C ends it)", flush=True)
+        page.block_thread()
     return {"address": address}
