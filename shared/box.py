@@ -171,7 +171,7 @@ class Box:
     def ask(
         self, port: int, path: str, body: Any = None, timeout: float = 60.0, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """The status and text of an answer over HTTP; a `body` is sent as JSON.
+        """The status and text of an answer over HTTP; a `body` is sent as JSON, or, where it is bytes, as it is.
 
         Raises:
             OSError: nothing listens there, or it does not answer in time.
@@ -181,8 +181,8 @@ class Box:
         connection.sock.settimeout(timeout)
         try:
             connection.sock.connect(("127.0.0.1", port))
-            sent = None if body is None else json.dumps(body)
-            said = {"Content-Type": "application/json"} if sent else {}
+            sent = body if body is None or isinstance(body, bytes) else json.dumps(body)
+            said = {"Content-Type": "application/json"} if isinstance(sent, str) else {}
             connection.request("GET" if sent is None else "POST", path, sent, {**said, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")

@@ -101,8 +101,12 @@ def run_of(week: int, given: str, file: str = runs.MODEL) -> Path:
     return found
 
 
-def run(source: Path, folder: Path) -> None:
+def run(source: Path, folder: Path, also: Iterable[str] = ()) -> None:
     """Copies what a trained run is opened with.
+
+    Args:
+        source, folder: where from, where to.
+        also: of `LEFT`, what the page needs all the same.
 
     Raises:
         CourseError: it has not come to its end, or stands on a network in a folder of this machine.
@@ -115,7 +119,8 @@ def run(source: Path, folder: Path) -> None:
             raise CourseError(f"{source} was trained with --{flag} {config[flag]}: a Space has no folder of yours.")
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
-        if path.is_file() and inside.parts[0] not in LEFT and path.suffix != ".png" and not path.name.startswith("."):
+        left = inside.parts[0] in LEFT - {*also} or path.suffix == ".png" or path.name.startswith(".")
+        if path.is_file() and not left:
             copy(path, folder / inside)
     saved, kept = checkpoint.load(source / runs.MODEL), read_json(result)
     write_json(folder / "config.json", anonymous(config))

@@ -99,8 +99,7 @@ def fresh_venv(folder: Path, requirements: Path) -> str:
     python, quiet = str(place / "bin" / "python"), ["--quiet"]
     if Path(uv).exists():
         steps = [[uv, "venv", *quiet, "--python", sys.executable, str(place)]]
-        install = [uv, "pip", "install", *quiet, "--compile-bytecode", "--python", python]  # as the hub's pip does
-        steps += [[*install, "-r", str(requirements)]]
+        steps += [[uv, "pip", "install", *quiet, "--python", python, "-r", str(requirements)]]
     else:
         steps = [[sys.executable, "-m", "venv", str(place)]]
         steps += [[python, "-m", "pip", "install", *quiet, "-r", str(requirements)]]
@@ -194,19 +193,36 @@ def of(folder: Path, space: Any, cfg: Any) -> dict[str, Any]:
 
 def ask_gradio(box: Box, port: int, name: str, values: Sequence[Any], timeout: float = 180.0) -> str:
     """What a page of gradio's shows when its event `name` is given these values: through its own interface, which
-    sends events.
+    sends events. Bytes are a picture, which is uploaded first.
 
     Raises:
         CourseError: it refuses them, or fails over them.
     """
-    status, called = box.ask(port, f"/gradio_api/call/{name}", {"data": list(values)})
+    data = [uploaded(box, port, value) if isinstance(value, bytes) else value for value in values]
+    status, called = box.ask(port, f"/gradio_api/call/{name}", {"data": data})
     if status != 200:
         raise CourseError(f"the Space's page answers {status}: {printable(called)[:300]}")
     _, events = box.ask(port, f"/gradio_api/call/{name}/{json.loads(called)['event_id']}", timeout=timeout)
-    kind, _, data = events.strip().split("\n\n")[-1].partition("\ndata: ")
+    kind, _, shown = events.strip().split("\n\n")[-1].partition("\ndata: ")
     if kind != "event: complete":
         raise CourseError(f"the Space's page answers {printable(events)[-300:]}")
-    return "\n".join(dict.fromkeys(told(json.loads(data))))[:LONGEST]
+    return "\n".join(dict.fromkeys(told(json.loads(shown))))[:LONGEST]
+
+
+def uploaded(box: Box, port: int, picture: bytes) -> dict[str, Any]:
+    """A picture given to a page, as its events want it.
+
+    Raises:
+        CourseError: the page does not take it.
+    """
+    edge = secrets.token_hex(16)
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="picture.png"\r\n\r\n'
+    body = head.encode() + picture + f"\r\n--{edge}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    status, text = box.ask(port, "/gradio_api/upload", body, headers=kind)
+    if status != 200:
+        raise CourseError(f"the Space's page does not take a picture ({status}): {printable(text)[:300]}")
+    return {"path": json.loads(text)[0], "meta": {"_type": "gradio.FileData"}}
 
 
 def told(value: Any) -> Iterator[str]:

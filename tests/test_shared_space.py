@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from programs import config, refused
 
-from shared import bundle, checkpoint, dry_run, hub, models, pins, plan, space
+from shared import box, bundle, checkpoint, dry_run, hub, models, pins, plan, space
 from shared.files import ROOT, read_json, write_json
 
 TOKEN = "hf_" + "x" * 34
@@ -548,3 +548,35 @@ def test_space_needs_a_week_that_has_one(monkeypatch, capsys):
             runpy.run_module("shared.space", run_name="__main__")
         assert ended.value.code == 2
         assert capsys.readouterr().err == f"error: which week? For example: ./course space {WEEKS[0]}\n"
+
+
+class Page(box.Box):
+    """A page of gradio's behind a box: takes an upload and a call, and tells how the call ended."""
+
+    def __init__(self, end, taken=200):
+        self.end, self.taken, self.asked = end, taken, []
+
+    def ask(self, port, path, body=None, timeout=60.0, headers=None):
+        self.asked.append((path, body))
+        if path.endswith("/upload"):
+            edge = headers["Content-Type"].partition("boundary=")[2].encode()
+            assert body.startswith(b"--" + edge) and body.endswith(b"\r\n--" + edge + b"--\r\n")
+            return self.taken, '["/tmp/gradio/picture.png"]'
+        if path.endswith("/call/look"):
+            return 200, '{"event_id": "7"}'
+        return 200, f"event: generating\ndata: []\n\nevent: {self.end}\n\n"
+
+
+def test_a_picture_is_uploaded_before_the_page_is_asked():
+    page = Page('complete\ndata: ["<p>It says: healthy</p>"]')
+    assert dry_run.ask_gradio(page, 7860, "look", ["x", b"\x89PNG"]) == "It says: healthy"
+    assert b"\x89PNG" in page.asked[0][1]
+    file = {"path": "/tmp/gradio/picture.png", "meta": {"_type": "gradio.FileData"}}
+    assert page.asked[1:] == [("/gradio_api/call/look", {"data": ["x", file]}), ("/gradio_api/call/look/7", None)]
+
+
+def test_a_page_that_fails_is_one_line():
+    line = refused(dry_run.ask_gradio, Page("error\ndata: null"), 7860, "look", ["x"])
+    assert line.startswith("the Space's page answers ") and "error" in line
+    line = refused(dry_run.ask_gradio, Page("", taken=413), 7860, "look", [b"x"])
+    assert line.startswith("the Space's page does not take a picture (413)")

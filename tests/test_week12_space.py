@@ -60,7 +60,7 @@ def test_flags_that_do_not_fit(runs_of, tmp_path, flags, line):
     assert not (tmp_path / "space").exists()
 
 
-class Answers:
+class Answers(box.Box):
     """A box whose service answers as ours does."""
 
     def __init__(self, status):
@@ -72,16 +72,11 @@ class Answers:
         return self.status, json.dumps({"text": "It is so [1].", "citations": cited})
 
 
-def test_the_service_is_asked_with_its_key(runs_of, monkeypatch):
-    made, key = space.made_of(runs_of()), "k" * 48
+def test_the_service_is_asked_with_its_key(runs_of):
+    made, key = space.made_of(runs_of()), {"COURSE_API_KEY": "k" * 48}
     assert made.secrets == ("COURSE_API_KEY",) and made.ready[-1] == "/ui/"
-    monkeypatch.setattr(box, "Box", Answers)
     answers = Answers(200)
-    ask = space.Service.ask.__wrapped__ if hasattr(space.Service.ask, "__wrapped__") else space.Service.ask
-    assert ask(made, answers, 8000, "Is it?", {"COURSE_API_KEY": key}) == "It is so [1].\n[1] a.pdf, page 7: so it is"
-    assert answers.asked == [
-        ((8000, "/ask", {"question": "Is it?"}), {"headers": {"Authorization": f"Bearer {key}"}})
-    ]  # fmt: skip
-    assert refused(ask, made, Answers(401), 8000, "Is it?", {"COURSE_API_KEY": key}).startswith(
-        "the Space answers 401: "
-    )
+    assert made.ask(answers, 8000, "Is it?", key) == "It is so [1].\n[1] a.pdf, page 7: so it is"
+    sent = {"headers": {"Authorization": f"Bearer {key['COURSE_API_KEY']}"}}
+    assert answers.asked == [((8000, "/ask", {"question": "Is it?"}), sent)]
+    assert refused(made.ask, Answers(401), 8000, "Is it?", key).startswith("the Space answers 401: ")
