@@ -89,6 +89,11 @@ def plan(folder: Path) -> Plan:
     return Plan(command, environment, last["WORKDIR"], False, ("/tmp", last["VOLUME"]), head["app_port"])
 
 
+def python_of(prefix: Path) -> str:
+    """The interpreter of an environment."""
+    return str(prefix / venv.SCRIPTS.name / f"python{venv.EXE}")
+
+
 def fresh_venv(folder: Path, requirements: Path) -> str:
     """An environment with these requirements and nothing else; returns its folder.
 
@@ -96,7 +101,7 @@ def fresh_venv(folder: Path, requirements: Path) -> str:
         CourseError: they cannot be installed.
     """
     place, uv = folder / "venv", shutil.which("uv") or str(venv.SCRIPTS / f"uv{venv.EXE}")
-    python, quiet = str(place / "bin" / "python"), ["--quiet"]
+    python, quiet = python_of(place), ["--quiet"]
     if Path(uv).exists():
         steps = [[uv, "venv", *quiet, "--python", sys.executable, str(place)]]
         steps += [[uv, "pip", "install", *quiet, "--python", python, "-r", str(requirements)]]
@@ -121,7 +126,7 @@ def box_of(plan: Plan, folder: Path, place: Path, prefix: str, environment: dict
         prefix: the environment with the libraries.
         environment: more variables, as a Space's secrets are.
     """
-    python = str(Path(prefix) / "bin" / "python")
+    python = python_of(Path(prefix))
     if why := why_not():
         print(f"not in a box ({why}): its user and its folders are not held")
         for name in plan.empty:
@@ -172,7 +177,7 @@ def of(folder: Path, space: Any, cfg: Any) -> dict[str, Any]:
             print(f"an environment with requirements.txt and nothing else: {installed:.0f} s", flush=True)
         with box_of(plan_, folder, place, prefix, hidden) as box:
             up = max(box.wait_until_healthy(plan_.port, path, cfg.healthy) for path in space.ready)
-            began = time.monotonic()
+            began, computed = time.monotonic(), box.processor()
             answer = space.ask(box, plan_.port, question, hidden)
             asked = time.monotonic() - began
             ports, memory = box.listening(), box.memory()
@@ -182,12 +187,14 @@ def of(folder: Path, space: Any, cfg: Any) -> dict[str, Any]:
     if not answer.strip():
         raise CourseError(f"the Space answers nothing to {question!r}.")
     print(
-        f"up after {up:.1f} s, {memory / 1e6:.0f} MB of memory, listens on {plan_.port} alone, ended {stopped:.1f} s "
-        f"after SIGTERM\n> {question}\n{printable(answer, breaks=True)}\nanswered after {asked:.1f} s"
+        f"up after {up:.1f} s ({computed:.1f} s of processor time), {memory / 1e6:.0f} MB of memory, listens on "
+        f"{plan_.port} alone, ended {stopped:.1f} s after SIGTERM\n"
+        f"> {question}\n{printable(answer, breaks=True)}\nanswered after {asked:.1f} s"
     )
     return {
         "installed_seconds": round(installed, 1) if cfg.fresh else None, "up_seconds": round(up, 1),
-        "answer_seconds": round(asked, 1), "memory": memory, "answer": answer, "boxed": not why_not(),
+        "computed_seconds": round(computed, 1), "answer_seconds": round(asked, 1), "memory": memory, "answer": answer,
+        "boxed": not why_not(),
     }  # fmt: skip
 
 
