@@ -37,6 +37,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 os.environ.setdefault("COURSE_HOME", str(HERE))  # the published networks lie in models/
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of two cores that are shared, as `./course` has it
 PLACES = {{"HERE": str(HERE), "RUN": str(HERE / "baked" / "week{number:02}")}}
 FLAGS = {flags}
 
