@@ -10,6 +10,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import chromium
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -228,37 +229,15 @@ def test_a_week_that_does_not_start_is_left_out(tmp_path, monkeypatch, capsys):
 
 # ---------------------------------------------------------------- in a browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-FLAGS += ["--disable-component-update", "--disable-extensions", "--disable-dev-shm-usage", "--disable-quic"]
-CONTRASTS = """() => {
-    const linear = c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4
-    const light = rgb => { const [r, g, b] = rgb.map(linear)
-                           return .2126 * r + .7152 * g + .0722 * b }
-    const rgb = text => text.match(/[\\d.]+/g).map(Number)
-    return [...document.querySelectorAll('h1, h2, h3, p, td, a, span:not(.bar), blockquote, summary, code, figcaption')]
-        .map(element => {
-            let at = element, paper = [0, 0, 0, 0]
-            for (; at; at = at.parentElement) {
-                paper = rgb(getComputedStyle(at).backgroundColor)
-                if (paper.length == 3 || paper[3] > .5) break
-            }
-            const two = [light(rgb(getComputedStyle(element).color).slice(0, 3)), light(paper.slice(0, 3))]
-            return [(Math.max(...two) + .05) / (Math.min(...two) + .05), two[1], element.tagName]
-        })
-}"""
-"""Of every text: its contrast with what it stands on (1 to 21), the luminance of that, and what it is."""
+TEXTS = "h1, h2, h3, p, td, a, span:not(.bar), blockquote, summary, code, figcaption"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+@chromium.needed
 def test_the_page_in_a_browser(many, tmp_path):
-    from playwright.sync_api import sync_playwright
-
     root, _, _, weeks = many
     address = (root / "reports/portfolio.html").as_uri()
     foreign, errors = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium.opened() as browser:
         for scheme, width in (("light", 1280), ("light", 390), ("dark", 390), ("dark", 1280)):
             shown = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
             shown.on("request", lambda r: r.url.startswith((address, "data:")) or foreign.append(r.url))
@@ -269,7 +248,7 @@ def test_the_page_in_a_browser(many, tmp_path):
             assert shown.locator("article").count() == len(weeks)
             loaded = shown.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
             assert loaded and shown.locator("img").count() == len(weeks)
-            for ratio, paper, what in shown.evaluate(CONTRASTS):
+            for ratio, paper, what in shown.evaluate(chromium.CONTRASTS, TEXTS):
                 assert ratio >= 4.5, (scheme, what)
                 assert what == "A" or (paper > 0.8 if scheme == "light" else paper < 0.1), (scheme, what)
             path = Path(os.environ.get("COURSE_SCREENSHOTS") or tmp_path) / f"portfolio-{scheme}-{width}.png"
@@ -282,5 +261,4 @@ def test_the_page_in_a_browser(many, tmp_path):
                 assert shown.locator("details code").last.is_visible()
                 assert "Ada <script>" in shown.locator("h1").inner_text()
             shown.close()
-        browser.close()
     assert (foreign, errors) == ([], [])

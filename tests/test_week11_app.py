@@ -1,8 +1,5 @@
 """Week 11: the chat in the terminal and the one in the browser, over a PDF of two pages and an embedder of words."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 from programs import config, refused, word_embedder, write_pdf
@@ -15,7 +12,6 @@ from week11_rag.retrieve import Retriever
 from week11_rag.store import Settings
 from week11_rag.support import Support, Verdict
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = (
     [(20, "Bread"), (11, "Knead the dough for twelve minutes. Let it rest for one hour under a cloth.")],
     [(20, "Soup"), (11, "Boil the leeks in water. Add salt and pepper before serving.")],
@@ -196,31 +192,3 @@ def test_the_page_asks_nobody_else_for_anything(bot, monkeypatch):
     chats = [block for block in page.blocks.values() if type(block).__name__ == "Chatbot"]
     assert [block.render_markdown for block in chats] == [False], "or a document could have pictures fetched"
     assert "ask" in {one.api_name for one in page.fns.values()}, "by this name a Space is asked"
-
-
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium here")
-def test_one_asks_and_sees_the_marked_page(bot, tmp_path):
-    """In a real browser: ask, read the answer, see its page; nothing is asked of other hosts."""
-    sync = pytest.importorskip("playwright.sync_api")
-    page = app.build(bot)
-    _, address, _ = page.launch(server_name="127.0.0.1", server_port=None, quiet=True, prevent_thread_lock=True,
-                                ssr_mode=False, footer_links=[])  # fmt: skip
-    flags = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync")  # fmt: skip
-    hosts = set()
-    try:
-        with sync.sync_playwright() as player:
-            browser = player.chromium.launch(executable_path=CHROMIUM, args=list(flags))
-            tab = browser.new_page(viewport={"width": 390, "height": 800})
-            tab.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else ""))
-            tab.goto(address)
-            tab.locator("#question textarea").fill(ASKED)
-            tab.keyboard.press("Enter")
-            sync.expect(tab.locator("#chat")).to_contain_text("twelve minutes [1]", timeout=20_000)
-            sync.expect(tab.locator("#sources")).to_contain_text("[1] book.pdf, page 1")
-            sync.expect(tab.locator("#page img")).to_be_visible()
-            assert tab.evaluate("document.documentElement.scrollWidth") <= 390, "no wider than the phone"
-            browser.close()
-    finally:
-        page.close(verbose=False)
-    assert hosts - {"", Path(address).name} <= {address.split("/")[2]}, hosts

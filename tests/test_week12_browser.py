@@ -2,12 +2,11 @@
 light, in dark, and as wide as a phone. $COURSE_SCREENSHOTS names a folder to keep the pictures in."""
 
 import os
-import shutil
 import socket
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import chromium
 import pytest
 from programs import Lazily, assert_picture, word_embedder, write_pdf
 
@@ -19,19 +18,7 @@ from week11_rag.support import Support, Verdict
 from week12_deploy.settings import Settings, with_keys
 
 assembly, uvicorn = Lazily("week12_deploy.assembly"), Lazily("uvicorn")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--disable-dev-shm-usage",
-]
+pytestmark = chromium.needed
 KEY = "a key of the browser test"
 BREAD = [(20, "Bread"), (11, "Knead the dough for twelve minutes. Let it rest for one hour under a cloth.")]
 SOUP = [(20, "Soup"), (11, "Boil the leeks in water. Add salt and pepper before serving.")]
@@ -81,17 +68,8 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(service):
     """A page of Chromium; `page.foreign` has what it asked for elsewhere, `page.errors` what it complained of."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-        page.foreign, page.errors = [], []
-        page.on("request", lambda r: urlsplit(r.url).hostname in ("127.0.0.1", None) or page.foreign.append(r.url))
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.set_default_timeout(20_000)
-        yield page
-        browser.close()
+    with chromium.opened() as browser:
+        yield chromium.tab_of(browser)
 
 
 def luminance(rgb):

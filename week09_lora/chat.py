@@ -23,7 +23,7 @@ from annotated_types import Gt, Le
 
 from shared import chat_models, cli
 from shared.config import Count, NonNegative, Seed
-from shared.conversation import end_of_turn, ids_of, render
+from shared.conversation import Answer, end_of_turn, ids_of, render
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.seed import seed_everything
@@ -99,7 +99,7 @@ class Streamer:
 def speak(
     cfg: Config, who: Speaker, tokenizer: Any, chat: Sequence[Message], end: int, device: Device,
     say: Callable[[str], Any],
-) -> str:  # fmt: skip
+) -> Answer:  # fmt: skip
     """Streams an answer through `say`, and returns it."""
     ids = torch.tensor([ids_of(tokenizer, render(tokenizer, chat, answer=True))], device=who.model.device)
     most = getattr(who.model.config, "max_position_embeddings", 0)
@@ -114,7 +114,7 @@ def speak(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=cfg.tokens,
             do_sample=cfg.temperature > 0, top_k=None, eos_token_id=end, pad_token_id=end, streamer=streamer, **draws,
         )  # fmt: skip
-    return streamer.shown.strip()
+    return Answer(streamer.shown.strip(), tuple(streamer.ids), end in streamer.ids)
 
 
 def speakers(cfg: Config) -> tuple[list[Speaker], Any, Device]:
@@ -171,8 +171,8 @@ def main(cfg: Config) -> list[str]:
                 print(f"[{one.name}]")
             answer = speak(cfg, one, tokenizer, said[one.name], end, device, lambda t: print(t, end="", flush=True))
             print()
-            said[one.name].append({"role": "assistant", "content": answer})
-            answers.append(answer)
+            said[one.name].append({"role": "assistant", "content": answer.text})
+            answers.append(answer.text)
         if cfg.prompt:
             return answers
 
