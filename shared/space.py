@@ -116,11 +116,11 @@ class Space:
         file: what a run must have; `bake(run, folder)` copies it.
         add: puts more into the Space's folder.
         event: of the page, that answers; `values` makes of a question what it is given.
-        pack: of a Space that is not the week's page: writes its folder, and returns what was measured.
-        sdk, head: of such a one, and what else is to stand in its front matter.
+        sdk, head: who starts it, and what else is to stand in its front matter.
         ready: the paths that answer 200 once it is up.
         secrets: the names of variables that its owner sets on its page.
-        ask: (box, port, question, secrets) -> the answer; by default through `event`.
+
+    One that is not the week's page (week 12) overrides `pack` and `ask`.
     """
 
     title: str
@@ -137,11 +137,33 @@ class Space:
     add: Callable[[Path], None] | None = None
     event: str = "ask"
     values: Callable[[str], list[Any]] = as_it_is
-    pack: Callable[[Path], dict[str, Any]] | None = None
     sdk: hub.Sdk = "gradio"
     head: Mapping[str, Any] = field(default_factory=dict)
     ready: tuple[str, ...] = ("/",)
     secrets: tuple[str, ...] = ()
+
+    def pack(self, folder: Path, number: int, given: str) -> None:
+        """Writes its folder, but for README.md.
+
+        Args:
+            folder: where to; what we have written there before is replaced.
+            number: the week's.
+            given: the run; default: the newest.
+
+        Raises:
+            CourseError: the run is missing, or the folder is somebody else's.
+        """
+        package, extra = plan.folder(number), f"week{number:02}"
+        run = bundle.run_of(number, given, self.file)
+        bundle.new(folder)
+        bundle.code(folder, bundle.packages(f"{package}.app"), self.samples)
+        bundle.requirements(folder, extra, self.unused)
+        self.bake(run, folder / "baked" / extra)
+        bundle.networks(folder, self.models)
+        if self.add:
+            self.add(folder)
+        app = APP.format(number=number, package=package, port=PORT, flags=json.dumps(self.flags))
+        bundle.write(folder / "app.py", app)
 
     def ask(self, box: Any, port: int, question: str, secrets: Mapping[str, str]) -> str:
         """The Space's answer in a dry run, as text."""
@@ -187,15 +209,15 @@ def readme(number: int, space: Space, title: str = "") -> str:
     return f"---\n{lines}---\n{about}"
 
 
-def write(folder: Path, number: int, space: Space, cfg: Config) -> dict[str, Any]:
-    """Writes the Space's folder; returns {files, bytes, …}.
+def write(folder: Path, number: int, space: Space, cfg: Config) -> dict[str, int]:
+    """Writes the Space's folder; returns {files, bytes}.
 
     Raises:
         CourseError: a run is missing, the folder is somebody else's, a secret lies in a file, or it is too large.
     """
-    found = space.pack(folder) if space.pack else pack(folder, number, space, cfg.run)
+    space.pack(folder, number, cfg.run)
     bundle.write(folder / "README.md", readme(number, space, cfg.title))
-    found |= bundle.measured(folder)
+    found = bundle.measured(folder)
     if found["bytes"] > MOST:
         largest = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
         raise CourseError(
@@ -203,22 +225,6 @@ def write(folder: Path, number: int, space: Space, cfg: Config) -> dict[str, Any
             f"{largest.relative_to(folder)}, {largest.stat().st_size / 1e9:.2f} GB. Take a --run with less in it."
         )
     return found
-
-
-def pack(folder: Path, number: int, space: Space, given: str) -> dict[str, Any]:
-    """The folder of a week's page."""
-    package, extra = plan.folder(number), f"week{number:02}"
-    run = bundle.run_of(number, given, space.file)
-    bundle.new(folder)
-    bundle.code(folder, bundle.packages(f"{package}.app"), space.samples)
-    bundle.requirements(folder, extra, space.unused)
-    space.bake(run, folder / "baked" / extra)
-    bundle.networks(folder, space.models)
-    if space.add:
-        space.add(folder)
-    app = APP.format(number=number, package=package, port=PORT, flags=json.dumps(space.flags))
-    bundle.write(folder / "app.py", app)
-    return {}
 
 
 # ---------------------------------------------------------------- the command
@@ -239,7 +245,7 @@ def main(number: int, week: ModuleType, cfg: Config) -> dict[str, Any]:
         hub.token()
     space = week.made_of(cfg)
     folder = Path(cfg.out or runs.RUNS / f"week{number:02}" / "space").expanduser().absolute()
-    found = write(folder, number, space, cfg)
+    found: dict[str, Any] = {**write(folder, number, space, cfg)}
     print(f"{shown(folder)}: {found['files']} files, {found['bytes'] / 1e6:.0f} MB, sdk {space.sdk}; no secret in it")
     if cfg.dry_run:
         from shared import dry_run

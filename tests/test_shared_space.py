@@ -369,20 +369,20 @@ def test_space_that_is_too_large_is_refused_with_what_is_large_in_it(tmp_path, m
 def test_runs_that_cannot_go_along(tmp_path, monkeypatch):
     monkeypatch.setattr(space.runs, "RUNS", tmp_path / "runs")
     made = module(11).made_of(module_config(11))
-    assert refused(space.pack, tmp_path / "space", 11, made, "") == (
+    assert refused(made.pack, tmp_path / "space", 11, "") == (
         "no run of week 11 with a model.safetensors yet: `./course train 11` makes one."
     )
     given = stub_run(tmp_path / "given", 11)
     write_json(given / "config.json", {"data": "sample", "pretrained": str(tmp_path)})
-    assert refused(space.pack, tmp_path / "space", 11, made, str(given)) == (
+    assert refused(made.pack, tmp_path / "space", 11, str(given)) == (
         f"{given} was trained with --pretrained {tmp_path}: a Space has no folder of yours."
     )
     (given / "result.json").unlink()
-    assert refused(space.pack, tmp_path / "space", 11, made, str(given)) == (
+    assert refused(made.pack, tmp_path / "space", 11, str(given)) == (
         f"{given} has not been trained to its end: --resume goes on with it, or name another --run."
     )
     (given / "sources.json").unlink()
-    assert refused(space.pack, tmp_path / "space", 11, made, str(given)) == (
+    assert refused(made.pack, tmp_path / "space", 11, str(given)) == (
         f"{given} has no sources.json: `./course train 11` makes it."
     )
 

@@ -61,8 +61,23 @@ class Config(space.Config):
     secret of the Space, COURSE_LM_KEY."""
 
 
+@dataclass(frozen=True)
 class Service(space.Space):
-    """A Space that is asked over HTTP."""
+    """A Space that is a container, and asked over HTTP.
+
+    Attributes:
+        model, lm: as the flags say.
+    """
+
+    model: str = ""
+    lm: str = "extractive"
+
+    def pack(self, folder: Path, number: int, given: str) -> None:
+        """Writes what the image is built of, with a last stage for the hub."""
+        bundle.service(folder, given, self.model)
+        dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
+        bundle.write(folder / "Dockerfile", dockerfile + AS_A_SPACE.format(lm=self.lm))
+        (folder / "compose.yaml").unlink()
 
     def ask(self, box: Box, port: int, question: str, secrets: Mapping[str, str]) -> str:
         """The service's answer with its sources, as text."""
@@ -81,14 +96,6 @@ def made_of(cfg: Config) -> Service:
         raise CourseError("--lm smollm2: week 12's Space goes without torch. Take `./course space 11`, or an address.")
     if re.search(r"[\s\"'\\{}]", cfg.lm):
         raise CourseError(f"--lm {cfg.lm}: must be extractive, or an address.")
-
-    def pack(folder: Path) -> dict[str, Any]:
-        found = bundle.service(folder, cfg.run, cfg.model)
-        dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
-        bundle.write(folder / "Dockerfile", dockerfile + AS_A_SPACE.format(lm=cfg.lm))
-        (folder / "compose.yaml").unlink()
-        return found
-
     return Service(
         title="Talk to your data",
         emoji="📖",
@@ -97,7 +104,8 @@ def made_of(cfg: Config) -> Service:
         question="How do I orphan a package?",
         sdk="docker",
         head={"app_port": PORT, "base_path": "/ui/", "models": ["sentence-transformers/all-MiniLM-L6-v2"]},
-        pack=pack,
+        model=cfg.model,
+        lm=cfg.lm,
         ready=("/health", "/ready", "/ui/"),
         secrets=(KEY,),
     )
