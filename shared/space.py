@@ -183,13 +183,13 @@ def front_matter(space: Space, title: str = "") -> dict[str, Any]:
     if space.sdk == "gradio":
         version = pins.pinned()["gradio"].partition("==")[2]
         head |= {"sdk_version": version, "python_version": PYTHON, "app_file": "app.py"}
-    repositories = [models.MODELS[name].repository for name in space.models]
+    repositories = [found for name in space.models if (found := models.MODELS[name].repository)]
     return {
         **head,
         "pinned": False,
         "license": "mit",
         "short_description": space.short,
-        "models": list(filter(None, repositories)),
+        **({"models": repositories} if repositories else {}),
         "startup_duration_timeout": "30m",
         "suggested_hardware": "cpu-basic",
         **space.head,

@@ -352,6 +352,9 @@ def test_values_of_the_environment_are_secrets_too(tmp_path):
     (tmp_path / "a.json").write_text('{"x": "correct horse"}', encoding="utf-8")
     known = {"MY_API_KEY": "correct horse", "HF_TOKEN": "short", "PWD": "correct horse", "KEYBOARD": "correct horse"}
     assert list(leaks.leaks(tmp_path, known)) == [("a.json", 1, "the value of MY_API_KEY")]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "a.json").rename(tmp_path / "models" / "a.json")
+    assert not list(leaks.leaks(tmp_path, known, without="models"))
     (tmp_path / ".env").touch()
     assert next(leaks.leaks(tmp_path, {})) == (".env", 0, "a file that holds secrets, by its name")
 
