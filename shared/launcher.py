@@ -156,6 +156,25 @@ def run_tests(number, flags):
     return hand_over(python, "pytest", *files, *flags, COURSE_RECORD_TESTS=str(ROOT / "runs"))
 
 
+def pack_space(number, flags):
+    """The Space of a week's page; what lacks a page or a run is told so before anything is installed."""
+    weeks = [n for n in WEEKS if (WEEKS[n] / "space.py").is_file()]
+    if not weeks:
+        raise CourseError("no week here has a page to put up yet")
+    if number not in weeks:
+        raise CourseError(f"week {number} has no page to put up: {CALL} space takes {', '.join(map(str, weeks))}")
+    if "--run" not in {word.partition("=")[0] for word in flags}:
+        finished_run(number)
+    python = set_up({f"week{number:02}", "space"}, f"week {number} and its Space")
+    return hand_over(python, "shared.space", str(number), *flags)
+
+
+def finished_run(number):
+    """Refuses where the week has no finished run, before torch is installed to say so."""
+    if not any((ROOT / "runs" / f"week{number:02}").glob("*/result.json")):
+        raise CourseError(f"no run of week {number} has come to its end yet: {CALL} train {number} makes one")
+
+
 def verify_report(name, flags):
     """Runs again what a report tells of, with what its week needs; its title says which week that is."""
     if not name:
@@ -206,7 +225,8 @@ def main(command="help", *rest):
         )
     if command not in USAGE:
         raise CourseError(f"there is no command {command!r}{near(command, USAGE)} There are: {', '.join(USAGE)}")
-    ours = {"train": 1, "eval": 1, "repeat": 1, "run": 2}.get(command, len(rest))  # words; then --help is the program's
+    # so many words are ours; a --help behind them is the program's
+    ours = {"train": 1, "eval": 1, "repeat": 1, "space": 1, "run": 2}.get(command, len(rest))
     if help_asked or {"-h", "--help"} & set(rest[:ours]):
         return show_help(command, *rest)
 
@@ -226,9 +246,9 @@ def main(command="help", *rest):
     if command in ("train", "eval", "repeat", "run"):
         return run_program(command, number, rest)
     if command == "report" and "--run" not in {word.partition("=")[0] for word in rest}:
-        runs = (ROOT / "runs" / f"week{number:02}").glob("*/result.json")
-        if not any(runs):  # said before torch is installed to say it
-            raise CourseError(f"no run of week {number} has come to its end yet: {CALL} train {number} makes one")
+        finished_run(number)
+    if command == "space":
+        return pack_space(number, rest)
     if command in ("curve", "report"):
         return hand_over(set_up({f"week{number:02}"}, f"week {number}"), f"shared.{command}", str(number), *rest)
     takes = {"exercise": ["--diff"], "check": ["--bug", "1"], "hint": ["1"], "bugs": ["1"], "doctor": ["--issue"]}

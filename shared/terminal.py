@@ -63,8 +63,8 @@ def printable(text: str, breaks: bool = False) -> str:
 def command() -> str:
     """What one types to start the running program: `./course train 1`, or its file's name where it is of no week."""
     program = Path(sys.argv[0]).resolve()
-    if program.stem == "repeat" and program.parent.name == "shared" and sys.argv[1:]:
-        return f"./course repeat {sys.argv[1]}{mine()}"
+    if program.stem in ("repeat", "space") and program.parent.name == "shared" and sys.argv[1:]:
+        return f"./course {program.stem} {sys.argv[1]}{mine()}"
     if program.stem in ("curve", "report", "portfolio") and program.parent.name == "shared":
         return f"./course {program.stem}"
     if program.stem == "verify" and program.parent.name == "shared":
@@ -79,7 +79,7 @@ def command() -> str:
 
 def arguments() -> list[str]:
     """The flags that were typed after `command()`."""
-    return sys.argv[1 + command().startswith("./course repeat") :]
+    return sys.argv[1 + command().startswith(("./course repeat", "./course space")) :]
 
 
 def typed(*without: str) -> str:

@@ -23,6 +23,7 @@ OVERVIEW = f"""Sixteen Weeks: deep learning, from a NumPy perceptron to a multim
   {CALL} train 1 --mine      train with your own code (eval, repeat and run take --mine too)
 
   {CALL} report 1            the public update on week 1, with your own words and a text to post
+  {CALL} space 14            its page as a Hugging Face Space: written, tried out here, pushed
   {CALL} portfolio           one page of all that you have done, to put on the web
 
   {CALL} setup [1 2 | all]   only install what these weeks need
@@ -151,6 +152,17 @@ not.
   {CALL} report 2 --words mine.md           with your words from a file
   {CALL} report 2 --picture photo.png       with another picture
   {CALL} report --verify reports/week02/report.md""",
+    "space": f"""usage: {CALL} space WEEK [--dry-run] [--push USER/NAME] [more flags]
+
+Writes the folder of a Hugging Face Space with the page of a week from 9 to 16: its program, your
+newest run, its networks and data, pinned requirements; and looks for secrets in it. --dry-run runs
+it here as the hub would: in an environment of its own, as another user, and asks it a question.
+--push makes the Space, with the token of `hf auth login` (or HF_TOKEN).
+
+  {CALL} space 14                      writes runs/week14/space
+  {CALL} space 14 --dry-run            and tries it out: minutes, most of them to install packages
+  {CALL} space 14 --push ada/search    and puts it up; --update when it is there already
+  {CALL} space 14 --help               all flags""",
     "portfolio": f"""usage: {CALL} portfolio [--name NAME] [--space N=URL …]
 
 Writes reports/portfolio.html: one page, with everything in it, of what you have done so far. Put it

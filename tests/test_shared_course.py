@@ -112,6 +112,7 @@ class Course:
             "report",
             "verify",
             "portfolio",
+            "space",
         )
         of_all = [*(f"shared/{name}" for name in modules), "pytest"]
         for name in [*programs, *of_all]:
@@ -291,6 +292,23 @@ def test_a_report_is_of_a_week_and_a_portfolio_of_all(course):
     program = shown(course("portfolio", "--name", "Ada L."))
     assert (program["program"], program["argv"]) == ("shared/portfolio", ["--name", "Ada L."])
     assert course.stamp()["extras"] == ["week01"]
+
+
+def test_a_space_is_of_a_week_with_a_page(course):
+    done = course("space", "1", "--dry-run")
+    assert (done.returncode, done.stderr) == (2, "course: no week here has a page to put up yet\n")
+    course.write("week01_mini/space.py", "")
+    (course.root / "week02_more").mkdir()
+    course.write("week02_more/__init__.py", "")
+    done = course("space", "2")
+    assert (done.returncode, done.stderr) == (2, "course: week 2 has no page to put up: ./course space takes 1\n")
+    done = course("space", "1", "--dry-run")
+    line = "course: no run of week 1 has come to its end yet: ./course train 1 makes one\n"
+    assert (done.returncode, done.stderr) == (2, line), "and nothing was installed to say so"
+    assert not course.log.exists()
+    program = shown(course("space", "1", "--run", "a folder", "--help"))
+    assert (program["program"], program["argv"]) == ("shared/space", ["1", "--run", "a folder", "--help"])
+    assert course.stamp()["extras"] == ["space", "week01"]
 
 
 def test_a_report_is_verified_with_what_its_week_needs(course):

@@ -5,8 +5,8 @@
 
 The second is for machines without a Docker daemon, on Linux, as root (apt-get install buildah debootstrap). The base
 comes from debootstrap: Debian with its own Python, where no registry of images is reached. The built image is started
-in a box (box.py): its own configuration, user 1000, a read-only root, /data and /tmp to write to, no network but its
-own loopback.
+in a box (shared/box.py): its own configuration, user 1000, a read-only root, /data and /tmp to write to, no network but
+its own loopback.
 """
 
 import sys
@@ -25,12 +25,12 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared import assets, cli
+from shared import assets, box, cli
 from shared.config import Positive
 from shared.errors import CourseError
 from shared.runs import RUNS
 from shared.terminal import printable
-from week12_deploy import box, bundle
+from week12_deploy import bundle
 
 NAME = "localhost/course-bot"
 SUITE = "bookworm"

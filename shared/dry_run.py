@@ -1,27 +1,33 @@
-"""Runs a Space's folder as the hub would: its user, its port, its folders, and nothing else of this machine.
+"""Runs a Space's folder as the hub would: its packages, its user, its port, its folders, and nothing else of this
+machine.
 
 As root on Linux in a box (box.py), whose root is made of the Space's files and the libraries alone, all read-only. What
 the hub lets a Space write to is a copy, or empty. Elsewhere as a process like any other: then only its ports are held.
 """
 
+import html
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shared import venv
+from shared.box import USER, Box, See, why_not
 from shared.errors import CourseError
 from shared.terminal import printable
-from week12_deploy.box import USER, Box, See, why_not
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc")
-KEY = "COURSE_API_KEY"
+LONGEST = 2_000
+"""Characters of an answer that are shown."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,6 @@ class Plan:
         home: the folder that is the Space's, and where it is.
         writable: whether that is the visitor's to write to; the folders of `empty` are in any case.
         port: that the hub shows.
-        healthy: the path that answers 200 once it runs.
     """
 
     command: tuple[str, ...]
@@ -43,7 +48,6 @@ class Plan:
     writable: bool
     empty: tuple[str, ...]
     port: int
-    healthy: str
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
@@ -76,23 +80,28 @@ def plan(folder: Path) -> Plan:
             "GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "7860", "GRADIO_NUM_PORTS": "1", "SYSTEM": "spaces",
             "HOME": "/home/user", "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
-        return Plan(("python", head["app_file"]), of_the_hub, "/home/user/app", True, ("/tmp", "/home/user"), 7860, "/")
+        return Plan(("python", head["app_file"]), of_the_hub, "/home/user/app", True, ("/tmp", "/home/user"), 7860)
     found = instructions((folder / "Dockerfile").read_text(encoding="utf-8"))
     last = dict(found)  # of several, as of several stages, the last one counts
     environment = dict(pair.split("=", 1) for word, text in found if word == "ENV" for pair in text.split())
     start = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"])]
     command = tuple("python" if word.endswith("/python") else word for word in start)
-    return Plan(command, environment, last["WORKDIR"], False, ("/tmp", last["VOLUME"]), head["app_port"], "/health")
+    return Plan(command, environment, last["WORKDIR"], False, ("/tmp", last["VOLUME"]), head["app_port"])
+
+
+def python_of(prefix: Path) -> str:
+    """The interpreter of an environment."""
+    return str(prefix / venv.SCRIPTS.name / f"python{venv.EXE}")
 
 
 def fresh_venv(folder: Path, requirements: Path) -> str:
-    """An environment with these requirements and nothing else, for --fresh; returns its folder.
+    """An environment with these requirements and nothing else; returns its folder.
 
     Raises:
         CourseError: they cannot be installed.
     """
     place, uv = folder / "venv", shutil.which("uv") or str(venv.SCRIPTS / f"uv{venv.EXE}")
-    python, quiet = str(place / "bin" / "python"), ["--quiet"]
+    python, quiet = python_of(place), ["--quiet"]
     if Path(uv).exists():
         steps = [[uv, "venv", *quiet, "--python", sys.executable, str(place)]]
         steps += [[uv, "pip", "install", *quiet, "--python", python, "-r", str(requirements)]]
@@ -117,7 +126,7 @@ def box_of(plan: Plan, folder: Path, place: Path, prefix: str, environment: dict
         prefix: the environment with the libraries.
         environment: more variables, as a Space's secrets are.
     """
-    python = str(Path(prefix) / "bin" / "python")
+    python = python_of(Path(prefix))
     if why := why_not():
         print(f"not in a box ({why}): its user and its folders are not held")
         for name in plan.empty:
@@ -145,64 +154,96 @@ def box_of(plan: Plan, folder: Path, place: Path, prefix: str, environment: dict
     return Box(command, plan.environment | environment | {"PATH": path}, plan.home, sees=sees)
 
 
-def of(folder: Path, cfg: Any) -> dict[str, Any]:
-    """Runs the Space in a folder, waits until it is healthy, asks it, and ends it; returns what was measured.
+def of(folder: Path, space: Any, cfg: Any) -> dict[str, Any]:
+    """Runs the Space in a folder, waits until it is up, asks it, and ends it; returns what was measured.
 
     Args:
         folder: the Space's.
-        cfg: the flags fresh, question and healthy of space.py.
+        space: what it is (shared/space.py): when it is up, its secrets, how it is asked.
+        cfg: the flags fresh, question and healthy.
 
     Raises:
-        CourseError: it does not start in time, listens on other ports, or gives no answer with a source.
+        CourseError: its packages cannot be installed, it does not start in time, listens on other ports, or gives no
+            answer.
     """
-    plan_, key = plan(folder), secrets.token_hex(24)
+    plan_, question = plan(folder), cfg.question or space.question
+    hidden = {name: secrets.token_hex(24) for name in space.secrets}
     with tempfile.TemporaryDirectory(prefix="course-space-") as name:
-        place = Path(name)
+        place, began = Path(name), time.monotonic()
         place.chmod(0o755)
         prefix = fresh_venv(place, folder / "requirements.txt") if cfg.fresh else sys.prefix
-        with box_of(plan_, folder, place, prefix, {KEY: key}) as box:
-            seconds = box.wait_until_healthy(plan_.port, plan_.healthy, cfg.healthy)
-            if plan_.healthy == "/health":
-                seconds = box.wait_until_healthy(plan_.port, "/ready", cfg.healthy)
-                box.wait_until_healthy(plan_.port, "/ui/", cfg.healthy)
-                answer = ask_service(box, plan_.port, cfg.question, key)
-            else:
-                answer = ask_gradio(box, plan_.port, cfg.question)
+        installed = time.monotonic() - began
+        if cfg.fresh:
+            print(f"an environment with requirements.txt and nothing else: {installed:.0f} s", flush=True)
+        with box_of(plan_, folder, place, prefix, hidden) as box:
+            up = max(box.wait_until_healthy(plan_.port, path, cfg.healthy) for path in space.ready)
+            began, computed = time.monotonic(), box.processor()
+            answer = space.ask(box, plan_.port, question, hidden)
+            asked = time.monotonic() - began
             ports, memory = box.listening(), box.memory()
             stopped = box.stop()
     if ports != {plan_.port}:
         raise CourseError(f"it listens on {', '.join(map(str, sorted(ports)))}: a Space shows {plan_.port} alone.")
+    if not answer.strip():
+        raise CourseError(f"the Space answers nothing to {question!r}.")
     print(
-        f"healthy after {seconds:.1f} s, {memory / 1e6:.0f} MB of memory, listens on {plan_.port} alone, ended "
-        f"{stopped:.1f} s after SIGTERM\n> {cfg.question}\n{printable(answer, breaks=True)}"
+        f"up after {up:.1f} s ({computed:.1f} s of processor time), {memory / 1e6:.0f} MB of memory, listens on "
+        f"{plan_.port} alone, ended {stopped:.1f} s after SIGTERM\n"
+        f"> {question}\n{printable(answer, breaks=True)}\nanswered after {asked:.1f} s"
     )
-    return {"healthy_seconds": round(seconds, 2), "memory": memory, "answer": answer, "boxed": not why_not()}
+    return {
+        "installed_seconds": round(installed, 1) if cfg.fresh else None, "up_seconds": round(up, 1),
+        "computed_seconds": round(computed, 1), "answer_seconds": round(asked, 1), "memory": memory, "answer": answer,
+        "boxed": not why_not(),
+    }  # fmt: skip
 
 
-def ask_service(box: Box, port: int, question: str, key: str) -> str:
-    """The service's answer with its sources, as text."""
-    status, text = box.ask(port, "/ask", {"question": question}, headers={"Authorization": f"Bearer {key}"})
-    if status != 200:
-        raise CourseError(f"the Space answers {status}: {printable(text)[:300]}")
-    answer = json.loads(text)
-    sources = [f"[{c['number']}] {c['name']}, page {c['page']}: {c['quote']}" for c in answer["citations"]]
-    return "\n".join([answer["text"], *sources])
+def ask_gradio(box: Box, port: int, name: str, values: Sequence[Any], timeout: float = 180.0) -> str:
+    """What a page of gradio's shows when its event `name` is given these values: through its own interface, which
+    sends events. Bytes are a picture, which is uploaded first.
 
-
-def ask_gradio(box: Box, port: int, question: str) -> str:
-    """What week 11's page answers, with its sources: through Gradio's own interface, which sends events."""
-    status, called = box.ask(port, "/gradio_api/call/ask", {"data": [question]})
+    Raises:
+        CourseError: it refuses them, or fails over them.
+    """
+    data = [uploaded(box, port, value) if isinstance(value, bytes) else value for value in values]
+    status, called = box.ask(port, f"/gradio_api/call/{name}", {"data": data})
     if status != 200:
         raise CourseError(f"the Space's page answers {status}: {printable(called)[:300]}")
-    _, events = box.ask(port, f"/gradio_api/call/ask/{json.loads(called)['event_id']}", timeout=180.0)
-    kind, _, data = events.strip().split("\n\n")[-1].partition("\ndata: ")
+    _, events = box.ask(port, f"/gradio_api/call/{name}/{json.loads(called)['event_id']}", timeout=timeout)
+    kind, _, shown = events.strip().split("\n\n")[-1].partition("\ndata: ")
     if kind != "event: complete":
         raise CourseError(f"the Space's page answers {printable(events)[-300:]}")
-    values = json.loads(data)
-    said = [part["text"] for part in values[0][-1]["content"]]
-    sources = next(([text for text, _ in value["choices"]] for value in values if is_list_of_sources(value)), [])
-    return "\n".join([*said, *sources])
+    return "\n".join(dict.fromkeys(told(json.loads(shown))))[:LONGEST]
 
 
-def is_list_of_sources(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value.get("choices"))
+def uploaded(box: Box, port: int, picture: bytes) -> dict[str, Any]:
+    """A picture given to a page, as its events want it.
+
+    Raises:
+        CourseError: the page does not take it.
+    """
+    edge = secrets.token_hex(16)
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="picture.png"\r\n\r\n'
+    body = head.encode() + picture + f"\r\n--{edge}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    status, text = box.ask(port, "/gradio_api/upload", body, headers=kind)
+    if status != 200:
+        raise CourseError(f"the Space's page does not take a picture ({status}): {printable(text)[:300]}")
+    return {"path": json.loads(text)[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def told(value: Any) -> Iterator[str]:
+    """The lines of text that a component of gradio's shows: of a conversation the last turn, of a choice what there is
+    to choose, of a gallery what stands below its pictures."""
+    if isinstance(value, str):
+        text = re.sub(r"<[^>]+>", " ", re.sub(r"</(?:p|div|tr|li|h\d)>|<br>", "\n", value))
+        yield from filter(None, (" ".join(html.unescape(line).split()) for line in text.split("\n")))
+    elif isinstance(value, list):
+        turns = [one for one in value if isinstance(one, dict) and "role" in one]
+        for one in turns[-1:] or value:
+            yield from told(one)
+    elif isinstance(value, dict):
+        for name, _ in value.get("choices") or ():
+            yield from told(name)
+        for part in ("content", "text", "label", "confidences", "caption", "value"):
+            yield from told(value.get(part))

@@ -1,25 +1,19 @@
-"""What the service installs where it is deployed: what it imports at work, at the very versions of constraints.txt.
+"""What is installed where a week is deployed: what it imports at work, at the very versions of constraints.txt.
 
-An environment to learn in holds everything that a week trains and is tested with: torch with its CUDA libraries alone
-is 4 GB. A service that embeds with onnxruntime and answers by extraction needs none of it.
+An environment to learn in holds everything that a week trains and is tested with. A service or a Space needs less:
+torch with its CUDA libraries alone is 4 GB, and one that embeds with onnxruntime and answers by extraction needs none
+of it.
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
-from typing import Literal
 
 from shared.errors import CourseError
 from shared.files import ROOT
 from shared.venv import requirements
 
-Target = Literal["service", "smollm2", "week11"]
-"""The service by itself; with a language model of torch's; and week 11's program as it is."""
-
-TO_TRAIN = {"langchain", "matplotlib", "onnx", "onnxscript", "scikit-learn", "sentence-transformers"}
-"""Of the extra: what only training, exporting and comparing need."""
-OF_TORCH = {"accelerate", "gguf", "torch", "transformers"}
-"""Of the extra: what a language model of one's own machine needs, and week 11's own embedder."""
 NEVER_IMPORTED = {"kubernetes"}
 """What chromadb asks for and imports only where it is itself spread over a cluster: 74 MB."""
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -37,11 +31,9 @@ def pinned() -> dict[str, str]:
     return {name_of(line): line for line in lines if line and not line.startswith("#")}
 
 
-def direct(target: Target) -> list[str]:
-    """The packages that pyproject.toml names for the week, and that are needed at work."""
-    left_out = TO_TRAIN | (OF_TORCH if target == "service" else set())
-    names = {name_of(line) for line in requirements({"week11" if target == "week11" else "week12"})}
-    return sorted(names - left_out)
+def direct(extra: str, without: Iterable[str] = ()) -> list[str]:
+    """The packages that pyproject.toml names for an extra, without those that are not needed at work."""
+    return sorted({name_of(line) for line in requirements({extra})} - set(without))
 
 
 @cache
@@ -75,19 +67,23 @@ def closure(names: list[str]) -> set[str]:
         seen.add(at)
         found = needs(*at)
         if found is None and at[0] in names:
-            raise CourseError(f"{at[0]} is not installed here: `./course setup 12` installs it.")
+            raise CourseError(f"{at[0]} is not installed here: `./course setup` with the week's number installs it.")
         waiting += found or ()  # what is not installed is what another Python needs
     return {name for name, _ in seen}
 
 
-def lines(target: Target) -> list[str]:
-    """The lines of requirements.txt: every package with its version, in the order of their names."""
-    pins = pinned()
-    names = closure(direct(target))
-    if target != "service":  # which of CUDA's libraries torch needs is for its own wheel to say
-        names = {name for name in names if not name.startswith(("nvidia-", "cuda-", "triton"))}
-    if missing := sorted(set(direct(target)) - pins.keys()):
+def lines(extra: str, without: Iterable[str] = ()) -> list[str]:
+    """The lines of requirements.txt: every package with its version, in the order of their names.
+
+    Args:
+        extra: whose packages, as week12.
+        without: of these, what is not needed at work.
+    """
+    pins, named = pinned(), direct(extra, without)
+    if missing := sorted(set(named) - pins.keys()):
         raise CourseError(
             f"constraints.txt has no version of {', '.join(missing)}: refresh it as CONTRIBUTING.md says."
         )
+    # which of CUDA's libraries torch needs is for its own wheel to say
+    names = {name for name in closure(named) if not name.startswith(("nvidia-", "cuda-", "triton"))}
     return [pins[name] for name in sorted(names) if name in pins]

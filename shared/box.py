@@ -171,7 +171,7 @@ class Box:
     def ask(
         self, port: int, path: str, body: Any = None, timeout: float = 60.0, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """The status and text of an answer over HTTP; a `body` is sent as JSON.
+        """The status and text of an answer over HTTP; a `body` is sent as JSON, or, where it is bytes, as it is.
 
         Raises:
             OSError: nothing listens there, or it does not answer in time.
@@ -181,8 +181,8 @@ class Box:
         connection.sock.settimeout(timeout)
         try:
             connection.sock.connect(("127.0.0.1", port))
-            sent = None if body is None else json.dumps(body)
-            said = {"Content-Type": "application/json"} if sent else {}
+            sent = body if body is None or isinstance(body, bytes) else json.dumps(body)
+            said = {"Content-Type": "application/json"} if isinstance(sent, str) else {}
             connection.request("GET" if sent is None else "POST", path, sent, {**said, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")
@@ -240,13 +240,29 @@ class Box:
         )  # fmt: skip
         return done.returncode, done.stdout
 
-    def memory(self) -> int:
-        """The most bytes that its processes have held in memory, added up."""
+    def processes(self) -> list[Any]:
+        """Those that run in it, as psutil has them."""
         import psutil
 
-        ours, most = psutil.Process(self.process.pid), 0
-        for process in ours.children(recursive=True) or [ours]:
-            with suppress(OSError, psutil.Error):
+        ours = psutil.Process(self.process.pid)
+        return ours.children(recursive=True) or [ours]
+
+    def processor(self) -> float:
+        """The seconds that its processes have computed, added up: on a machine that has other work to do, too, this is
+        what they cost."""
+        import psutil
+
+        found = 0.0
+        for process in self.processes():
+            with suppress(psutil.Error):
+                found += sum(process.cpu_times()[:2])
+        return found
+
+    def memory(self) -> int:
+        """The most bytes that its processes have held in memory, added up."""
+        most = 0
+        for process in self.processes():
+            with suppress(OSError):
                 for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines():
                     most += int(line.split()[1]) * 1024 if line.startswith("VmHWM:") else 0
         return most

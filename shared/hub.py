@@ -24,6 +24,28 @@ def check_name(name: str) -> None:
         raise CourseError(f"--push {name}: must be user/name, of letters, digits, dots, dashes and underscores.")
 
 
+def token() -> str:
+    """The token of this user.
+
+    Raises:
+        CourseError: there is none.
+    """
+    from huggingface_hub import get_token
+
+    found = get_token()
+    if not found:
+        raise CourseError(
+            f"the hub needs a token with the right to write: make one on {endpoint()} {TOKENS}, then `hf auth login`, "
+            "or put it into the environment as HF_TOKEN."
+        )
+    return found
+
+
+def endpoint() -> str:
+    """The address of the hub."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
 def push(folder: Path, name: str, sdk: Sdk, private: bool = False, update: bool = False) -> str:
     """Makes the Space `name` and puts the files of `folder` into it.
 
@@ -45,18 +67,12 @@ def push(folder: Path, name: str, sdk: Sdk, private: bool = False, update: bool 
     """
     check_name(name)
     import httpx2  # what huggingface_hub speaks with: an error of the network is one of its
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    token = get_token()
-    if not token:
-        raise CourseError(
-            f"the hub needs a token with the right to write: make one on {endpoint} {TOKENS}, then `hf auth login`, or "
-            "put it into the environment as HF_TOKEN."
-        )
+    key, address = token(), endpoint()
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise CourseError("HF_HUB_OFFLINE is set in the environment: nothing is sent. Unset it to push.")
-    api, done = HfApi(endpoint=endpoint, token=token), NOTHING
+    api, done = HfApi(endpoint=address, token=key), NOTHING
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -64,16 +80,16 @@ def push(folder: Path, name: str, sdk: Sdk, private: bool = False, update: bool 
                 api.create_repo(name, repo_type="space", space_sdk=sdk, private=private)
                 done = f"{name} was made, and is empty"
             elif not update:
-                raise CourseError(there_already(endpoint, name))
+                raise CourseError(there_already(address, name))
             api.upload_folder(
                 repo_id=name, repo_type="space", folder_path=str(folder), delete_patterns="*",
-                commit_message="The bot, as the course packs it",
+                commit_message="As the course packs it",
             )  # fmt: skip
     except CourseError:
         raise
     except (httpx2.HTTPError, OSError, ValueError, RuntimeError, KeyError) as error:
-        raise CourseError(in_words(error, endpoint, name, done)) from None
-    return f"{endpoint}/spaces/{name}"
+        raise CourseError(in_words(error, address, name, done)) from None
+    return f"{address}/spaces/{name}"
 
 
 def in_words(error: Exception, endpoint: str, name: str, done: str) -> str:
