@@ -8,6 +8,7 @@ import importlib
 import json
 import re
 import socket
+import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -544,6 +545,7 @@ def test_space_needs_a_week_that_has_one(monkeypatch, capsys):
 
     for words in ([], ["3"], ["x"]):
         monkeypatch.setattr(space.sys, "argv", ["space", *words])
+        monkeypatch.delitem(sys.modules, "shared.space", raising=False)  # it is run as a program, not twice a module
         with pytest.raises(SystemExit) as ended:
             runpy.run_module("shared.space", run_name="__main__")
         assert ended.value.code == 2
