@@ -173,8 +173,10 @@ def build(bot: Any) -> Any:
 
     def ask(question: str, shown: list, turns: list, own: Any) -> Iterator[tuple]:
         mine = own or bot
+        typed: Any = ""  # emptied once: what one types meanwhile stays
         for talk, told, citations in answered(mine, question, shown, turns):
-            yield talk, talk, told, citations, "", *sources(mine, citations)
+            yield talk, talk, told, citations, typed, *sources(mine, citations)
+            typed = gr.skip()
 
     def show(number: int | None, citations: Sequence[Any], own: Any) -> Any:
         return gr.update(value=seen(own or bot, citations, number), visible=number is not None)

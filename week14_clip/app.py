@@ -39,7 +39,6 @@ STYLE = """
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important; }
 #words textarea::placeholder { color: var(--body-text-color) !important; opacity: 0.65; }
 footer { display: none !important; }
-@media (max-width: 640px) { .gradio-container > .main { padding: 12px !important; } }
 """
 Hit = tuple[Image.Image, str]
 

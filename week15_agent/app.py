@@ -49,11 +49,6 @@ footer { display: none !important; }
 #talk .observation { font-family: var(--font-mono); font-size: 0.88em; padding-left: 28px; border-left-color: #0072B2; }
 #talk .wrong { border-left-color: #D55E00; }
 #talk .answer { font-size: 1.12em; font-weight: 600; padding: 10px 0 0 4px; }
-@media (max-width: 640px) {
-  .gradio-container { padding: 0 !important; }
-  .gradio-container > .main { padding: 12px !important; }
-  .gradio-container h1 { font-size: 1.35em !important; }
-}
 """
 Talk = list[tuple[str, list[Event]]]
 """Questions, and what happened."""
@@ -129,9 +124,11 @@ def build(agent: Any, thread: str = "") -> Any:
     one_at_a_time = Lock()  # there is one model
 
     def ask(question: str, talk: Talk, mine: str) -> Iterator[tuple]:
+        typed: Any = ""  # emptied once: what one types meanwhile stays
         with one_at_a_time:
             for now, more in answered(agent, question, talk, mine):
-                yield written(now, more), now, ""
+                yield written(now, more), now, typed
+                typed = gr.skip()
 
     def begin() -> tuple:
         mine = thread or uuid4().hex
