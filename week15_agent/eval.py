@@ -14,7 +14,7 @@ from shared import cli, held_out, race, runs
 from shared.config import Count, EvalConfig, Natural
 from shared.files import write_json
 from shared.results import publish
-from shared.terminal import command
+from shared.terminal import typed
 from week15_agent import data
 from week15_agent.contestants import NAMES, Who, asked, report, shares, some_of
 from week15_agent.questions import right
@@ -65,7 +65,7 @@ def main(cfg: Config) -> dict[str, Any]:
     told = chosen.name if cfg.part == "test" else f"{name} (val)"
     print(f"{told}: {len(questions):,} questions. Run: {net.run.folder}")
     runs.tell(chosen.notes)
-    text = report(questions, done, f"`{command()}`")
+    text = report(questions, done, f"`{typed('--publish', '--run', cfg.run')}`")
     runs.print_table(result, f"{cfg.part}_success")
     print(f"\n{text}")
     wrong = [(one, e) for one, e in zip(questions, done["trained"], strict=True) if not right(one, e.answer)]
