@@ -65,7 +65,8 @@ def main(cfg: Config) -> dict[str, Any]:
     told = chosen.name if cfg.part == "test" else f"{name} (val)"
     print(f"{told}: {len(questions):,} questions. Run: {net.run.folder}")
     runs.tell(chosen.notes)
-    text = report(questions, done, f"`{typed('--publish', '--run', cfg.run')}`")
+    line = typed("--publish", "--run", cfg.run)
+    text = report(questions, done, f"`{line}`")
     runs.print_table(result, f"{cfg.part}_success")
     print(f"\n{text}")
     wrong = [(one, e) for one, e in zip(questions, done["trained"], strict=True) if not right(one, e.answer)]
