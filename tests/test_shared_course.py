@@ -557,7 +557,7 @@ def test_references_to_other_extras_are_followed(course, monkeypatch):
 def test_every_package_of_every_week_is_pinned_and_no_address_is_named():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     weeks = {f"week{number:02}" for number in range(1, 17)}
-    assert set(project["optional-dependencies"]) == weeks | {"test", "all", "ocr"}
+    assert set(project["optional-dependencies"]) == weeks | {"test", "all", "ocr", "space"}
     assert venv.requirements({"all"}) == venv.requirements(weeks | {"test"})
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "://" not in text

@@ -30,7 +30,7 @@ class Config(EvalConfig):
     """Who is asked, besides, of direct, thinking, untrained, untrained_free, trained_free, too. trained is this
     network, its turns held to the protocol; trained_free the same without that."""
     each: Natural = 0
-    """So many questions of each family, the first ones; 0: all."""
+    """So many questions of each family, the first ones; 0: as many as the run says, which is all but for smoke."""
     tokens: Count = 128
     """How many tokens the untrained model may think for."""
     part: Literal["test", "val"] = "test"
@@ -52,7 +52,7 @@ def main(cfg: Config) -> dict[str, Any]:
     own = sets.first(net.config.examples, net.config.seed, net.config.most_val) if name == net.config.data else sets
     chosen = held_out.choose(net.run, name, own, "questions")
     part = chosen.part if cfg.part == "test" else sets.val
-    questions = some_of(part, cfg.each).items
+    questions = some_of(part, cfg.each or net.config.each).items
     done = {who: asked(net, who, questions, cfg.tokens) for who in NAMES if who in cfg.who or who == "trained"}
     success = {who: shares(questions, episodes) for who, episodes in done.items()}
     scores = {f"{cfg.part}_success": success["trained"]["all"]}

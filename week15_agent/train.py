@@ -56,6 +56,8 @@ class Config(TrainConfig):
     """So many traces to train on (of one's own data 0: all). Variety is what carries over to other wordings."""
     most_val: Natural = 60
     """So many questions of val are really put to the agent after every epoch."""
+    each: Natural = 0
+    """So many questions of each family of test are put to it by eval, the first ones; 0: all."""
     whole: Share = 0.2
     """The share of traces of sums that are learned to their last turn. To hand on what the calculator says is soon
     learned, and each turn costs."""
@@ -89,8 +91,8 @@ class Config(TrainConfig):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"examples": 24, "most_val": 6, "rank": 4, "alpha": 8.0, "layers": 4, "batch_size": 4, "epochs": 2,
-              "steps_per_epoch": 3},
+    "smoke": {"examples": 24, "most_val": 6, "each": 1, "rank": 4, "alpha": 8.0, "layers": 4, "batch_size": 4,
+              "epochs": 2, "steps_per_epoch": 3},
     "quick": {},
     "long": {"examples": 2200, "epochs": 5, "steps_per_epoch": 110},
     "full": {"model": "smollm2-1.7b", "examples": 16_000, "most_val": 300, "layers": 0, "lr": 2e-4, "batch_size": 32,
