@@ -52,7 +52,8 @@ def main(cfg: Config) -> dict[str, Any]:
     own = sets.first(net.config.examples, net.config.seed, net.config.most_val) if name == net.config.data else sets
     chosen = held_out.choose(net.run, name, own, "questions")
     part = chosen.part if cfg.part == "test" else sets.val
-    questions = some_of(part, cfg.each or net.config.each).items
+    each = cfg.each or (net.config.each if name == "sample" else 0)
+    questions = some_of(part, each).items
     done = {who: asked(net, who, questions, cfg.tokens) for who in NAMES if who in cfg.who or who == "trained"}
     success = {who: shares(questions, episodes) for who, episodes in done.items()}
     scores = {f"{cfg.part}_success": success["trained"]["all"]}

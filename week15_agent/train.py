@@ -57,7 +57,7 @@ class Config(TrainConfig):
     most_val: Natural = 60
     """So many questions of val are really put to the agent after every epoch."""
     each: Natural = 0
-    """So many questions of each family of test are put to it by eval, the first ones; 0: all."""
+    """So many made-up questions of each family of test are put to it by eval, the first ones; 0: all."""
     whole: Share = 0.2
     """The share of traces of sums that are learned to their last turn. To hand on what the calculator says is soon
     learned, and each turn costs."""
