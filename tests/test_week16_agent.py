@@ -407,6 +407,8 @@ def test_bad_input_is_one_line(tmp_path):
     missing = tmp_path / "none.pdf"
     assert "is not there" in refused(ask.main, config(ask, str(missing), "Why?", "--shelf", str(tmp_path / "s")))
     assert ask.divided([str(tmp_path), str(missing), "What", "now?"]) == ([missing], "What now?")
+    assert refused(ask.divided, [str(tmp_path), "", "Why?"]) == f"there is no PDF in {tmp_path}."
+    assert "which PDF?" in refused(ask.divided, ["", "Why?"]), "an empty word is not the folder one is in"
     assert "nothing" in refused(ask.reader_of, str(tmp_path / "nothing"))
 
 

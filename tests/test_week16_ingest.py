@@ -356,3 +356,12 @@ def test_what_is_right():
 ])  # fmt: skip
 def test_a_caption_says_its_unit_and_a_place_is_none(caption, unit):
     assert exhibits.said_unit(caption) == unit
+
+
+def test_what_stands_in_the_same_place_is_an_ornament_only_if_it_looks_the_same():
+    logo, place = (10.0, 10.0, 40.0, 30.0), (60.0, 300.0, 400.0, 500.0)
+    pages = [[exhibits.Exhibit(n, logo, "raster", "photo", crop="logo"),
+              exhibits.Exhibit(n, place, "raster", "bar", crop=f"chart {n}")] for n in range(1, 5)]  # fmt: skip
+    kept = ingest.without_ornaments(pages, lambda one: one.crop)
+    assert [[one.crop for one in page] for page in kept] == [[f"chart {n}"] for n in range(1, 5)]
+    assert ingest.without_ornaments(pages[:2], lambda one: one.crop) == pages[:2], "twice is not often"

@@ -32,8 +32,9 @@ def own(data: str, reader: Any) -> dict[str, Any]:
                 continue
             about = summary(report)
             found[file.name] = about
-            print(f"{printable(file.name)}: {about['pages']} pages in {about['seconds']:.1f} s, {about['exhibits']} "
-                  f"figures and tables, {about['charts']} charts read")  # fmt: skip
+            pages = f"{about['pages']} page{'s' * (about['pages'] != 1)}"
+            print(f"{printable(file.name)}: {pages} in {about['seconds']:.1f} s, {about['exhibits']} figures and tables"
+                  f", {about['charts']} charts read")  # fmt: skip
             for one in report.exhibits:
                 state = f"{len(one.chart.values)} values" if one.chart else f"not read: {one.reason}"
                 print(f"  page {one.page}: {printable(one.head[:90])} [{one.kind or 'figure'}, {state}]")

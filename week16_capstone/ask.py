@@ -71,16 +71,20 @@ def divided(words: Sequence[str]) -> tuple[list[Path], str]:
     """
     files: list[Path] = []
     rest: list[str] = []
-    for word in words:
+    folders: list[str] = []
+    for word in filter(str.strip, words):  # an empty one would be the folder that one is in
         path = Path(word).expanduser()
         if path.is_dir():
             files += sorted(one for one in path.rglob("*") if one.suffix.lower() == ".pdf" and one.is_file())
+            folders.append(word)
         elif word == SAMPLE:
             files.append(sample())
         elif path.suffix.lower() == ".pdf" or path.is_file():
             files.append(path)
         else:
             rest.append(word)
+    if folders and not files:
+        raise CourseError(f"there is no PDF in {' or '.join(folders)}.")
     if not files:
         raise CourseError('which PDF? Give its path, then the question: ask report.pdf "What was revenue in 2019?"')
     if len(files) > MOST_FILES:

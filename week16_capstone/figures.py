@@ -196,7 +196,7 @@ def main(cfg: Config) -> dict[str, list[str]]:
         return {"pictures": pictures}
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "report.pdf"
+        file = Path(folder) / "sample.pdf"
         file.write_bytes(reports.make(cfg.seed, "val").content)
         agent = ask.opened([file], ask.Config(run=cfg.run, shelf=str(Path(folder) / "shelf")))
         answer = agent.ask(cfg.question)

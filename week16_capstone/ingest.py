@@ -10,7 +10,7 @@ that is drawn are the PDF's own; text is recognised in pictures alone.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def ingest(path: str | Path, shelf: Shelf, reader: Any = None, most_pages: int =
         notes.append(f"left out what is damaged: {layout.page_list(damaged)}")
     if seen := [number for number, raw in enumerate(raws, 1) if raw.scanned and raw.lines]:
         notes.append(f"scans, whose text was recognised and whose figures are not looked for: {layout.page_list(seen)}")
-    shown = without_ornaments(shown)
+    shown = without_ornaments(shown, lambda one: looks(shelf.crop(name, one)))
     texts = [text_beside(raw, found) for raw, found in zip(raws, shown, strict=True)]
     said = [captions.captions(raw.lines, number) for number, raw in enumerate(texts, 1)]
     texts = [replace(raw, lines=[line for line in raw.lines if id(line) not in own])
@@ -191,11 +191,30 @@ def crop(page: Any, box: tuple[float, float, float, float], scale: float = SCALE
     return picture, scale
 
 
-def without_ornaments(shown: Sequence[Sequence[Exhibit]]) -> list[list[Exhibit]]:
-    """The exhibits of each page without what stands in the same place of many: a logo, a background."""
-    places = Counter(tuple(round(side / 4) for side in one.box) for page in shown for one in page)
-    many = max(3, REPEATED * len(shown))
-    return [[one for one in page if places[tuple(round(side / 4) for side in one.box)] < many] for page in shown]
+def without_ornaments(shown: Sequence[Sequence[Exhibit]], look: Callable[[Exhibit], Any]) -> list[list[Exhibit]]:
+    """The exhibits of each page without what stands in the same place of many and looks the same: a logo, a background.
+
+    Args:
+        shown: the exhibits of each page.
+        look: what one looks like, as something that can be compared; asked of those alone that share their place.
+    """
+    places = [[tuple(round(side / 4) for side in one.box) for one in page] for page in shown]
+    many, counts = max(3, REPEATED * len(shown)), Counter(place for page in places for place in page)
+    keys = [[(at, look(one) if counts[at] >= many else one) for at, one in zip(row, page, strict=True)]
+            for row, page in zip(places, shown, strict=True)]  # fmt: skip
+    times = Counter((place, repr(seen)) for row in keys for place, seen in row)
+    return [[one for one, (place, seen) in zip(page, row, strict=True) if times[place, repr(seen)] < many]
+            for page, row in zip(shown, keys, strict=True)]  # fmt: skip
+
+
+def looks(crop: Path | None) -> bytes:
+    """A picture, so coarsely that the same one, drawn twice, is the same: 16 times 16 greys of eight."""
+    from PIL import Image
+
+    if crop is None:
+        return b""
+    with Image.open(crop) as picture:
+        return bytes(grey // 32 for grey in picture.convert("L").resize((16, 16)).tobytes())
 
 
 def text_beside(raw: Raw, found: Sequence[Exhibit]) -> Raw:
