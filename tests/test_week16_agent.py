@@ -81,6 +81,11 @@ def test_what_is_not_there_is_not_replaced_by_what_is_near():
         chosen(REVENUE.chart.values, [], ["Export"])
     with pytest.raises(Missing, match="2016"):
         chosen(REVENUE.chart.values, ["2017", "2016"], [])
+    gone = [value for value in REVENUE.chart.values if (value.series, value.y) != ("Retail", 9)]  # of 2019
+    with pytest.raises(Missing, match="2019"):  # where no series is named, each has to have it
+        chosen(gone, ["2019"], [])
+    with pytest.raises(Missing, match="no value"):
+        chosen([], [], [])
 
 
 @pytest.mark.exercise(6)

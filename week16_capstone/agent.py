@@ -207,7 +207,7 @@ class Agent:
         for one in likely:
             exhibit = one.exhibit
             if exhibit.chart is None:
-                why = why or f"{exhibit.name} on page {exhibit.page} is about this, but was not read: {exhibit.reason}."
+                why = why or f"{exhibit.placed} is about this, but was not read: {exhibit.reason}."
                 steps.append(f"read chart: {exhibit.name} was refused ({exhibit.reason})")
                 if one.cover >= likely[0].cover - 0.1:
                     return {"shown": one, "why": why, "steps": steps}
@@ -220,7 +220,7 @@ class Agent:
                     raise Missing(f"it was read too unsurely ({found.confidence:.2f}) to say")
             except Missing as error:
                 steps.append(f"read chart: {exhibit.name}: {error}")
-                why = why or f"{exhibit.name} on page {exhibit.page} is about this, but {error}."
+                why = why or f"{exhibit.placed} is about this, but {error}."
                 continue
             steps.append(f"read chart: {exhibit.name}, {len(found.used)} values")
             return {"shown": one, "found": found, "steps": steps}

@@ -61,8 +61,9 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
     # values (Value: series, x, y, …), xs and series, names as text -> a list of values. With names, only values at
     # these xs and of these series, ordered by the names: series first, then xs, as the question has them; without, all
     # in the chart's order. `as_text(value.x)` is an x as text: 2019.0 is "2019". Names are compared exactly. For each
-    # named x and each named series there has to be a value; raise Missing, naming what is not there. Where one that
-    # is asked for has two values (the chart was misread): Missing, too.
+    # named x there has to be a value of each series (of the named ones; where none is named, of all); raise Missing,
+    # naming what is not there. Where one that is asked for has two values (the chart was misread): Missing, too, also
+    # where nothing is named. Without any values there is nothing to choose: Missing.
     # hint: a dict {(series, x): value}, and a set of the keys that came twice. Go over the series and, for each, over
     # the xs (those that are named, or those that the series has), and look each pair up in both.
     held: dict[tuple[str, str], Value] = {}
@@ -81,7 +82,7 @@ def chosen(values: Sequence[Value], xs: Sequence[str], series: Sequence[str]) ->
                 raise Missing(f"there are two values of {' in '.join(filter(None, (row, x)))}")
             found.append(held[row, x])
     if not found:
-        raise Missing(f"there is no {', '.join(rows)}")
+        raise Missing(f"there is no {', '.join(rows) or 'value'}")
     return found
     # end of exercise 6
 

@@ -58,6 +58,11 @@ class Exhibit:
         return f"{what} {self.number}" if self.number else f"the {what.lower()} on page {self.page}"
 
     @property
+    def placed(self) -> str:
+        """`Figure 3 on page 2`, as a sentence begins."""
+        return f"{self.name} on page {self.page}" if self.number else f"{self.name[:1].upper()}{self.name[1:]}"
+
+    @property
     def measure(self) -> str:
         """What its numbers are numbers of, as far as it says so."""
         if self.chart is None:
