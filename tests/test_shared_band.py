@@ -76,7 +76,7 @@ def test_a_band_of_equal_seeds_has_a_width():
     assert one.limits("val_accuracy") == [(0.5 - 0.5 * band.LEAST, 0.5 + 0.5 * band.LEAST)]
 
 
-@pytest.mark.parametrize("name", ["val_accuracy", "val_auroc", "val_mrr"])
+@pytest.mark.parametrize("name", ["val_accuracy", "val_auroc", "val_mrr", "val_within_5", "test_success_story"])
 def test_a_band_ends_where_its_number_does(name):
     one = replace(BAND, steps=[1], curves={name: [[0.99, 0.90, 1.0, 0.95, 1.0]]})
     low, high = one.limits(name)[0]
