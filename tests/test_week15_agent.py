@@ -722,3 +722,8 @@ def test_the_page_shows_foreign_text_as_text():
 def test_the_page_says_what_went_wrong():
     *_, (talk, more) = app.answered(graph.Agent(Scripted([]), TOOLS), " ", [], "a")
     assert "the question is empty." in app.written(talk, more) and not more
+
+
+def test_bytes_that_are_no_text_are_told_in_one_line():
+    assert refused(chat.checked, "caf\udce9") == "the question is not UTF-8 text."
+    assert chat.checked(" café ") == "café"

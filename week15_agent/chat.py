@@ -45,8 +45,10 @@ def checked(question: str) -> str:
     """The question.
 
     Raises:
-        CourseError: there is nothing in it, or too much.
+        CourseError: there is nothing in it, or too much, or bytes that are no text.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in question):  # what Python makes of bytes that are not UTF-8
+        raise CourseError("the question is not UTF-8 text.")
     if not question.strip():
         raise CourseError("the question is empty.")
     if len(question) > LONGEST:

@@ -80,8 +80,8 @@ def run(
     # Up to limits.steps times: the model speaks to the conversation as it stands, mind.say([messages], tools)[0].text,
     # and take(text, mind.form, tools, messages, seen, step), with step from 1, reads that turn, carries out its calls,
     # appends what was said and observed to messages, and yields what happens: pass it on as it comes. An answer ends
-    # it all. Before each turn look at the clock: once limits.seconds have passed since the beginning, the model is not
-    # asked again. Without an answer, yields gave_up(number of turns that there were).
+    # it all. Before each turn look at the clock, time.monotonic(): once limits.seconds have passed since the beginning,
+    # the model is not asked again. Without an answer, yields gave_up(number of turns that there were).
     # hint: time.monotonic() before the loop; while both limits allow it: for event in take(…): yield event, and return
     # behind an event of kind "answer". `step` is 0 where the model was never asked.
     start, step = time.monotonic(), 0

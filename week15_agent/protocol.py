@@ -155,7 +155,8 @@ class ReAct:
         # arguments_of(tool, input, tools) makes the arguments of a Call. An answer is everything behind its mark, up to
         # the end of the text, if no action came before it: whoever acts, cannot know the answer yet.
         # Observations are for the tools to say: the text is cut before the first line that begins with "Observation:".
-        # Raises Unparsable where no action and no answer is left, or an action has no name or no brackets.
+        # Raises Unparsable where no action and no answer is left (`checked`, below, does that, and says what to write),
+        # or an action has no name or no brackets.
         # hint: walk over the lines with their number; re.fullmatch(r"Action:\s*(\w[^\[\]]*?)\s*\[(.*)\]", line) has
         # name and input (".*" is greedy, so the last bracket closes). At "Answer:" join this line and all that follow.
         thoughts, calls = [], []
