@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import CourseError
-from shared.terminal import printable
+from shared.printed import Printed
 
 USER = 1000
 """The user of a Space, and of our image."""
@@ -85,7 +85,7 @@ def why_not() -> str:
 
 
 @dataclass
-class Box:
+class Box(Printed):
     """A command that runs in a box. With `boxed=False` it runs as it is, where no box can be built.
 
     Attributes:
@@ -266,16 +266,6 @@ class Box:
                 for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines():
                     most += int(line.split()[1]) * 1024 if line.startswith("VmHWM:") else 0
         return most
-
-    def output(self) -> str:
-        """What it has printed."""
-        self.log.seek(0)
-        return self.log.read().decode("utf-8", "replace")
-
-    def last_line(self) -> str:
-        """The last line that it has printed."""
-        lines = [line for line in self.output().splitlines() if line.strip()]
-        return printable(lines[-1])[:300] if lines else "it printed nothing"
 
     def stop(self, seconds: float = 15.0) -> float:
         """Asks it to end, as `docker stop` does (SIGTERM), and kills it after so many seconds.

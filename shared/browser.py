@@ -1,7 +1,7 @@
 """A page of gradio's, served until Ctrl-C, and to nobody but those who are asked for; and what pages look like."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -55,6 +55,14 @@ def gradio() -> Any:
     import gradio
 
     return gradio
+
+
+def emptied(steps: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """(a step of an answer, what becomes of the question's box): emptied once, so what one types meanwhile stays."""
+    becomes: Any = ""
+    for step in steps:
+        yield step, becomes
+        becomes = gradio().skip()
 
 
 def text(words: str) -> str:

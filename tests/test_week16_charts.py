@@ -433,3 +433,17 @@ def test_what_is_printed_is_taken_from_bitmaps_and_stays_out_of_the_title():
     assert read.values[0].confidence > 0.72 > read.values[1].confidence and not read.title
     drawn = assemble.chart(replace(seen, how="vector"))
     assert [value.y for value in drawn.values] == [14.5, 25.5], "paths are exact"
+
+
+def test_along_years_a_vertex_of_a_bitmap_stands_at_a_whole_one():
+    words = [*(Word(str(tens), (-8, tens - 2, -4, tens + 2)) for tens in (0, 10, 20, 30)),
+             *(Word(str(2000 + year), (20 * year - 4, -10, 20 * year + 4, -6)) for year in range(5))]  # fmt: skip
+    places = (0.0, 20.0, 42.0, 60.0, 70.0, 80.0)  # one beside its year, and a kink half-way that is no vertex
+    marks = tuple(assemble.Mark((x, 15.0 + n), (x - 1, 14 + n, x + 1, 16 + n), sure=1 - n / 10)
+                  for n, x in enumerate(places))  # fmt: skip
+
+    def years(how):
+        return sorted(value.x for value in assemble.chart(assemble.Seen("line", marks, tuple(words), how=how)).values)
+
+    assert years("raster") == [2000, 2001, 2002, 2003, 2004], "of two vertices at one year the surer one stays"
+    assert years("vector") == [2000, 2001, 2002, 2003, 2003.5, 2004], "a path is where it is"

@@ -204,10 +204,8 @@ def build(both: Both) -> Any:
     gr = browser.gradio()
 
     def ask(question: str, talk: list[Turn]) -> Iterator[tuple]:
-        typed: Any = ""  # emptied once: what one types meanwhile stays
-        for now, more in answered(both, question, talk):
-            yield written(now, more), now, typed
-            typed = gr.skip()
+        for (now, more), box in browser.emptied(answered(both, question, talk)):
+            yield written(now, more), now, box
 
     with gr.Blocks(title="Before and after", analytics_enabled=False) as page:
         talk = gr.State([])

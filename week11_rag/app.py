@@ -11,7 +11,6 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __import__("shared.starting")
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -162,8 +161,7 @@ def described(bot: Any) -> str:
 
 def build(bot: Any) -> Any:
     """The page, as gradio's Blocks. What a visitor uploads is asked alone, by that visitor, and kept in memory only."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it is asked for at import
-    import gradio as gr
+    gr = browser.gradio()
 
     def sources(mine: Any, citations: Sequence[Any]) -> tuple:
         """What becomes of the list of sources and of the picture: the first source is shown."""
@@ -173,10 +171,8 @@ def build(bot: Any) -> Any:
 
     def ask(question: str, shown: list, turns: list, own: Any) -> Iterator[tuple]:
         mine = own or bot
-        typed: Any = ""  # emptied once: what one types meanwhile stays
-        for talk, told, citations in answered(mine, question, shown, turns):
-            yield talk, talk, told, citations, typed, *sources(mine, citations)
-            typed = gr.skip()
+        for (talk, told, citations), box in browser.emptied(answered(mine, question, shown, turns)):
+            yield talk, talk, told, citations, box, *sources(mine, citations)
 
     def show(number: int | None, citations: Sequence[Any], own: Any) -> Any:
         return gr.update(value=seen(own or bot, citations, number), visible=number is not None)

@@ -16,12 +16,12 @@ from typing import Any
 
 from shared.errors import CourseError
 from shared.files import ROOT
-from shared.terminal import printable
+from shared.printed import Printed
 from week12_deploy.http_calls import Connection, Reply
 from week12_deploy.settings import KEYS
 
 
-class Served:
+class Served(Printed):
     """`serve` with these flags, as a process; ended when the `with` ends.
 
     Attributes:
@@ -97,15 +97,6 @@ class Served:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def output(self) -> str:
-        """What it has printed."""
-        self.log.seek(0)
-        return self.log.read().decode("utf-8", "replace")
-
-    def last_line(self) -> str:
-        lines = [line for line in self.output().splitlines() if line.strip()]
-        return printable(lines[-1])[:300] if lines else "it printed nothing"
 
 
 def free_port() -> int:

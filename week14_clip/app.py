@@ -11,7 +11,6 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __import__("shared.starting")
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -116,8 +115,7 @@ def answering(index: Index, towers: Encoder) -> Callable[..., tuple[list[Hit], s
 
 def build(index: Index, towers: Encoder) -> Any:
     """The page, as gradio's Blocks."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it is asked for at import
-    import gradio as gr
+    gr = browser.gradio()
 
     answer = answering(index, towers)
     with gr.Blocks(title="Image search", analytics_enabled=False, delete_cache=(3600, 3600)) as page:

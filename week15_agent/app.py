@@ -11,7 +11,6 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __import__("shared.starting")
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -118,17 +117,14 @@ def before(agent: Any, thread: str) -> Talk:
 
 def build(agent: Any, thread: str = "") -> Any:
     """The page, as gradio's Blocks. Each visitor has a thread of their own, unless one is named."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it is asked for at import
-    import gradio as gr
+    gr = browser.gradio()
 
     one_at_a_time = Lock()  # there is one model
 
     def ask(question: str, talk: Talk, mine: str) -> Iterator[tuple]:
-        typed: Any = ""  # emptied once: what one types meanwhile stays
         with one_at_a_time:
-            for now, more in answered(agent, question, talk, mine):
-                yield written(now, more), now, typed
-                typed = gr.skip()
+            for (now, more), box in browser.emptied(answered(agent, question, talk, mine)):
+                yield written(now, more), now, box
 
     def begin() -> tuple:
         mine = thread or uuid4().hex

@@ -11,7 +11,6 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __import__("shared.starting")
 
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from html import escape
@@ -139,8 +138,7 @@ def described(agent: Any) -> str:
 
 def build(agent: Any, cfg: Config) -> Any:
     """The page, as gradio's Blocks."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it is asked for at import
-    import gradio as gr
+    gr = browser.gradio()
 
     def answer(question: str, own: Any) -> tuple:
         mine = own or agent

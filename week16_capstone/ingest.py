@@ -198,13 +198,15 @@ def without_ornaments(shown: Sequence[Sequence[Exhibit]], look: Callable[[Exhibi
         shown: the exhibits of each page.
         look: what one looks like, as something that can be compared; asked of those alone that share their place.
     """
-    places = [[tuple(round(side / 4) for side in one.box) for one in page] for page in shown]
-    many, counts = max(3, REPEATED * len(shown)), Counter(place for page in places for place in page)
-    keys = [[(at, look(one) if counts[at] >= many else one) for at, one in zip(row, page, strict=True)]
-            for row, page in zip(places, shown, strict=True)]  # fmt: skip
-    times = Counter((place, repr(seen)) for row in keys for place, seen in row)
-    return [[one for one, (place, seen) in zip(page, row, strict=True) if times[place, repr(seen)] < many]
-            for page, row in zip(shown, keys, strict=True)]  # fmt: skip
+
+    def place(one: Exhibit) -> tuple[int, ...]:
+        return tuple(round(side / 4) for side in one.box)
+
+    many, exhibits = max(3, REPEATED * len(shown)), [one for page in shown for one in page]
+    there = Counter(map(place, exhibits))
+    seen = {id(one): (place(one), look(one)) for one in exhibits if there[place(one)] >= many}
+    alike = Counter(seen.values())
+    return [[one for one in page if id(one) not in seen or alike[seen[id(one)]] < many] for page in shown]
 
 
 def looks(crop: Path | None) -> bytes:
