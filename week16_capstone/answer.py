@@ -5,6 +5,7 @@
 Every number that is said is one of the chart's values or what the calculator makes of these; both are kept for citing.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -261,13 +262,14 @@ def label(value: Value) -> str:
 
 
 def with_unit(amount: float, exhibit: Exhibit) -> str:
-    """`4.2 million euro`, `12 %`; without a unit where the exhibit says none."""
+    """`4.2 million euro`, `12 %`; `512 (Trams)` where the axis says what is counted rather than in what; without a unit
+    where the exhibit says none."""
     unit = exhibit.unit.strip()
-    return (
-        f"{shown(amount)} {unit}".strip()
-        if len(unit) <= 24 and unit.lower() not in ("number", "amount")
-        else shown(amount)
-    )
+    if inner := re.search(r"\(([^()]+)\)$", unit):  # `Revenue (million euro)`
+        unit = inner[1].strip()
+    if not unit or len(unit) > 24 or unit.lower() in ("number", "amount"):
+        return shown(amount)
+    return f"{shown(amount)} ({unit})" if unit[0].isupper() and unit[1:2].islower() else f"{shown(amount)} {unit}"
 
 
 def number(value: float) -> str:

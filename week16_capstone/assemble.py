@@ -56,6 +56,7 @@ class Seen:
     sure: float = 1.0
 
 
+NO_LABEL = "(no label)"
 Labels = list[tuple[Word, float]]
 """Words with their places along an axis."""
 
@@ -93,7 +94,7 @@ def chart(seen: Seen) -> Chart:
         found.append(Value(series, name, y, mark.box, round(how_sure, 4)))
     if seen.kind != "scatter":  # of two marks with the same names, the surer one
         best = {(value.series, value.x): value for value in sorted(found, key=lambda value: value.confidence)}
-        found = [value for value in found if best[value.series, value.x] is value]
+        found = [value for value in found if best[value.series, value.x] is value or value.x == NO_LABEL]
     title, x_label, y_label = headings([word for word in seen.words if id(word) not in used], ticked, seen)
     return Chart(seen.kind, title, x_label, y_label, tuple(found), seen.how, seen.horizontal, seen.sure)
 
@@ -201,10 +202,18 @@ def across(seen: Seen, words: list[Word], along: int) -> tuple[list[str | float]
     if not rows:
         raise Unreadable("no labels were found along its axis", seen.kind)
     row = min(rows, key=lambda row: misfit(row, places))
-    anchors = [at for _, at in row]
-    return [row[int(np.argmin([abs(anchor - place) for anchor in anchors]))][0].text for place in at], [
-        w for w, _ in row
-    ]
+    return named(at, row), [word for word, _ in row]
+
+
+def named(places: Sequence[float], row: Labels) -> list[str | float]:
+    """The label of each place: the nearest, unless that is a whole label's room away: then its own was not found."""
+    anchors = np.array([at for _, at in row])
+    room = np.diff(np.sort(anchors)).min(initial=np.inf)
+    found: list[str | float] = []
+    for place in places:
+        away = np.abs(anchors - place)
+        found.append(row[int(away.argmin())][0].text if away.min() < 0.7 * room else NO_LABEL)
+    return found
 
 
 def merged(places: Sequence[int | float], near: int | float) -> list[int | float]:

@@ -77,7 +77,7 @@ def tied(figures: Sequence[Box], captions: Sequence[Box], furthest: float = FURT
     Returns:
         {row of a figure: row of its caption}; none of either is there twice.
     """
-    # exercise 5: captions to figures
+    # exercise 5: figures and captions, which caption is whose
     # figures and captions, boxes (left, bottom, right, top) of one page -> {row of a figure: row of its caption}. A
     # caption stands below its figure or above it, at most `furthest` away, and in its column: what they share across is
     # at least SHARED of the narrower one. The pair that is nearest of all belongs together, then the nearest of the

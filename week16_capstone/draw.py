@@ -76,6 +76,9 @@ def canvas(spec: Spec) -> tuple[Any, Any, list[tuple[int, int, Any]]]:
     bottom = em * (2 + 1.6 * bool(spec.x_label) + 0.55 * long * spec.rotated)
     top = em * (1.2 + 1.5 * bool(spec.title) + 2.2 * (spec.legend == "above" and len(spec.series) > 1))
     wide, high = spec.size
+    if spec.margins:
+        left, right = max(left, 0.125 * wide), max(right, 0.1 * wide)
+        bottom, top = max(bottom, 0.11 * high), max(top, 0.12 * high)
     place = (left / wide, bottom / high, 1 - (left + right) / wide, 1 - (bottom + top) / high)
     if spec.kind == "pie":
         place = (0.2, 0.12, 0.6, 0.72)
@@ -118,7 +121,7 @@ def plotted(spec: Spec, axes: Any) -> list[tuple[int, int, Any]]:
     low, high = float(totals.min()), float(totals.max())
     if spec.kind == "bar" or rng.random() < 0.4:
         low, high = min(low, 0.0), max(high, 0.0)
-    room = 0.14 * ((high - low) or abs(high) or 1.0)
+    room = (0.05 if spec.margins and not spec.printed else 0.14) * ((high - low) or abs(high) or 1.0)
     low, high = low - room * (low < 0 or spec.kind != "bar"), high + room * (high > 0)
     if spec.kind != "bar" and low < 0 <= numbers.min():
         low = 0.0
@@ -131,9 +134,10 @@ def plotted(spec: Spec, axes: Any) -> list[tuple[int, int, Any]]:
             on, values = axes.twinx(), values * 37.0
         if spec.kind == "bar":
             at = places if spec.fault == "stacked" else places + (row - (len(numbers) - 1) / 2) * width
-            edge = {"edgecolor": theme.ink, "linewidth": 0.8} if spec.edge else {}
+            edge = {"edgecolor": theme.ink, "linewidth": 1.5 if spec.margins else 0.8} if spec.edge else {}
+            shades = [spec.palette[n % len(spec.palette)] for n in range(len(at))] if spec.varied else colour
             draw_bars = on.barh if spec.horizontal else on.bar
-            draw_bars(at, values, width, base, color=colour, label=name, **edge)
+            draw_bars(at, values, width, base, color=shades, label=name, **edge)
             ends = base + values
             marks += [(row, n, (at[n], base[n], ends[n], width)) for n in range(len(at))]
             base = ends if spec.fault == "stacked" else base

@@ -13,6 +13,7 @@ References
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Any, Literal
 
 from week11_rag.lines import Line, placing
@@ -111,7 +112,8 @@ def figures(drawing: Drawing, lines: Sequence[Line]) -> list[Found]:
         return []
     text = running_text(lines)
     labels = [line.box for line in lines if id(line) not in text]
-    turned = [word.box for word in drawing.words if abs(word.angle) > 2]
+    usual = median(word.angle for word in drawing.words) if drawing.words else 0.0  # a page may lie on its side
+    turned = [word.box for word in drawing.words if abs(word.angle - usual) > 2]
     groups = [part for group in clusters([*shapes, *pictures], ROOM) for part in by_frame(group, visible)]
     kept, scraps = [], []
     for group in groups:
@@ -143,7 +145,7 @@ def figures(drawing: Drawing, lines: Sequence[Line]) -> list[Found]:
 
 def clusters(boxes: Sequence[Box], room: float) -> list[list[Box]]:
     """The boxes in groups: between two of them runs an empty strip wider than `room`, across or from top to bottom."""
-    # exercise 5: what is drawn close together
+    # exercise 5: figures and captions, what is drawn close together
     # boxes, each (left, bottom, right, top), and room -> lists of boxes. A group is cut in two wherever an upright or a
     # level strip wider than `room` goes right through it with no box in the strip, and so are its parts, until nowhere
     # such a strip is left. Every box is in one group. No boxes: no groups. The order of groups is of no matter.
@@ -209,7 +211,7 @@ def with_labels(core: Box, labels: Sequence[Box], room: float = LABEL_ROOM, reac
         room: how far a label is from what it belongs to, at most.
         reach: how far the box may grow beyond the core, on any side.
     """
-    # exercise 5: the labels around it
+    # exercise 5: figures and captions, the labels around a drawing
     # core and labels (left, bottom, right, top), room, reach -> the box of core and of all labels that belong to it. A
     # label belongs to it where it is at most `room` away from the box as grown so far (`distance`), and does not stick
     # out of the core by more than `reach` on any side (`inside(label, core, reach)`). A label that belongs to it makes

@@ -27,6 +27,7 @@ LEAST = {"bar": 0.3, "vertex": 0.3, "dot": 0.3, "xtick": 0.2, "ytick": 0.2, "cen
 REFUSED = {"table": "it is a table", "photo": "it is a photo", "stacked": "its bars are stacked",
            "log": "its value axis is logarithmic", "two axes": "it has two value axes"}  # fmt: skip
 SURE = 0.5  # of its kind; below, a figure is not read
+CERTAIN = 0.9  # that bars are stacked: above it, no colour is asked
 Place = tuple[float, float, float]
 """x, y, heat; in pixels of the picture from its upper left corner."""
 
@@ -84,22 +85,22 @@ class Reader:
 
     def raw(self, figure: Figure, looked: Looked) -> Chart:
         """The same with confidences that are products of heats, and no probabilities yet."""
-        if looked.kind in REFUSED:
-            raise Unreadable(REFUSED[looked.kind], looked.kind)
-        sure = looked.kinds[looked.kind]
+        kind, sure = likeliest(looked)
+        if kind in REFUSED:
+            raise Unreadable(REFUSED[kind], kind)
         if sure < SURE:
-            raise Unreadable("it is not clear what kind of chart it is", looked.kind)
+            raise Unreadable("it is not clear what kind of chart it is", kind)
         below, beside = ([place[:2] for place in looked.places[name]] for name in ("xtick", "ytick"))
         words = figure.words or recognise(figure, below, beside)
         canvas = Canvas(figure, words)
-        if looked.kind == "pie":
+        if kind == "pie":
             return pie(canvas, looked)
-        kind = "bar" if looked.kind == "lying bar" else looked.kind
-        horizontal = looked.kind == "lying bar"
+        horizontal = kind == "lying bar"
+        kind = "bar" if horizontal else kind
         places = looked.places[{"bar": "bar", "line": "vertex", "scatter": "dot"}[kind]]
         spots = bars(canvas, places, horizontal) if kind == "bar" else dots(canvas, places)
         if not spots:
-            raise Unreadable("no marks were found in it", looked.kind)
+            raise Unreadable("no marks were found in it", kind)
         marks, shades, named = coloured(canvas, spots)
         x = tuple(figure.point((place[0], 0))[0] for place in looked.places["xtick"])
         y = tuple(figure.point((0, place[1]))[1] for place in looked.places["ytick"])
@@ -110,6 +111,16 @@ class Reader:
         elif kind == "line":
             seen = replace(seen, marks=vertices_between(canvas, seen, shades))
         return chart(seen)
+
+
+def likeliest(looked: Looked) -> tuple[str, float]:
+    """What kind a picture is, and how surely. Whether bars are stacked is better seen by their colours, where one ends
+    (`bars`), than by the network: so its word alone counts where it is sure, and else both are bars."""
+    kinds = dict(looked.kinds)
+    if kinds["stacked"] < CERTAIN:
+        kinds["bar"] += kinds.pop("stacked")
+    kind = max(kinds, key=lambda name: kinds[name])
+    return kind, kinds[kind]
 
 
 def calibrated(confidence: float, slope: float, start: float) -> float:

@@ -40,7 +40,7 @@ class Config(TrainConfig):
     """What to train on: charts that are drawn here, of which every number is known."""
     charts: Count = 1200
     """How many charts to train on. They are drawn once and kept (25 kB each). More: more styles are seen."""
-    val_charts: Count = 60
+    val_charts: Count = 120
     """How many charts to choose by, in styles that are not trained on."""
     width: Count = 16
     """Channels of the first stage; the next ones have twice and four times as many. Twice the width: four times the

@@ -42,7 +42,9 @@ def read(figure: Figure) -> Chart:
         end = 2 if horizontal else 3
         marks = [bar(path, base, horizontal, end, colours) for path in bars]
         named = legend(figure, colours, [path for path in paths if path not in bars])
-        return chart(Seen("bar", grouped(marks, horizontal), named=named, horizontal=horizontal, base=base, **common))
+        told = any(named(word) is not None for word in figure.words)
+        marks = grouped(marks, horizontal, told)
+        return chart(Seen("bar", marks, named=named, horizontal=horizontal, base=base, **common))
     if lines:
         colours = distinct([path.stroke for path in lines])
         marks = tuple(Mark(point, spot(point), colours.index(path.stroke)) for path in lines for point in path.lines[0])
@@ -198,14 +200,16 @@ def refuse_stacked(bars: Sequence[Path], horizontal: bool) -> None:
                 raise Unreadable("its bars are stacked", "stacked")
 
 
-def grouped(marks: Sequence[Mark], horizontal: bool) -> tuple[Mark, ...]:
-    """The marks; all of one series where bars of different colours stand alone, each at its own category."""
+def grouped(marks: Sequence[Mark], horizontal: bool, told: bool = False) -> tuple[Mark, ...]:
+    """The marks; all of one series where bars of different colours stand alone, each at its own category, and no legend
+    has `told` what the colours mean."""
     along = 1 if horizontal else 0
     order = sorted(marks, key=lambda mark: mark.point[along])
     colours = [mark.series for mark in order]
     gaps = np.diff([mark.point[along] for mark in order])
     even = len(gaps) == 0 or gaps.max() < 1.2 * gaps.min()
-    if even and len(set(colours)) > 1 and (len(set(colours)) == len(colours) or colours.count(colours[0]) == 1):
+    alone = len(set(colours)) == len(colours) or colours.count(colours[0]) == 1 or not told
+    if even and len(set(colours)) > 1 and alone:
         return tuple(Mark(mark.point, mark.box, 0, mark.sure) for mark in marks)
     return tuple(marks)
 
