@@ -466,6 +466,15 @@ def test_a_file_that_is_no_npz(tmp_path, own):
         )
 
 
+def test_one_picture_is_no_data_set(tmp_path):
+    path = tmp_path / "my_digit.png"
+    path.write_bytes(b"whatever it holds")
+    assert refused(data.load, str(path)) == (
+        f"{path}: one picture. --data takes an .npz, a .csv, MNIST's files, or a folder with one folder of pictures "
+        "per class; `./course run 1 predict` reads a single digit."
+    )
+
+
 def test_an_npz_with_damaged_content(tmp_path, own):
     path = tmp_path / "own.npz"
     np.savez(path, **own)

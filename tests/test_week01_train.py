@@ -610,9 +610,12 @@ def test_gates_learns_what_it_can_and_draws_it(tmp_path, capfd):
 
 
 def test_gates_with_a_rate_that_is_far_too_large(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(drawing, "boundary", lambda axis, decide, x, *_: decide(x))
+    titles = []
+    monkeypatch.setattr(drawing, "boundary", lambda axis, decide, x, y, title: (decide(x), titles.append(title)))
     gates.main(config(gates, "--out", tmp_path, "--lr", 1e5, "--steps", 20))
-    assert "MLP         XOR  not learned" in capfd.readouterr().out
+    assert "MLP         XOR  not learned" in capfd.readouterr().out and titles[-1] == "MLP: XOR, not learned"
+    assert_picture(tmp_path / "decision_boundary_steps_20_lr_100000.png")
+    assert not (tmp_path / "decision_boundary.png").exists(), "what the report shows is the lesson's own call"
 
 
 # ---------------------------------------------------------------- compare

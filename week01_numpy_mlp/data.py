@@ -23,6 +23,7 @@ from shared.errors import CourseError
 from shared.image_arrays import read_npz
 from shared.image_folders import read_folder
 from shared.own_images import Labelled, cut_in_three, in_three
+from shared.pictures import is_picture
 
 SAMPLE = Path(__file__).resolve().parent.parent / "shared" / "samples" / "mnist_10k.npz"
 SIDE = 28  # a learner's own pictures are brought to MNIST's size
@@ -121,6 +122,11 @@ def load(name: str) -> Data:
     if not path.exists():
         raise CourseError(f"--data {name}: no such file or folder, nor one of sample, {', '.join(ASSETS)}.")
     if path.is_file():
+        if is_picture(path):
+            raise CourseError(
+                f"{path}: one picture. --data takes an .npz, a .csv, MNIST's files, or a folder with one folder of "
+                "pictures per class; `./course run 1 predict` reads a single digit."
+            )
         ending = path.name.lower()
         read = load_csv if ending.endswith(CSV) else load_archive if ending.endswith(ARCHIVES) else load_npz
         return read(path, name)

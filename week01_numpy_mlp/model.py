@@ -128,7 +128,7 @@ class Sigmoid(Layer):
     """σ(z) = 1 / (1 + e^-z), between 0 and 1; its slope σ(1 - σ) is at most 1/4 and next to nothing far from zero."""
 
     def forward(self, x: Matrix, train: bool = False) -> Matrix:
-        # exercise 3: sigmoid, forward
+        # exercise 3: sigmoid and ReLU, the sigmoid forward
         # x (batch, features) -> 1 / (1 + e^-x), of the same shape and dtype, which self.a keeps for the way back. From
         # x = -1000 to 1000 nothing overflows, not even in a branch that is thrown away.
         # hint: e^1000 is too large for a float, so exponentiate no large positive number, whatever the sign of x. With
@@ -139,7 +139,7 @@ class Sigmoid(Layer):
         # end of exercise 3
 
     def backward(self, da: Matrix) -> Matrix:
-        # exercise 3: sigmoid, backward
+        # exercise 3: sigmoid and ReLU, the sigmoid backward
         # da (batch, features), the gradient of the output -> dz, that of the input, of the same shape.
         # hint: the chain rule, element by element: da times the slope, and the slope follows from the output alone: a
         # (1 - a), where a is self.a. It is not put through the sigmoid again.
@@ -162,7 +162,7 @@ class ReLU(Layer):
     """max(0, z): slope 1 where it is on, so an error passes through undiminished, and 0 where it is off."""
 
     def forward(self, x: Matrix, train: bool = False) -> Matrix:
-        # exercise 3: ReLU, forward
+        # exercise 3: sigmoid and ReLU, the ReLU forward
         # x (batch, features) -> x where it is positive, else 0: a new array, which self.a keeps for the way back.
         # hint: np.maximum of x and 0.
         self.a = np.maximum(x, 0)
@@ -170,7 +170,7 @@ class ReLU(Layer):
         # end of exercise 3
 
     def backward(self, da: Matrix) -> Matrix:
-        # exercise 3: ReLU, backward
+        # exercise 3: sigmoid and ReLU, the ReLU backward
         # da (batch, features), the gradient of the output -> dz, that of the input: 0 where the neuron was off, also at
         # exactly 0.
         # hint: the slope is 1 where the output self.a is positive, else 0: multiply da by the mask a > 0. No output is
@@ -203,7 +203,7 @@ class SoftmaxCrossEntropy:
 
     def forward(self, logits: Scores, labels: Labels) -> float:
         """The mean loss in nats of logits (batch, classes) for labels (batch,)."""
-        # exercise 4: softmax and cross-entropy
+        # exercise 4: softmax and cross-entropy, the loss
         # logits (batch, classes), labels (batch,) -> the mean of -log p[label] over the batch, a float of Python's.
         # What the way back needs: self.p, the softmax of each row, (batch, classes), and self.labels. Logits of 1000
         # give neither inf nor NaN, whatever the other rows are.
@@ -220,7 +220,7 @@ class SoftmaxCrossEntropy:
 
     def backward(self) -> Scores:
         """∂C/∂logits (batch, classes), from what `forward` has kept."""
-        # exercise 4: the gradient of softmax and cross-entropy
+        # exercise 4: softmax and cross-entropy, the gradient
         # -> the gradient of the mean loss in the logits, (batch, classes), from self.p and self.labels.
         # hint: everything cancels to p minus one-hot(label) (Nielsen, equation 81), and as the loss is a mean over the
         # batch, that is divided by the batch size.
