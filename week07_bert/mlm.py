@@ -154,9 +154,9 @@ def hide(
     # shape of ids, which stays as it is. Each token that is not special is chosen with probability share. Of the chosen
     # 80 % become mask_id, 10 % a random id below vocab, and 10 % stay. labels: the true id of each that was chosen, and
     # IGNORED for all others, so that no loss is computed there.
-    # hint: chosen = (torch.rand(ids.shape, generator=rng) < share) & ~special. labels = ids where chosen, else IGNORED.
-    # A second draw, `dice`, decides what becomes of the chosen: below 0.8, from 0.8 to 0.9, above.
-    # torch.where(condition, this, that) makes a new tensor; torch.randint(vocab, ids.shape, generator=rng) random ids.
+    # hint: one random number from 0 to 1 for each token: chosen are those below share, unless special. A second one
+    # decides what becomes of the chosen: below 0.8, from 0.8 to 0.9, above; so none is changed twice.
+    # torch.where(condition, this, that) makes a new tensor; torch.randint(vocab, …, generator=rng) draws ids.
     chosen = (torch.rand(ids.shape, generator=rng) < share) & ~special
     dice = torch.rand(ids.shape, generator=rng)
     inputs = torch.where(chosen & (dice < 0.8), mask_id, ids)
@@ -260,16 +260,17 @@ def unigram(train: Batches, val: Batches, size: int = 64) -> dict[str, Any]:
 # ---------------------------------------------------------------- what it knows
 
 
-def ids_with_masks(text: str, tokenizer: WordPiece) -> list[int]:
-    """[CLS] text [SEP], where "[MASK]" in the text is the token.
-
-    Raises:
-        CourseError: there is no [MASK] in it.
-    """
+def around_masks(text: str) -> list[str]:
+    """What stands before, between and behind the [MASK]s of a text; CourseError where there is none."""
     if MASK not in text:
         raise CourseError(f"--fill {text!r}: there is no {MASK} in it.")
+    return text.split(MASK)
+
+
+def ids_with_masks(text: str, tokenizer: WordPiece) -> list[int]:
+    """[CLS] text [SEP], where "[MASK]" in the text is the token."""
     ids = [tokenizer.cls_id]
-    for at, part in enumerate(text.split(MASK)):
+    for at, part in enumerate(around_masks(text)):
         ids += [tokenizer.mask_id] * (at > 0) + tokenizer.encode(part)[0]
     return [*ids, tokenizer.sep_id]
 
@@ -347,6 +348,8 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds; the run folder is under the key "run".
     """
     device = choose(cfg.device)
+    if cfg.fill:
+        around_masks(cfg.fill)  # refused before a vocabulary is learned
     texts, val_texts = read(cfg.data)
     model, tokenizer = begin_with(cfg, texts)
     params = sum(one.numel() for one in model.parameters())

@@ -138,8 +138,8 @@ def best_spans(start: Scores, end: Scores, first: int, longest: int, n: int) -> 
     # start, end (tokens,): a score for each token of a window, that the answer starts or ends there. -> at most n of
     # (i, j, start[i] + end[j]), best first. Valid are first <= i <= j (the question before `first` holds no answer) of
     # at most `longest` tokens, that is j - i < longest. The best of each list alone may not be a valid pair.
-    # hint: scores = start[:, None] + end[None, :] has all pairs (i, j). np.triu keeps j >= i, np.tril(…, longest - 1)
-    # keeps j - i < longest. Leave the question off before (start[first:]), sort what is kept, and add first again.
+    # hint: start as a column plus end as a row is a table of all pairs (i, j). np.triu keeps j >= i, np.tril(…, longest
+    # - 1) keeps j - i < longest. Leave the question off before that, sort what is kept, and add first to i and j again.
     scores = start[first:, None] + end[None, first:]  # (passage, passage)
     i, j = np.nonzero(np.tril(np.triu(np.ones(scores.shape, bool)), longest - 1))
     order = np.argsort(-scores[i, j], kind="stable")[:n]
