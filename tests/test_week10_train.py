@@ -187,6 +187,8 @@ def test_a_run_shows_rewards_margins_and_log_probabilities(run):
     }  # fmt: skip
     assert last["val_margin"] == pytest.approx(last["val_chosen_reward"] - last["val_rejected_reward"], abs=1e-4)
     assert last["val_accuracy"] > 0.9
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert result["synthetic"] is False, "of pairs of one's own nobody says that they are made up"
 
 
 def test_the_policy_is_the_model_after_sft_and_dpo(run, place):
