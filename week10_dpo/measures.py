@@ -95,7 +95,7 @@ def written(cfg: Any, net: Trained, some: Part, device: Device) -> dict[str, dic
     found = {}
     with bar(len(stages)) as told:
         for stage in stages:
-            told.set_description(f"{stage} answers {len(some) + len(asked)} prompts, stage")
+            told.set_description_str(f"{stage} answers {len(some) + len(asked)} prompts")
             model = net.model(stage, device.name)
             answers = write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
             mine, exactly = answers[: len(some)], answers[len(some) :]
