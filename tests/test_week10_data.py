@@ -41,6 +41,7 @@ def test_the_sample_has_enough_pairs_and_no_prompt_nor_family_is_in_two_parts(sa
         held = [{getattr(pair, what) for pair in part.items} for part in parts]
         assert not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2]), what
     assert len(data.prompts(sample.everything)) > 350
+    assert sample.synthetic and "synthetic" in sample.notes[0], "it is said that a program made them up"
 
 
 def test_both_answers_of_a_pair_hold_the_same_bare_answer(sample):

@@ -163,7 +163,42 @@ def test_the_gradient_is_that_of_the_paper(rng):
     close(found[1], 0.3 * (-difference).sigmoid(), "the gradient of the rejected log-probability", 1e-9)
 
 
-# ---------------------------------------------------------------- exercise 3: the reference, rewards and margins
+# ---------------------------------------------------------------- exercise 3: rewards and margins, the reference
+
+
+@pytest.mark.exercise(3)
+def test_rewards_by_hand():
+    policy, reference = pairs([-10.0, -4.0], [-12.0, -4.0]), pairs([-11.0, -2.0], [-11.0, -6.0])
+    both = week.rewards(policy, reference, beta=0.5)
+    assert isinstance(both, tuple) and len(both) == 2, f"rewards returns {both!r:.30}, should be (chosen, rejected)"
+    for found, expected, name in zip(both, ([0.5, -1.0], [-0.5, 1.0]), ("chosen", "rejected"), strict=True):
+        expected = torch.tensor(expected).double()
+        none_of(found, expected, {
+            f"beta is not used in the rewards of the {name}": 2 * expected,
+            f"the rewards of the {name} have the wrong sign: they are above 0 where the policy is": -expected,
+        })  # fmt: skip
+        close(found, expected, f"the rewards of the {name}", 1e-9)
+    margins = week.margins(*both)
+    none_of(margins, torch.tensor([1.0, -2.0]).double(), {
+        "the margins have the wrong sign: above 0 is the chosen one ahead": torch.tensor([-1.0, 2.0]),
+        "the margins are multiplied by beta, which the rewards have in them already": torch.tensor([0.5, -1.0]),
+        "the margins are multiplied by 0.1, a beta; the rewards have theirs in them already": torch.tensor([0.1, -0.2]),
+    })  # fmt: skip
+    close(margins, torch.tensor([1.0, -2.0]), "the margins", 1e-9)
+    share = week.accuracy(*both)
+    assert isinstance(share, float), f"the accuracy is {share!r:.30}, should be a float"
+    assert share == 0.5, f"one pair of two is right: the accuracy is {share}, should be 0.5"
+    draw = week.accuracy(torch.zeros(3), torch.zeros(3))
+    assert draw == 0, f"three draws: the accuracy is {draw}, should be 0, since no chosen answer is ahead"
+
+
+@pytest.mark.exercise(3)
+def test_no_gradient_goes_through_rewards(rng):
+    policy = LogProbs(random(rng, 3), random(rng, 3), torch.ones(3), torch.ones(3))
+    reference = LogProbs(random(rng, 3), random(rng, 3), torch.ones(3), torch.ones(3))
+    assert not any(found.requires_grad for found in week.rewards(policy, reference)), "a gradient goes through rewards"
+    chosen, rejected = week.rewards(policy, policy)
+    assert not chosen.any() and not rejected.any(), "the rewards are not 0 where policy and reference are the same"
 
 
 class Noisy(nn.Module):
@@ -218,41 +253,6 @@ def test_the_reference_may_be_a_copy():
         found = asked()
     assert (found == 3).all(), "something drops out of the reference: it must be in evaluation mode"
     assert not found.requires_grad, "the reference keeps gradients, which cost memory and are never used"
-
-
-@pytest.mark.exercise(3)
-def test_rewards_by_hand():
-    policy, reference = pairs([-10.0, -4.0], [-12.0, -4.0]), pairs([-11.0, -2.0], [-11.0, -6.0])
-    both = week.rewards(policy, reference, beta=0.5)
-    assert isinstance(both, tuple) and len(both) == 2, f"rewards returns {both!r:.30}, should be (chosen, rejected)"
-    for found, expected, name in zip(both, ([0.5, -1.0], [-0.5, 1.0]), ("chosen", "rejected"), strict=True):
-        expected = torch.tensor(expected).double()
-        none_of(found, expected, {
-            f"beta is not used in the rewards of the {name}": 2 * expected,
-            f"the rewards of the {name} have the wrong sign: they are above 0 where the policy is": -expected,
-        })  # fmt: skip
-        close(found, expected, f"the rewards of the {name}", 1e-9)
-    margins = week.margins(*both)
-    none_of(margins, torch.tensor([1.0, -2.0]).double(), {
-        "the margins have the wrong sign: above 0 is the chosen one ahead": torch.tensor([-1.0, 2.0]),
-        "the margins are multiplied by beta, which the rewards have in them already": torch.tensor([0.5, -1.0]),
-        "the margins are multiplied by 0.1, a beta; the rewards have theirs in them already": torch.tensor([0.1, -0.2]),
-    })  # fmt: skip
-    close(margins, torch.tensor([1.0, -2.0]), "the margins", 1e-9)
-    share = week.accuracy(*both)
-    assert isinstance(share, float), f"the accuracy is {share!r:.30}, should be a float"
-    assert share == 0.5, f"one pair of two is right: the accuracy is {share}, should be 0.5"
-    draw = week.accuracy(torch.zeros(3), torch.zeros(3))
-    assert draw == 0, f"three draws: the accuracy is {draw}, should be 0, since no chosen answer is ahead"
-
-
-@pytest.mark.exercise(3)
-def test_no_gradient_goes_through_rewards(rng):
-    policy = LogProbs(random(rng, 3), random(rng, 3), torch.ones(3), torch.ones(3))
-    reference = LogProbs(random(rng, 3), random(rng, 3), torch.ones(3), torch.ones(3))
-    assert not any(found.requires_grad for found in week.rewards(policy, reference)), "a gradient goes through rewards"
-    chosen, rejected = week.rewards(policy, policy)
-    assert not chosen.any() and not rejected.any(), "the rewards are not 0 where policy and reference are the same"
 
 
 # ---------------------------------------------------------------- exercise 4: the Bradley-Terry loss

@@ -187,6 +187,8 @@ def test_a_run_shows_rewards_margins_and_log_probabilities(run):
     }  # fmt: skip
     assert last["val_margin"] == pytest.approx(last["val_chosen_reward"] - last["val_rejected_reward"], abs=1e-4)
     assert last["val_accuracy"] > 0.9
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert result["synthetic"] is False, "of pairs of one's own nobody says that they are made up"
 
 
 def test_the_policy_is_the_model_after_sft_and_dpo(run, place):
@@ -347,7 +349,7 @@ def test_the_pictures(run, tmp_path):
     assert refused(figures.main, figures.Config()).startswith("--healthy: the folder of a run")
 
 
-def test_a_sweep_trains_for_each_beta(monkeypatch, tmp_path):
+def test_a_sweep_trains_for_each_beta(monkeypatch, tmp_path, capsys):
     def one(flags, threads):
         return {"beta": flags["beta"], "seconds": 1.0, "val_accuracy": 0.9, "margin": 1.0, "kl": 1 / flags["beta"],
                 "polite": 0.5, "exact": 0.4, "tokens": 9.0, "repeats": 0.0}  # fmt: skip
@@ -355,6 +357,7 @@ def test_a_sweep_trains_for_each_beta(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "one", one)
     found = sweep.main(config(sweep, "--betas", 0.1, 0.5, "--out", tmp_path, "--device", "cpu"))
     assert [row["beta"] for row in found["rows"]] == [0.1, 0.5]
+    assert "| 0.5 | 90.00% | 1.000 | 2.000 | 50.0% | 40.0% | 9.0 | 0.0% |" in capsys.readouterr().out
     assert_picture(tmp_path / "trade_off.png")
     assert all(
         json.loads(path.read_text(encoding="utf-8"))["flags"]["preset"] == "quick" for path in tmp_path.glob("*.json")

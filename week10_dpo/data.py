@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,8 @@ def load(name: str) -> Splits:
         CourseError: what is wrong with the data, in one line.
     """
     if name == "sample":
-        return cut(name, {"": list(read(SAMPLE)[0])}, Counter())
+        note = "synthetic: written by a program (shared/samples/SOURCES.md)"
+        return replace(cut(name, {"": list(read(SAMPLE)[0])}, Counter()), notes=(note,), synthetic=True)
     path = from_hub() if name == "hh-rlhf" else Path(name).expanduser()
     if path.is_dir():
         return cut(name, *read_folder(path))

@@ -41,7 +41,8 @@ def token_log_probs(logits: Logits, ids: Ids) -> Float[Tensor, "batch next"]:
     # exercise 1: sequence log-probabilities, each token
     # logits (batch, time, vocab), ids (batch, time) -> (batch, time - 1), the natural logarithm of how likely each
     # token but the first is, given those before it. The logits at place t are about the token at place t + 1.
-    # hint: logits[:, :-1].log_softmax(-1), of which gather takes that of ids[:, 1:].
+    # hint: log_softmax over the vocabulary makes log-probabilities of logits. The last place speaks of a token that is
+    # not here, and nobody speaks of the first token: leave both out. Then gather picks, place by place, what came.
     log_probs = logits[:, :-1].log_softmax(dim=-1)  # (batch, time - 1, vocab)
     return log_probs.gather(2, ids[:, 1:, None]).squeeze(2)
     # end of exercise 1
@@ -59,8 +60,8 @@ def sequence_log_probs(logits: Logits, ids: Ids, answer: Answer) -> PerRow:
     # logits (batch, time, vocab), ids (batch, time), answer (batch, time), True at the tokens of the answer ->
     # (batch,), the natural logarithm of how likely each row's answer is, given what stands before it. What stands in
     # the prompt or in the padding changes nothing.
-    # hint: token_log_probs says it of each token but the first. Times answer[:, 1:], and the sum of each row: a sum,
-    # since probabilities of tokens are multiplied.
+    # hint: the first token has no log-probability, so the mask loses its first place, too. Probabilities of tokens are
+    # multiplied, so their logarithms are added: a sum over each row, no mean.
     taken = token_log_probs(logits, ids)  # (batch, time - 1)
     return (taken * answer[:, 1:]).sum(dim=1)
     # end of exercise 1
@@ -107,8 +108,8 @@ def dpo_loss(
     # Four times (pairs,): log-probabilities of the chosen and the rejected answers under the policy and under the
     # reference, and beta -> (pairs,), the loss of each pair. Small where the policy, compared with the reference, has
     # moved towards the chosen answer and away from the rejected one. Exact for any numbers, of 1e4 too.
-    # hint: -logsigmoid(beta * ((chosen - reference_chosen) - (rejected - reference_rejected))). F.logsigmoid is right
-    # where the logarithm of a sigmoid is -inf.
+    # hint: how much likelier than under the reference has each answer become, as a difference of logarithms? The loss
+    # is -log sigmoid of beta times the one less the other; F.logsigmoid is right where log(sigmoid(x)) is -inf.
     difference = (chosen - reference_chosen) - (rejected - reference_rejected)
     return -F.logsigmoid(beta * difference)
     # end of exercise 2
@@ -161,7 +162,8 @@ def rewards(policy: LogProbs, reference: LogProbs, beta: float = 0.1) -> tuple[P
     # What policy and reference say of the pairs (LogProbs: .chosen and .rejected, (pairs,) each), and beta -> the
     # rewards of the chosen and of the rejected answers, (pairs,) each: 0 at the start, above it where the policy finds
     # an answer likelier than the reference does. They are for looking at: no gradient goes through them.
-    # hint: beta * (policy.chosen - reference.chosen), and so for .rejected; both with .detach().
+    # hint: beta times how many nats likelier the policy finds an answer than the reference does. .detach() ends the
+    # gradient.
     chosen = beta * (policy.chosen - reference.chosen)
     rejected = beta * (policy.rejected - reference.rejected)
     return chosen.detach(), rejected.detach()
@@ -181,7 +183,7 @@ def accuracy(chosen_rewards: PerPair, rejected_rewards: PerPair) -> float:
     """The share of the pairs in which the chosen answer has more: 0 at the start, when both have 0, as in trl."""
     # exercise 3: rewards and margins, the accuracy
     # The same two -> a float, the share of pairs whose chosen answer has the larger reward. A draw is not right.
-    # hint: the mean of (margin > 0), as a float.
+    # hint: True counts 1, so the share is a mean; a tensor of bools needs .float() first, and .item() afterwards.
     return (chosen_rewards > rejected_rewards).float().mean().item()
     # end of exercise 3
 
@@ -202,7 +204,8 @@ def bradley_terry_loss(chosen: PerPair, rejected: PerPair, margin: float | PerPa
     # The scores of the chosen and of the rejected answers, (pairs,) each, and the margin, a number or (pairs,) ->
     # (pairs,), the loss of each pair: -log sigmoid of how far the chosen score is ahead of the rejected one and the
     # margin. Exact for any scores, of 1e4 too.
-    # hint: -F.logsigmoid(chosen - rejected - margin): log(sigmoid(-1000)) would be -inf.
+    # hint: into the sigmoid goes the lead, of which the margin is taken away. log(sigmoid(-1000)) would be -inf; one
+    # function of torch does both at once.
     return -F.logsigmoid(chosen - rejected - margin)
     # end of exercise 4
 

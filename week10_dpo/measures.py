@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from shared import runs
 from shared.conversation import Answer, ids_of, render, write
 from shared.device import Device
+from shared.progress import bar
 from shared.splits import Part
 from week10_dpo import chats, exact, judge
 from week10_dpo.losses import LogProbs, accuracy, kl_estimate, margins, rewards, token_log_probs
@@ -58,9 +59,9 @@ def preference(
     encoded = chats.encode(part, net.tokenizer, net.config.max_len, net.config.long)
     runs.tell(encoded.notes)
     with reference(model, copy_of) as asked:
-        before = said(asked, encoded, device)
+        before = said(asked, encoded, device, label="reference")
     known = Known(encoded, before).take(range(len(encoded)), "cpu")
-    policy = LogProbs(*said(model, encoded, device), known.chosen_tokens, known.rejected_tokens)
+    policy = LogProbs(*said(model, encoded, device, label="policy"), known.chosen_tokens, known.rejected_tokens)
     chosen, rejected = rewards(policy, known, net.config.beta)
     ahead = margins(chosen, rejected)
     scores = {"test_accuracy": accuracy(chosen, rejected), "test_margin": ahead.mean().item()}
@@ -90,16 +91,18 @@ def divergence(model: Any, tokenizer: Any, some: Part, copy_of: Any, cfg: Any) -
 def written(cfg: Any, net: Trained, some: Part, device: Device) -> dict[str, dict[str, Any]]:
     """What the model answers at each stage: to prompts of test, and to the exact questions."""
     asked = [[{"role": "user", "content": question}] for question, _ in exact.QUESTIONS[: cfg.questions]]
+    stages = [stage for stage in STAGES if stage != "sft" or net.config.sft_steps]
     found = {}
-    for stage in STAGES:
-        if stage == "sft" and not net.config.sft_steps:
-            continue
-        model = net.model(stage, device.name)
-        answers = write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
-        mine, exactly = answers[: len(some)], answers[len(some) :]
-        found[stage] = {"answers": mine} | (about(mine) if mine else {})
-        if exactly:
-            found[stage]["exact"] = float(exact.right([one.text for one in exactly]).mean())
+    with bar(len(stages)) as told:
+        for stage in stages:
+            told.set_description_str(f"{stage} answers {len(some) + len(asked)} prompts")
+            model = net.model(stage, device.name)
+            answers = write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
+            mine, exactly = answers[: len(some)], answers[len(some) :]
+            found[stage] = {"answers": mine} | (about(mine) if mine else {})
+            if exactly:
+                found[stage]["exact"] = float(exact.right([one.text for one in exactly]).mean())
+            told.update()
     return found
 
 

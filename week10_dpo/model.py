@@ -78,11 +78,11 @@ def reference(model: Any, copy_of: Any = None) -> Iterator[Any]:
     """
     # exercise 3: rewards and margins, the reference
     # The policy, in training or not, and perhaps a frozen copy of it -> yields the model to ask: the copy where there
-    # is one, else the policy without its adapters (`with model.disable_adapter():`). While it is asked, no gradients
-    # are kept and nothing drops out: the reference gives the same answer each time. Afterwards,
-    # also after an error, the policy is in the mode that it was in.
-    # hint: training = model.training; model.eval(); try: with torch.no_grad(), model.disable_adapter(): yield model;
-    # finally: model.train(training).
+    # is one, else the policy without its adapters (`with model.disable_adapter():`). While it is asked, copy or policy,
+    # no gradients are kept and nothing drops out: the reference gives the same answer each time. Afterwards, also after
+    # an error, the policy is in the mode that it was in.
+    # hint: four steps: note the mode of what will be asked (.training); .eval(); yield it under torch.no_grad(), and if
+    # it is the policy, with its adapters off; at the end .train(the mode it had), in a `finally`.
     asked = model if copy_of is None else copy_of
     training = asked.training
     asked.eval()  # with dropout it would be another reference each time

@@ -314,7 +314,7 @@ def once(cfg: Config, seed: int, pairs: Splits, polite: Callable[[list[str]], np
         row |= {"method": name, "seed": seed, "seconds": seconds, "polite": float(np.mean(polite(texts)))}
         row |= {"prefers": prefers(net, reference, val), "example": texts[0], "reward_model": right}
         found.append(row)
-        measured = f"reward {row['reward']:+6.2f}   KL {row['kl']:5.2f}   {row['tokens']:4.1f} tokens"
+        measured = f"reward {row['reward']:+6.2f}   KL {row['kl']:z5.2f}   {row['tokens']:4.1f} tokens"
         print(
             f"  {name:10s} polite {row['polite']:6.1%}   {measured}   {seconds:5.1f} s\n{'':13s}{texts[0]!r:.100}",
             flush=True,
@@ -372,7 +372,7 @@ def main(cfg: Config) -> dict[str, Any]:
             return f"{mean} ± {scale * np.std(cell[key], ddof=1):{form.lstrip('+')}}" if len(cell[key]) > 1 else mean
 
         lines.append([name, shown("polite", ".0f", 100), shown("prefers", ".0f", 100), shown("gain", "+.2f"),
-                      shown("kl", ".1f"), shown("tokens", ".1f"), shown("seconds", ".0f")])  # fmt: skip
+                      shown("kl", "z.1f"), shown("tokens", ".1f"), shown("seconds", ".0f")])  # fmt: skip
     columns = ["", "polite, %", "prefers the chosen, %", "reward gained", "KL, nats", "tokens", "processor s"]
     about = (
         f"*`{typed('--publish')}`: {cfg.scored} answers to prompts held back, {cfg.seeds} seed{'s' * (cfg.seeds > 1)}; "

@@ -19,14 +19,14 @@ from shared import cli, results, runs, terminal, trials
 from shared.config import Count, Natural, Positive
 from shared.errors import Diverged
 from shared.files import ROOT
-from shared.runs import number
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"betas": (0.05, 0.5), "seeds": 1, "prompts": 4, "questions": 3},
     "quick": {},
     "full": {},
 }
-COLUMNS = ("val_accuracy", "margin", "kl", "polite", "exact", "tokens", "repeats")
+COLUMNS = {"val_accuracy": "{:.2%}", "margin": "{:.3f}", "kl": "{:.3f}", "polite": "{:.1%}", "exact": "{:.1%}",
+           "tokens": "{:.1f}", "repeats": "{:.1%}"}  # fmt: skip
 
 
 @dataclass
@@ -101,8 +101,7 @@ def main(cfg: Config) -> dict[str, Any]:
     todo = trials.over_seeds({f"beta {beta:g}": same | {"beta": beta} for beta in cfg.betas}, trials.seeds(cfg))
     rows = trials.run_all(todo, one, out, trials.side_by_side(cfg.jobs, cfg.device), cfg.threads)
     ended = [row for row in rows.values() if not row.get("diverged")]
-    lines = [[f"{row['beta']:g}", *(number(name, row[name]) if name == "val_accuracy" else f"{row[name]:.3f}"
-                                    for name in COLUMNS)] for row in ended]  # fmt: skip
+    lines = [[f"{row['beta']:g}", *(form.format(row[name]) for name, form in COLUMNS.items())] for row in ended]
     table = results.markdown(["beta", *(name.replace("_", " ") for name in COLUMNS)], lines)
     print(f"\n{table}")
     if ended:

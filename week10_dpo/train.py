@@ -23,6 +23,7 @@ from shared.config import Count, Natural, NonNegative, Positive, Share, TrainCon
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
 from shared.loop import Loop
+from shared.progress import bar
 from shared.seed import seed_everything
 from shared.splits import Splits
 from shared.terminal import mine
@@ -235,7 +236,7 @@ def fit(
             yield loop.row(**evaluate(cfg, model, val, known[1], device, copy_of))
 
 
-def said(model: nn.Module, encoded: Encoded, device: Device, size: int = 8) -> Tensor:
+def said(model: nn.Module, encoded: Encoded, device: Device, size: int = 8, label: str = "reading") -> Tensor:
     """(2, pairs) on the CPU: log-probabilities of the chosen and of the rejected answers of all pairs.
 
     Pairs of about the same length share a batch, so that little is padded.
@@ -243,12 +244,13 @@ def said(model: nn.Module, encoded: Encoded, device: Device, size: int = 8) -> T
     found = torch.zeros(2, len(encoded))
     order, mode = np.argsort(encoded.lengths, kind="stable").tolist(), model.training
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), bar(len(order), label=label) as told:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             with autocast(device):
                 sums, _ = log_probs(model, *encoded.batch(rows, device.name))
             found[:, rows] = sums.float().cpu().view(2, -1)
+            told.update(len(rows))
     model.train(mode)
     return found
 
@@ -371,7 +373,7 @@ def main(cfg: Config) -> dict[str, Any]:
 
     def ask(some: Encoded) -> Tensor:
         with reference(model, copy_of) as asked:
-            return said(asked, some, device)
+            return said(asked, some, device, label="reference")
 
     kept = run.once(
         "reference", lambda: {"val": ask(val), **({"train": ask(train)} if cfg.cache else {})}, own=True
@@ -401,7 +403,8 @@ def main(cfg: Config) -> dict[str, Any]:
     advice = "Try another --lr, more --epochs, or --examples 0."
     hint = f"talk to it: ./course run 10 chat{mine()}{{run}} --compare base sft dpo"
     drawing.watched(run.folder / "rewards.png", {"this run": (cfg.beta, run.rows)})
-    return run.finish(best, last, device, params, theirs["rows"], advice, [hint], loss=cfg.loss, beta=cfg.beta)
+    about = {"loss": cfg.loss, "beta": cfg.beta, "synthetic": texts.synthetic}
+    return run.finish(best, last, device, params, theirs["rows"], advice, [hint], **about)
 
 
 if __name__ == "__main__":
