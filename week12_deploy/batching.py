@@ -44,8 +44,8 @@ class MicroBatcher(Generic[Item, Result]):
         # Puts (item, a new future of the running loop) into self.waiting, behind the others, and waits for the future.
         # A batch is begun by self.flush(): at once where self.most are waiting, else self.wait seconds after the first
         # of them came. While self.busy, neither: who is computing looks at what waits when it has ended.
-        # hint: loop = asyncio.get_running_loop(); loop.create_future(). For the first one, self.timer =
-        # loop.call_later(self.wait, self.flush). When len(self.waiting) reaches self.most: self.flush(). Then await.
+        # hint: the event loop makes the future, and calls self.flush later (its handle is self.timer). Only the first
+        # one starts the clock; whoever makes the batch full does not wait for it.
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self.waiting.append((item, future))
@@ -79,8 +79,8 @@ class MicroBatcher(Generic[Item, Result]):
             # result of its own item by set_result. Where self.work raises, every future gets that exception by
             # set_exception, and none is left waiting; a RuntimeError, where it makes more or fewer results than there
             # are items. A future that is done() by now (its caller has gone) is left alone: setting it would raise.
-            # hint: try: results = await self.work(…); compare the lengths (raise RuntimeError); except Exception as
-            # error: a loop with set_exception(error); else: a loop over zip(batch, results) with set_result.
+            # hint: three ends: as many results as items, another number of them, an exception. Each has to reach
+            # every future that is not done yet, so catch what the work raises around all of it.
             try:
                 results = await self.work([item for item, _ in batch])
                 if len(results) != len(batch):

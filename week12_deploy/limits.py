@@ -40,8 +40,8 @@ class TokenBucket:
         # holds; self.clock(): now. Fills it up for the time since self.seen, parts of a token, too, and no further than
         # to self.burst. Then cost -> 0.0 where so many tokens are there, which leave it; else the seconds until they
         # will be, and none leaves it; math.inf where it never holds so many.
-        # hint: now = self.clock(), asked once. What came in is (now - self.seen) * self.rate; min with self.burst; then
-        # self.seen = now. Compare, and subtract, or return (cost - self.tokens) / self.rate.
+        # hint: ask the clock once. What came in since self.seen is time times rate, up to the rim; from now on it is
+        # counted from now. What is missing, over the rate, is the time to wait.
         now = self.clock()
         self.tokens = min(self.burst, self.tokens + (now - self.seen) * self.rate)
         self.seen = now

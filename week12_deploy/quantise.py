@@ -44,7 +44,8 @@ def range_of(x: Reals, axis: int | None = None) -> tuple[Each, Each]:
     # x (any shape); axis None: the whole array, else the axis (-1: the last) whose channels have a range each ->
     # (low, high), float32: shape () for the whole, (channels,) for an axis. 0 lies in the range, whatever x is: it has
     # to be exact, since padding and masks are made of it.
-    # hint: min and max over all axes but `axis`; then np.minimum(low, 0) and np.maximum(high, 0).
+    # hint: an axis that is kept gives one range a channel: take the extremes over all the other axes. Then widen the
+    # range to 0, where 0 is not in it.
     others = tuple(place for place in range(x.ndim) if axis is None or place != axis % x.ndim)
     low, high = x.min(axis=others), x.max(axis=others)
     return np.minimum(low, 0).astype(np.float32), np.maximum(high, 0).astype(np.float32)
@@ -65,8 +66,8 @@ def scale_and_zero_point(
     # low <= 0 <= high, of one shape, and the grid -> (scale, zero_point) of that shape, float32 and grid.dtype. `low`
     # becomes grid.low and `high` becomes grid.high, as nearly as whole numbers allow. Symmetric: -a becomes grid.low
     # and a grid.high, where a is the larger of -low and high. Where low and high are both 0, the scale is 1.
-    # hint: scale = (high - low) / (grid.high - grid.low), in float32; zero_point = grid.low - low / scale, rounded by
-    # np.rint and clipped to the grid. Symmetric: low, high = -a, a first; the zero point is (grid.low + grid.high) / 2.
+    # hint: as many steps as the grid has lie between low and high. Where is 0 then, counted from grid.low? Round
+    # that, and keep it on the grid. Symmetric: make the range as wide on both sides first.
     if symmetric:
         widest = np.maximum(-low, high)
         low, high = -widest, widest
@@ -92,7 +93,8 @@ def quantise(
     # exercise 1: affine int8, quantise
     # x (any shape), scale and zero_point (() or, with an axis, (channels,)), the grid -> grid.dtype, the shape of x.
     # 2.5 and 1.5 both become 2. What lies beyond the grid becomes its end, and does not come in again at the other one.
-    # hint: np.rint(x / along(scale, x.ndim, axis)) + along(zero_point …), in float32 so far; np.clip; astype last.
+    # hint: divide and round, move by the zero point, cut off at both ends of the grid; only then take the small type,
+    # which would wrap. `along` gives a channel's numbers the right shape.
     steps = np.rint(x / along(scale, x.ndim, axis)) + along(zero_point, x.ndim, axis).astype(np.float32)
     return np.clip(steps, grid.low, grid.high).astype(grid.dtype)
     # end of exercise 1
