@@ -487,6 +487,8 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     torch.save(print, tmp_path / "code.pth")
     line = refused(weights.load_pretrained, tmp_path / "code.pth")
     assert line.startswith(f"{tmp_path / 'code.pth'} is damaged, or holds more than tensors (")
+    (tmp_path / "code.pth").write_text("hello\n", encoding="utf-8")
+    assert refused(weights.load_pretrained, tmp_path / "code.pth").endswith("more than tensors. Fetch it again.")
 
 
 def test_a_checkpoints_own_mean_and_deviation_are_read(tmp_path):
