@@ -55,9 +55,9 @@ def shaken(model, seed=3):
 
 @pytest.mark.exercise(1)
 def test_patches_have_their_shape():
-    found = patchify(torch.zeros(2, 3, 4, 6), 2)
+    found = patchify(torch.arange(16.0).reshape(1, 2, 2, 4), 2)
     assert found is not None, "patchify gives None: is `return` missing?"
-    assert tuple(found.shape) == (2, 6, 12), f"patches of 2 x 3 x 4 x 6 by 2 are {tuple(found.shape)}, not (2, 6, 12)"
+    assert tuple(found.shape) == (1, 2, 8), f"patches of 1 x 2 x 2 x 4 by 2 are {tuple(found.shape)}, not (1, 2, 8)"
 
 
 @pytest.mark.exercise(1)
@@ -159,12 +159,14 @@ def test_without_positions_the_order_of_patches_is_nothing(rng):
 
 
 @pytest.mark.exercise(3)
-def test_resized_positions_have_their_shape_and_keep_cls(rng):
-    positions = random(rng, 1, 10, 4)
-    found = resize_positions(positions, (3, 3), (4, 5))
+def test_resized_positions_have_their_shape_and_keep_cls():
+    """The lesson's example: two places with the values 10 and 20 become four."""
+    found = resize_positions(torch.tensor([[[7.0], [10.0], [20.0]]]), (1, 2), (1, 4))
     assert found is not None, "resize_positions gives None: is `return` missing?"
-    assert tuple(found.shape) == (1, 21, 4), f"3 x 3 brought to 4 x 5 is {tuple(found.shape)}, should be (1, 21, 4)"
-    close(found[:, 0], positions[:, 0], "the position of CLS")
+    assert tuple(found.shape) == (1, 5, 1), f"1 x 2 brought to 1 x 4 is {tuple(found.shape)}, should be (1, 5, 1)"
+    close(found[:, 0], torch.tensor([[7.0]]), "the position of CLS")
+    if torch.allclose(found[0, 2:4, 0], torch.tensor([12.5, 17.5])):
+        raise AssertionError("interpolated along straight lines, should be bicubically")
 
 
 @pytest.mark.exercise(3)
@@ -240,6 +242,8 @@ def test_rollout_of_one_block_by_hand():
         raise AssertionError("the residual connection is missing, should be half of each block: (A + I) / 2")
     if tuple(found.shape) == (1, 2, 2) and torch.allclose(found.sum(-1), torch.full((1, 2), 2.0)):
         raise AssertionError("each row adds up to 2, should to 1: halve A + I")
+    if torch.allclose(found, (weights_.sum(1) + torch.eye(2)) / 2):
+        raise AssertionError("the heads are added up, should be their mean")
     close(found, torch.tensor([[[0.75, 0.25], [0.25, 0.75]]]), "the rollout")
 
 
@@ -249,7 +253,7 @@ def test_the_later_block_stands_on_the_left(rng):
     a, b = ((one.mean(1) + torch.eye(4)) / 2 for one in (first, second))
     found = rollout([first, second])
     if torch.allclose(found, a @ b, atol=1e-6):
-        raise AssertionError("the first block stands on the left, should on the right: flow = mixed @ flow")
+        raise AssertionError("the first block stands on the left, should on the right: it comes first")
     if torch.allclose(found, b, atol=1e-6):
         raise AssertionError("only the last block is in it, should be all of them multiplied")
     close(found, b @ a, "the rollout of two blocks")
@@ -483,6 +487,8 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     torch.save(print, tmp_path / "code.pth")
     line = refused(weights.load_pretrained, tmp_path / "code.pth")
     assert line.startswith(f"{tmp_path / 'code.pth'} is damaged, or holds more than tensors (")
+    (tmp_path / "code.pth").write_text("hello\n", encoding="utf-8")
+    assert refused(weights.load_pretrained, tmp_path / "code.pth").endswith("more than tensors. Fetch it again.")
 
 
 def test_a_checkpoints_own_mean_and_deviation_are_read(tmp_path):

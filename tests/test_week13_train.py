@@ -184,8 +184,11 @@ def test_eval_tells_all_and_writes_it_down(run, tmp_path, capsys):
     assert_picture(Path(run["run"]) / "reliability.png")
     with np.load(spots_data(tmp_path / "other.npz", np.random.default_rng(5), 60)) as file:
         np.savez(tmp_path / "other.npz", images=255 - file["images"], labels=file["labels"])  # white for black
-    eval.main(config(eval, "--run", run["run"], "--data", tmp_path / "other.npz", "--out", tmp_path))
+    before = (Path(run["run"]) / "reliability.png").read_bytes()
+    eval.main(config(eval, "--run", run["run"], "--data", tmp_path / "other.npz"))
     assert f"its own test has AUROC {found['test_auroc']:.4f}: " in capsys.readouterr().out
+    assert_picture(Path(run["run"]) / "other" / "reliability.png")
+    assert (Path(run["run"]) / "reliability.png").read_bytes() == before, "the run's own picture stays"
 
 
 def test_the_page_shows_what_eval_says(run, tmp_path):
@@ -241,6 +244,10 @@ def test_few_and_many_pictures_are_compared_at_equal_steps(tmp_path, capsys):
     assert refused(compare.main, config(compare, *flags, "--sizes", "900")) == (
         f"--sizes 900: {path} has 82 pictures to train on."
     )
+    line = refused(compare.main, config(compare, *flags, "--start", tmp_path, "--out", tmp_path / "none"))
+    assert line.startswith(f"{tmp_path / 'config.json'} is not there.") and not (tmp_path / "none").exists()
+    few = refused(data.load(str(path), 16).first, 1, 0)
+    assert few.startswith("1 pictures to train on are too few: class ")
 
 
 def test_the_bundled_photographs_are_cut_by_class():

@@ -133,6 +133,9 @@ def main(cfg: Config) -> dict[str, Any]:
         raise CourseError(f"--sizes {max(cfg.sizes)}: {cfg.data} has {len(pictures.train):,} pictures to train on.")
     out = Path(cfg.out) if cfg.out else RUNS / "week13" / f"compare-{Path(cfg.data).stem}"
     device = choose(cfg.device)
+    if cfg.start:  # its turn comes last, and what is wrong with it is to be told before hours of the others
+        weights.load_pretrained(cfg.start)
+        weights.normalisation(cfg.start)
     todo = {(f"{kind}, {size:,}", seed): flags | {"seed": seed}
             for (kind, size), flags in recipes(cfg).items() for seed in trials.seeds(cfg)}  # fmt: skip
     jobs = trials.side_by_side(cfg.jobs, device.name)

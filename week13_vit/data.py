@@ -124,6 +124,10 @@ class Data:
         if not count or count >= len(self.train):
             return self
         rows = np.sort(np.random.default_rng([seed, 7]).permutation(len(self.train))[:count])
+        for label in np.setdiff1d(self.train.labels, self.train.labels[rows]):
+            raise CourseError(
+                f"{count} pictures to train on are too few: class {self.classes[label]} is not among them."
+            )
         note = f"took {count:,} of {len(self.train):,} to train on (--examples)"
         return replace(self, train=self.train.take(rows), notes=(*self.notes, note))
 

@@ -74,8 +74,11 @@ def rollout(
         drawing.suptitle("Where does it look? Blue: where the opacity is", **HEADING)
 
 
-def heads(path: Path, picture: Grey, maps: Float[np.ndarray, "blocks heads h w"]) -> None:
-    """A picture, and what each head of each block looks at in it."""
+def heads(
+    path: Path, picture: Grey, maps: Float[np.ndarray, "blocks heads h w"],
+    spots: Float[np.ndarray, "most 5"] | None = None,
+) -> None:  # fmt: skip
+    """A picture, with what it has outlined, and what each head of each block looks at in it."""
     blocks, count = maps.shape[:2]
     size = (1.25 * (count + 1) + 0.4, 1.3 * blocks + 0.4)
     with figure(path, blocks, count + 1, size) as (drawing, axes):
@@ -83,6 +86,8 @@ def heads(path: Path, picture: Grey, maps: Float[np.ndarray, "blocks heads h w"]
         for axis in axes[:, 0]:
             axis.set_axis_off()
         images(axes[0, 0], picture, vmin=0, vmax=255)
+        for spot in [] if spots is None else spots[np.isfinite(spots[:, 0])]:
+            ellipse(axes[0, 0], spot, len(picture), "#00E5FF")
         for block in range(blocks):
             for head in range(count):
                 title = f"head {head + 1}" if block == 0 else ""

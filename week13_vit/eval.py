@@ -54,7 +54,7 @@ def main(cfg: Config) -> dict[str, Any]:
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
     chosen = part_to_score(cfg.data, trained)
-    part, folder = chosen.part, Path(cfg.out) if cfg.out else trained.run.folder
+    part, folder = chosen.part, trained.folder_for(cfg.out, "" if chosen.own else cfg.data or trained.config.data)
     data.check_part(part, *trained.mean_std)
     labels, classes = part.labels.astype(np.int64), trained.classes
     probs = train.probabilities(trained.model, part, trained.mean_std, device)

@@ -68,7 +68,8 @@ def main(cfg: Config) -> None:
     preds = measures.decided(train.probabilities(net.model, test, net.mean_std, choose("cpu")), net.threshold)
     ill = test.take(np.flatnonzero((test.labels == 1) & (preds == 1)))
     drawing.patches(out / "patches.png", ill.images[0, ..., 0], net.model.config.patch)
-    drawing.heads(out / "heads.png", ill.images[0, ..., 0], heads(net.model, ill, net.mean_std))
+    known = None if ill.spots is None else ill.spots[0]
+    drawing.heads(out / "heads.png", ill.images[0, ..., 0], heads(net.model, ill, net.mean_std), known)
     taken = [(net.run.folder, name, name) for name in ("rollout.png", "reliability.png")]
     taken += [(cfg.pretrained, "painted.png", "painted.png"), (cfg.compare, "data_efficiency.png", "efficiency.png")]
     for folder, name, ours in taken:

@@ -126,7 +126,7 @@ def main(cfg: Config) -> dict[str, float]:
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
     pictures = data.load(cfg.data or trained.config.data, trained.side)
-    part, folder = pictures.test, Path(cfg.out) if cfg.out else trained.run.folder
+    part, folder = pictures.test, trained.folder_for(cfg.out, "" if cfg.data == trained.config.data else cfg.data)
     if part.spots is None:
         raise CourseError(f"--data {pictures.name}: nobody knows where the opacities are. Give sample or sample_other.")
     probs = train.probabilities(trained.model, part, trained.mean_std, device)

@@ -80,8 +80,9 @@ def patchify(images: Images, patch: int) -> Patches:
     # exercise 1: an image as a sequence of patches
     # images (N, C, H, W) -> (N, H / patch * W / patch, C * patch * patch): each row a patch, with its pixels in the
     # order channel, row, column; the patches from left to right, then down. H and W are multiples of patch.
-    # hint: images.unfold(2, patch, patch).unfold(3, patch, patch) is (N, C, h, w, patch, patch), a view: h x w windows
-    # side by side. What makes up one patch has to stand last: permute to (N, h, w, C, patch, patch), then reshape.
+    # hint: first give each patch dimensions of its own: unfold along the height, then along the width, or a reshape
+    # that splits H and W in two. What makes up one patch has to stand last before you flatten it: change places by
+    # permute, for a reshape only counts the numbers off anew.
     windows = images.unfold(2, patch, patch).unfold(3, patch, patch)  # (N, C, h, w, patch, patch)
     windows = windows.permute(0, 2, 3, 1, 4, 5)  # (N, h, w, C, patch, patch)
     return windows.reshape(N, (H // patch) * (W // patch), C * patch * patch)
@@ -106,8 +107,8 @@ class PatchEmbed(nn.Module):
         weight, bias = self.proj.weight, self.proj.bias
         # exercise 1: patches times a matrix
         # images (N, C, H, W) -> (N, patches, D): patchify's rows times weight (D, C, patch, patch), plus bias (D,).
-        # hint: weight.flatten(1) is (D, C * patch * patch), its numbers in the order of patchify's; F.linear(rows,
-        # matrix, bias) multiplies by the matrix transposed. The patch's side is weight.shape[-1].
+        # hint: flattened behind its first dimension, the weight is a matrix (D, C * patch * patch), its numbers in the
+        # order of patchify's. F.linear multiplies by a matrix transposed. The weight's shape tells the patch's side.
         return F.linear(patchify(images, weight.shape[-1]), weight.flatten(1), bias)
         # end of exercise 1
 
@@ -121,8 +122,8 @@ def with_cls(patches: Embedded, cls: Float[Tensor, "1 1 D"], positions: Float[Te
     # exercise 2: CLS and positions
     # patches (N, patches, D), cls (1, 1, D), positions (1, 1 + patches, D) -> (N, 1 + patches, D): every image gets the
     # same CLS as its token 0; then each token has its own row of positions added, CLS too.
-    # hint: cls.expand(len(patches), -1, -1) repeats it without copying; torch.cat([…], dim=1) puts tokens in a row. The
-    # positions broadcast over the images.
+    # hint: expand repeats CLS for every image without copying, and torch.cat along the dimension of tokens puts it in
+    # front. Only then add: there is a position more than patches, and one row of them for all images is enough.
     tokens = torch.cat([cls.expand(len(patches), -1, -1), patches], dim=1)
     return tokens + positions
     # end of exercise 2
@@ -140,13 +141,13 @@ def resize_positions(
     # exercise 3: positions for another size
     # positions (1, 1 + h * w, D) of the grid `old` = (h, w) -> (1, 1 + h' * w', D) of the grid `new` = (h', w'). Row 0,
     # CLS's, stays as it is; the others are interpolated bicubically as a picture of h x w pixels.
-    # hint: F.interpolate(x, size=new, mode="bicubic", align_corners=False) wants (1, D, h, w): reshape the patches'
-    # rows to (1, h, w, D) and permute then, for a reshape alone would mix places and channels up. And back again.
-    cls, patches = positions[:, :1], positions[:, 1:]
-    picture = patches.reshape(1, *old, -1).permute(0, 3, 1, 2)  # (1, h, w, D) -> (1, D, h, w)
+    # hint: F.interpolate resizes pictures whose channels stand in front: so lay the patches' rows out on the grid, and
+    # permute, for a reshape alone would mix places and channels up. And back again. A position belongs to the middle
+    # of its patch: the corners are not aligned.
+    picture = positions[:, 1:].reshape(1, *old, -1).permute(0, 3, 1, 2)  # (1, h, w, D) -> (1, D, h, w)
     picture = F.interpolate(picture, size=new, mode="bicubic", align_corners=False)
     rows = picture.permute(0, 2, 3, 1).reshape(1, new[0] * new[1], -1)  # (1, D, h', w') -> (1, h' * w', D)
-    return torch.cat([cls, rows], dim=1)
+    return torch.cat([positions[:, :1], rows], dim=1)
     # end of exercise 3
 
 
@@ -302,13 +303,13 @@ def rollout(attentions: list) -> Flow:
     # exercise 4: attention rollout
     # attentions, a list of (N, heads, tokens, tokens) from the first block to the last -> (N, tokens, tokens): row i
     # says of which of the tokens at the start token i is made at the end, as shares of 1.
-    # hint: of each block take the mean over the heads, and half of it with half the identity, which is the residual
-    # connection: (A + I) / 2. Then multiply: the later block stands on the left, flow = mixed @ flow.
-    flow = None
-    for weights in attentions:
-        mean = weights.mean(dim=1)  # (N, heads, tokens, tokens) -> (N, tokens, tokens)
-        mixed = (mean + torch.eye(mean.shape[-1], device=mean.device, dtype=mean.dtype)) / 2
-        flow = mixed if flow is None else mixed @ flow
+    # hint: of each block take the mean over the heads, and half of it with half the identity, for the residual
+    # connection keeps a token what it was. Then multiply them all: what comes out of a block is its matrix times what
+    # the block before has made, so the later one stands on the left.
+    mixed = [(a.mean(dim=1) + torch.eye(a.shape[-1]).to(a)) / 2 for a in attentions]  # each (N, tokens, tokens)
+    flow = mixed[0]
+    for later in mixed[1:]:
+        flow = later @ flow
     return flow
     # end of exercise 4
 

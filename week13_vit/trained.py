@@ -31,6 +31,12 @@ class Trained:
         self.run.hold_to(found)
         return found
 
+    def folder_for(self, out: str, other: str) -> Path:
+        """Where pictures go: `out`, or the run's folder; of other data a folder in it, for the run's own stay."""
+        folder = Path(out) if out else self.run.folder / Path(other).resolve().stem if other else self.run.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def baselines(self) -> dict[str, nn.Module]:
         """The run's baselines by name."""
         found, cost = self.run.baseline_models, flops(self.model.config)

@@ -223,8 +223,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: a damaged zip, a foreign pickle, a file cut off
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CourseError(f"{path} is damaged, or holds more than tensors ({reason}). Fetch it again.") from None
+        told = str(error).splitlines()[0][:120] if str(error) else ""
+        reason = f" ({told})" if " " in told else ""  # of a text file pickle says a number alone
+        raise CourseError(f"{path} is damaged, or holds more than tensors{reason}. Fetch it again.") from None
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise CourseError(f"{path} holds no plain state_dict of tensors.")
     return found
