@@ -60,6 +60,26 @@ def additive(hidden=6, seed=0):
 
 
 @pytest.mark.exercise(1)
+def test_the_score_of_two_numbers_by_hand():
+    """One unit, W = 1, v = 2: the query 0.5 and the keys 0, 1 and -3 have 2 tanh(0.5), 2 tanh(1.5) and 2 tanh(-2.5)."""
+    attention = additive(1)
+    with torch.no_grad():
+        attention.W.weight.fill_(1.0)
+        attention.v.weight.fill_(2.0)
+    found = attention.score(torch.tensor([[0.5]]), torch.tensor([[[0.0], [1.0], [-3.0]]])).flatten()
+    if len(found) != 3:
+        raise AssertionError(f"three keys have {len(found)} scores, should have 3: by content, not by position")
+    wanted = [2 * math.tanh(x) for x in (0.5, 1.5, -2.5)]
+    if found[2] == 0:
+        raise AssertionError("tanh(-2.5) is 0, should be -0.987: the paper squeezes with tanh, a relu has no below")
+    if abs(float(found[2]) + 5) < 1e-3:
+        raise AssertionError("the score of the key -3 is -5, should be -1.973: tanh is missing")
+    if abs(float(found[0])) < 1e-6:
+        raise AssertionError("the query does not count: the score of the key 0 is 0, should be 2 tanh(0.5) = 0.924")
+    close(found, np.array(wanted), "the score")
+
+
+@pytest.mark.exercise(1)
 def test_a_score_for_each_position():
     attention = additive()
     scores = attention.score(rand(2, 6), rand(2, 5, 6, seed=1))
@@ -73,24 +93,6 @@ def test_the_score_is_by_content_and_not_by_position():
     order = torch.tensor([3, 0, 4, 1, 2])
     found, moved = attention.score(query, keys), attention.score(query, keys[:, order])
     close(moved, found[:, order].detach(), "with the keys in another order, the score")
-
-
-@pytest.mark.exercise(1)
-def test_the_score_of_two_numbers_by_hand():
-    """One unit, W = 1, v = 2: the query 0.5 and the keys 0, 1 and -3 have 2 tanh(0.5), 2 tanh(1.5) and 2 tanh(-2.5)."""
-    attention = additive(1)
-    with torch.no_grad():
-        attention.W.weight.fill_(1.0)
-        attention.v.weight.fill_(2.0)
-    found = attention.score(torch.tensor([[0.5]]), torch.tensor([[[0.0], [1.0], [-3.0]]])).flatten()
-    wanted = [2 * math.tanh(x) for x in (0.5, 1.5, -2.5)]
-    if found[2] == 0:
-        raise AssertionError("tanh(-2.5) is 0, should be -0.987: the paper squeezes with tanh, a relu has no below")
-    if abs(float(found[2]) + 5) < 1e-3:
-        raise AssertionError("the score of the key -3 is -5, should be -1.973: tanh is missing")
-    if abs(float(found[0])) < 1e-6:
-        raise AssertionError("the query does not count: the score of the key 0 is 0, should be 2 tanh(0.5) = 0.924")
-    close(found, np.array(wanted), "the score")
 
 
 @pytest.mark.exercise(1)
@@ -332,7 +334,7 @@ def test_padding_costs_nothing():
     loss = translation_loss(padded, F.pad(target, (0, 1)))
     (gradient,) = torch.autograd.grad(loss, padded)
     if gradient[0, 2].any():
-        raise AssertionError("padding is learned: its logits have a gradient, should have none (ignore_index)")
+        raise AssertionError("padding is learned: its logits have a gradient, should have none")
     close(loss, alone, "the loss of a padded sentence")
 
 

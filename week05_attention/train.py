@@ -276,7 +276,8 @@ def main(cfg: Config) -> dict[str, Any]:
     train, val = (data.encode(part, *words) for part in (pairs.train, pairs.val))
     model = build(cfg, *map(len, words)).to(device.name)
     runs.describe(pairs, "sentences")
-    print(f"{len(train):,} pairs; {len(words[0]):,} words known of the one language, {len(words[1]):,} of the other")
+    known = f"{len(words[0]):,} words known of the one language, {len(words[1]):,} of the other"
+    print(f"{len(train):,} pairs to train on; {known}")
     print(f"attention: {cfg.attention}; {count(model):,} parameters. Device: {device}")
     theirs = run.once("baselines", lambda: train_baselines(cfg, pairs, train, val, words, device))
     best, last = run.follow(
