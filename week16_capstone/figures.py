@@ -17,7 +17,7 @@ from shared.config import Count, Natural
 from week16_capstone import ask, places, train
 
 FIGURES = Path(__file__).parent / "figures"
-QUESTION = "What were orders shipped in 2015?"
+QUESTION = "What was revenue in Vienna?"
 
 
 @dataclass

@@ -170,7 +170,14 @@ def bars(canvas: Canvas, places: Sequence[Place], horizontal: bool) -> list[Spot
         found.append(Spot(point, canvas.box(*box), colour, heat))
     if joints >= 2 and 4 * joints >= len(found):
         raise Unreadable("its bars are stacked", "stacked")
-    return found
+    return [spot for spot in found if not is_ground(canvas, spot, found, 1 if horizontal else 0)]
+
+
+def is_ground(canvas: Canvas, spot: Spot, spots: Sequence[Spot], side: int) -> bool:
+    """Whether a bar is the ground between bars: of its colour, and much broader than the others."""
+    broad = [one.box[side + 2] - one.box[side] for one in spots]
+    return bool(spot.box[side + 2] - spot.box[side] > 1.5 * np.median(broad)
+                and np.abs(spot.colour - canvas.back).max() < 0.5 * OTHER)  # fmt: skip
 
 
 def both_sides(canvas: Canvas, x: float, y: float, horizontal: bool) -> list[tuple[int, int, np.ndarray]]:

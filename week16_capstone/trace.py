@@ -5,6 +5,7 @@ is found so is less sure than what the network saw.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -105,9 +106,9 @@ def bars_between(canvas: Canvas, seen: Seen, shades: Sequence[np.ndarray]) -> tu
     base = max(ends, key=lambda one: sum(abs(one - other) < 3 * seen.near for other in ends))
     base = float(np.median([one for one in ends if abs(one - base) < 3 * seen.near]))
     marks = [found for mark in seen.marks if (found := stood_on(mark, base, end, 8 * seen.near))]
-    labels = anchors(seen, side)
-    if not labels or not marks:
-        return seen.marks
+    labels = anchors(replace(seen, marks=tuple(marks)), side) if marks else []
+    if not labels:
+        return tuple(marks) or seen.marks
     half = float(np.median([(mark.box[side + 2] - mark.box[side]) / 2 for mark in marks]))
     seen_at = {row: [mark.point[side] for mark in marks if mark.series == row] for row in range(len(shades))}
     offsets = {row: float(np.median([min((place - label for label in labels), key=abs) for place in places]))
