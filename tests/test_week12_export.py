@@ -113,6 +113,7 @@ def test_the_default_exporter_makes_the_same_network(run, torchs, tmp_path):
     for texts in (TEXTS, TEXTS[:1], [" ".join(TEXTS * 5)]):
         assert np.abs(ours.encode(texts) - small.encode(texts)).max() < 2e-6
     assert torchs.model.config._attn_implementation == before and not list(tmp_path.glob("*.data"))
+    assert b"site-packages" not in (tmp_path / "model.onnx").read_bytes(), "no stacks, so no folders of this machine"
 
 
 def test_its_bytes_are_those_of_our_quantiser(run):

@@ -111,12 +111,25 @@ def to_onnx(embedder: Any, path: Path, exporter: Exporter = "dynamo") -> None:
             torch.onnx.export(
                 network, (ids, mask), str(temporary), input_names=list(INPUTS), output_names=[OUTPUT], **options
             )
+            forget_origin(temporary)
     except CourseError:
         raise
     except Exception as error:  # an exporter fails in as many ways as networks are built
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         cure = "try --exporter script, or minilm"
         raise CourseError(f"torch cannot export {embedder.name} ({reason}): {cure}.") from None
+
+
+def forget_origin(path: Path) -> None:
+    """Takes out of an exported file what torch notes about each operation: the stack that led to it, with the names of
+    folders on this machine, which are nobody's business where the file goes (a Space is public)."""
+    import onnx
+
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def to_int8(source: Path, path: Path, variant: Variant) -> None:
