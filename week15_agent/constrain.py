@@ -135,8 +135,8 @@ class Constraint:
         # allowed, but self.end is, where the grammar lets a turn end (then nothing must follow it: 0). A token is
         # allowed where the grammar can follow its whole text; behind it come grammar.distance(its state) tokens, each
         # of one character if need be, and the end token. Whatever is not allowed costs NEVER.
-        # hint: begin with NEVER everywhere. Then walk each token's text through the grammar from this state: where it gets
-        # through, what is left from there to the end, and one for the end token itself, is its cost. The end token last.
+        # hint: begin with NEVER everywhere. Then walk each token's text through the grammar from this state: where it
+        # gets through, what is left from there to the end, and one for the end token, is its cost. The end token last.
         found = np.full(self.size, NEVER, np.int32)
         for token, text in enumerate(self.texts):
             behind = self.grammar.follow(state, text) if text else None
