@@ -95,7 +95,7 @@ def test_what_data_refuse():
         "--examples 700: there are hardly so many different strings. Lower it, or raise --longest."
     )
     assert refused(data.load, "sort", "anki") == (
-        "--data anki: --task sort makes its own strings. Leave --data out, or --task translate."
+        "--data anki: --task sort makes its own strings; leave --data out. Only translate reads any."
     )
     assert refused(data.load, "translate", "no/such") == "--data no/such: no such file, nor one of sample, anki."
 
