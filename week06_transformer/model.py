@@ -121,7 +121,7 @@ class EncoderBlock(nn.Module):
         # x (batch, time, d_model), key_mask (batch, time) or None -> the same shape as x. Two steps, self-attention and
         # feed-forward; each reads a normed x and adds what it finds, after dropout, to x itself.
         # hint: each step is four in a row: a norm, the layer, dropout, a sum. Nothing stands on the way of x itself
-        # from below to above: what is added to is x, and not the normed x. Only attention needs to know what is padding.
+        # from below to above: what is added to is x, and not the normed x. Only attention must know of padding.
         x = x + self.dropout(self.attention(self.norm1(x), key_mask=key_mask))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
         # end of exercise 5
