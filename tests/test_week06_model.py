@@ -499,6 +499,8 @@ def check_encoder_block(norm, rng):
     x, real = random(rng, BATCH, QUERIES, D_MODEL), torch.ones(BATCH, QUERIES, dtype=torch.bool)
     real[1, -2:] = False
     out, expected = ours(x, real), theirs(x, src_key_padding_mask=~real)
+    slip = "padding is seen, should be hidden: attention needs the key_mask"
+    none_of(out, expected, {slip: ours(x)})
     close(out, expected, f"out of a {norm}-norm block")
     same_gradients((out, {"x": x}), (expected, {"x": x}), rng)
 
@@ -597,6 +599,18 @@ POSITIONS = ["sinusoidal", "learned", "rope", "none"]
 def transformer(positions="sinusoidal", **changes):
     torch.manual_seed(5)
     return Transformer(config(positions=positions, d_model=24, **changes)).eval()
+
+
+@pytest.mark.exercise(6)
+def test_a_cache_of_two_tokens_to_follow_by_hand():
+    cache, one, two = Cache(), torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[3.0, 4.0]]]])
+    cache.append(one, -one)
+    kept = cache.append(two, -two)
+    assert isinstance(kept, tuple) and len(kept) == 2, f"append returns {kept!r:.30}, should be (keys, values)"
+    both = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    none_of(kept[0], both, {"new keys stand in front of old ones, should stand behind them": both.flip(2)})
+    close(kept[0], both, "keys after 2 appends", 0)
+    close(kept[1], -both, "values after 2 appends", 0)
 
 
 @pytest.mark.exercise(6)

@@ -95,7 +95,7 @@ def test_what_data_refuse():
         "--examples 700: there are hardly so many different strings. Lower it, or raise --longest."
     )
     assert refused(data.load, "sort", "anki") == (
-        "--data anki: --task sort makes its own strings. Leave --data out, or --task translate."
+        "--data anki: --task sort makes its own strings; leave --data out. Only translate reads any."
     )
     assert refused(data.load, "translate", "no/such") == "--data no/such: no such file, nor one of sample, anki."
 
@@ -223,7 +223,7 @@ def test_it_learns_one_batch_by_heart(norm, positions, rms):
 
 def test_a_tiny_run_beats_always_the_same_answer(sorts):
     result = read_json(sorts / "result.json")
-    assert result["data"] == "sort (synthetic)" and result["task"] == "sort"
+    assert result["data"] == "sort (synthetic)" and result["task"] == "sort" and result["synthetic"] is True
     ours, (gru, constant) = result["metrics"]["test_exact"], result["baselines"]
     assert ours > constant["test_exact"] + 0.05 and gru["name"] == baselines.NAME and gru["test_exact"] > 0
     found = rows(sorts)
@@ -276,7 +276,7 @@ def test_translation_from_end_to_end(sentences, tmp_path, capsys):
     train.main(config(train, *flags, "--lr", 0.02, "--warmup", 10, "--label-smoothing", 0.1, "--out", run))
     result = read_json(run / "result.json")
     ours, constant = result["metrics"]["val_bleu"], result["baselines"][-1]
-    assert result["data"] == str(sentences) and ours > constant["val_bleu"]
+    assert result["data"] == str(sentences) and "synthetic" not in result and ours > constant["val_bleu"]
     found = evaluation.main(config(evaluation, "--run", run, "--beam", 2))
     assert {"test_bleu", "test_chrf", "test_exact"} <= found["metrics"].keys()
     capsys.readouterr()

@@ -67,8 +67,8 @@ def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> 
     # exercise 3: causal mask
     # How many queries and keys -> (queries, keys), True where a query may look: at itself and at what comes before it.
     # There may be more keys than queries, when older ones were kept: the last query stands at the last key's place.
-    # hint: query i stands at place keys - queries + i. Two rows of torch.arange(…, device=device), one of them as a
-    # column ([:, None]), and one comparison; or torch.ones(…, dtype=torch.bool).tril(keys - queries).
+    # hint: query i stands at place keys - queries + i, key j at place j. The places of queries as a column, those of
+    # keys as a row, and one comparison gives all pairs; or a triangle of ones (tril), shifted by what was kept.
     places = torch.arange(keys - queries, keys, device=device)
     return torch.arange(keys, device=device) <= places[:, None]
     # end of exercise 3

@@ -111,7 +111,9 @@ def load(task: str, name: str, examples: int = 60_000, longest: int = 12, most_w
     if task == "translate":
         return sentence_pairs.load(name, most_words)
     if name != SYNTHETIC:
-        raise CourseError(f"--data {name}: --task {task} makes its own strings. Leave --data out, or --task translate.")
+        raise CourseError(
+            f"--data {name}: --task {task} makes its own strings; leave --data out. Only translate reads any."
+        )
     return strings(task, examples, longest)
 
 

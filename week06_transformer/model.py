@@ -120,8 +120,8 @@ class EncoderBlock(nn.Module):
         # exercise 5: one pre-norm block
         # x (batch, time, d_model), key_mask (batch, time) or None -> the same shape as x. Two steps, self-attention and
         # feed-forward; each reads a normed x and adds what it finds, after dropout, to x itself.
-        # hint: x = x + dropout(attention(norm1(x), key_mask=…)), and the same with feed_forward and norm2. Nothing
-        # stands on the way of x itself from below to above: what is added to is x, and not the normed x.
+        # hint: each step is four in a row: a norm, the layer, dropout, a sum. Nothing stands on the way of x itself
+        # from below to above: what is added to is x, and not the normed x. Only attention must know of padding.
         x = x + self.dropout(self.attention(self.norm1(x), key_mask=key_mask))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
         # end of exercise 5
@@ -224,9 +224,9 @@ class Transformer(nn.Module):
         # tokens (batch, new), as a rule one new token a row; state: .memory, .key_mask, and .caches, a pair for each
         # block, each of which appends -> logits of the token after the last of them, (batch, words). The same numbers
         # as forward gives for the whole target, from a fraction of the work.
-        # hint: the first of the new tokens stands at place len(cache) of any self-attention's cache, len(state.caches
-        # [0][0]), and its vector must say so: self.embedded(self.words, tokens, start). Then through the blocks as in
-        # forward, each with its pair of caches; decoder_norm; and the last place alone goes through F.linear.
+        # hint: the first of the new tokens stands behind all that a self-attention's cache has, len(state.caches[0][0])
+        # of them, and its vector must say so: `embedded` takes a start. Then through the blocks as in forward, each
+        # with its pair of caches; the norm behind the last; and the last place alone becomes logits.
         x = self.embedded(self.words, tokens, len(state.caches[0][0]))
         for block, caches in zip(self.decoder, state.caches, strict=True):
             x = block(x, state.memory, state.key_mask, caches, self.causal)

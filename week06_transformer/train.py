@@ -312,7 +312,7 @@ def main(cfg: Config) -> dict[str, Any]:
         f"val_{metric(cfg.task)}",
     )  # fmt: skip
     advice = "Try another --lr, more --epochs, or more --examples."
-    about = {} if cfg.task == "translate" else {"data": f"{cfg.task} ({data.SYNTHETIC})"}
+    about = {} if cfg.task == "translate" else {"data": f"{cfg.task} ({data.SYNTHETIC})", "synthetic": True}
     example = {"add": "58+67", "translate": '"open the file"'}.get(cfg.task, "transformer")
     hint = f"write to it yourself: ./course run 6 answer{mine()}{{run}} {example}"
     return run.finish(best, last, device, params, theirs["rows"], advice, [hint], **about, task=cfg.task)
