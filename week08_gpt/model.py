@@ -86,7 +86,7 @@ def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> 
     # exercise 1: causal self-attention, the mask
     # How many queries and keys -> (queries, keys), True where a query may look. There are more keys than queries where
     # older ones were kept: the last query stands at the last key's place.
-    # hint: query i stands at place keys - queries + i and sees the keys up to there: tril, its diagonal moved by as many.
+    # hint: query i stands at place keys - queries + i and sees the keys up to there: a tril, moved by keys - queries.
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
     # end of exercise 1
 
