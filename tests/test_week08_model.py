@@ -194,6 +194,24 @@ def test_the_prompt_in_a_cache_does_not_see_its_future(fused, rng):
 
 
 @pytest.mark.exercise(2)
+def test_several_tokens_behind_others_see_all_before_them_and_none_behind(rng):
+    model, ids = gpt(), tokens(rng, 1, 9)
+
+    def logits(changed):  # of token 4, which is read with those behind it, after 0 to 3
+        text, cache = ids.clone(), model.cache()
+        text[0, changed] = (text[0, changed] + 1) % 13
+        with torch.no_grad():
+            model(text[:, :4], cache)
+            return model(text[:, 4:], cache)[0, 0]
+
+    plain = logits([])
+    blind, behind = (torch.equal(logits([place]), plain) for place in (3, 8))
+    what = "of tokens 4 to 8, read behind 0 to 3, the first"
+    assert not blind, f"{what} does not see token 3: the mask's triangle must end at the lower right, not upper left"
+    assert behind, f"{what} sees token 8: several tokens behind others need a mask, too"
+
+
+@pytest.mark.exercise(2)
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("chunks", [[1] * 9, [9], [4, 5], [4, 1, 3, 1], [1, 8]])
 def test_chunks_of_any_size_equal_the_full_pass(kind, chunks, rng):

@@ -73,7 +73,7 @@ def induction(path: Path, model: Any, tokens: Tokenizer, text: str) -> tuple[int
     """Draws the head that copies most, over a text that is said twice. Returns (layer, head, how much)."""
     ids = tokens.encode(text)
     layer, head, share, weights = copying(model, ids)
-    words = [tokens.decode([one]).replace("\n", "⏎").replace(" ", "·") for one in ids] * 2
+    words = [tokens.decode([one]).replace("\n", "⏎").replace(" ", "␣") for one in ids] * 2
     with figure(path, size=(6.6, 6.2)) as (drawing, axis):
         axis.imshow(weights, cmap="Blues", vmin=0, vmax=max(0.3, float(weights[len(ids) :].max())))
         axis.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
@@ -108,8 +108,10 @@ def temperatures(
             places = range(len(found))
             axis.bar(places, [best for *_, best in found], color=GREY, alpha=0.35, label="the likeliest one")
             axis.bar(places, [own for _, own, _ in found], color=GREEN, label="the one that came")
-            words = [tokens.decode([t]).replace("\n", "⏎").replace(" ", "·") for t, *_ in found]
+            words = [tokens.decode([t]).replace("\n", "⏎").replace(" ", "␣") for t, *_ in found]
             axis.set_xticks(list(places), words, rotation=60, ha="right", fontsize=8)
             axis.set(title=f"temperature {value:g}", ylim=(0, 1), xlim=(-0.6, len(found) - 0.4))
-        axes[-1].legend(fontsize=8, loc="upper right")
-        drawing.suptitle(f"After {prompt.strip().splitlines()[0]!r}: probability of each token", **HEADING)
+        axes[0].legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+        docstring = " and its docstring" if '"""' in prompt else ""
+        first = prompt.strip().splitlines()[0]
+        drawing.suptitle(f"After {first!r}{docstring}: probability of each token", **HEADING)

@@ -86,7 +86,7 @@ def causal_mask(queries: int, keys: int, device: torch.device | str = "cpu") -> 
     # exercise 1: causal self-attention, the mask
     # How many queries and keys -> (queries, keys), True where a query may look. There are more keys than queries where
     # older ones were kept: the last query stands at the last key's place.
-    # hint: query i stands at place keys - queries + i: torch.ones(…, dtype=torch.bool).tril(keys - queries).
+    # hint: query i stands at place keys - queries + i and sees the keys up to there: a tril, moved by keys - queries.
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
     # end of exercise 1
 
@@ -303,9 +303,10 @@ class GPT(nn.Module):
         weights = [] if weights is None and not fused else weights
         # exercise 2: the cache, one chunk
         # ids (batch, time), cache a Cache (or None) -> start, how many tokens were read before these; and mask, (time,
-        # start + time), True where a query may look. None will do where every token sees those before it, of which
-        # there are none in the cache, or where there is one token, which sees all: the fused path knows these two.
-        # hint: start is the cache's length. Several tokens behind others need causal_mask(time, start + time, device).
+        # start + time), True where a query may look. The fused path needs no mask (None) in two cases: nothing was
+        # kept, and each token sees those before it; or there is one token, which sees all.
+        # hint: the cache knows how many it has read. Only for several tokens behind others is the fused path's triangle
+        # wrong (it ends at the upper left): they need piece 1's mask.
         start = len(cache) if cache is not None else 0
         mask = causal_mask(time, start + time, ids.device) if start and time > 1 else None
         # end of exercise 2

@@ -85,7 +85,7 @@ def keep_top_k(logits: Logits, k: int) -> Logits:
     """-inf for all but the k largest logits of each row, and those equal to the k-th."""
     # exercise 3: top-k and top-p, top-k
     # logits (batch, vocab), k >= 1, also more than vocab -> logits with -inf where a token may not come.
-    # hint: torch.topk(logits, min(k, vocab)).values[:, -1:] is the k-th largest of each row; masked_fill what is below.
+    # hint: find the k-th largest logit of each row (torch.topk takes no k above vocab), a column; hide what is below.
     smallest = logits.topk(min(k, logits.shape[-1])).values[:, -1:]  # (batch, 1)
     return logits.masked_fill(logits < smallest, float("-inf"))
     # end of exercise 3

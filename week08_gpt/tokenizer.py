@@ -276,8 +276,8 @@ class BPE(Tokenizer):
         # ids of the chunk's bytes, self.ranks {(id, id): (rank, new id)} -> the ids after all merges that apply. Of the
         # pairs that stand side by side, the one that was learned first (of the smallest rank) is merged, everywhere;
         # then the pairs are looked at anew, until none is left that was ever learned.
-        # hint: while len(ids) > 1: the pair of pairwise(ids) with the smallest rank, where one that is not in
-        # self.ranks counts as infinite; if none of them is in it, break; ids = merged(ids, pair, its new id).
+        # hint: a loop. Of all neighbours (itertools.pairwise) take the pair of the smallest rank; one never learned has
+        # infinite rank. Where that is the smallest, or one id is left alone, it ends; else your merge step merges it.
         while len(ids) > 1:
             pair = min(pairwise(ids), key=lambda pair: self.ranks[pair][0] if pair in self.ranks else math.inf)
             if pair not in self.ranks:
