@@ -132,8 +132,8 @@ def test_a_piece_over_a_page_break_keeps_both_pages():
     spans = tuple(map(tuple, spans))
     pages = [page for page, _, _ in spans]
     assert pages == [7, 8, 9], f"the pages are {pages}, should be [7, 8, 9]"
-    parts = [text[start:end] for _, start, end in spans]
-    assert parts == ["one\ntwo ", "three four\n", "five"], f"the pages have {parts} of the text"
+    parts, broken = [text[start:end] for _, start, end in spans], ["one\ntwo ", "three four\n", "five"]
+    assert parts == broken, f"the pages have {parts} of the text, should have {broken}"
 
 
 # ---------------------------------------------------------------- documents

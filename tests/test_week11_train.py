@@ -224,6 +224,9 @@ def test_what_cannot_be_read_makes_no_run(place, tmp_path):
         refused(train.main, started(place, tmp_path / "run", "--overlap", 32))
         == "--overlap 32: must be below --size 32."
     )
+    assert refused(train.main, started(place, tmp_path / "run", "--rescore", "often")).startswith(
+        "--rescore often: must"
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -138,7 +138,7 @@ def windows(lengths: Sequence[int], size: int, overlap: int) -> list[tuple[int, 
     last pieces of the window before it again, as many of them as have `overlap` tokens at most, and fewer where the
     next piece would not go in beside them: so each window has a piece that no window had before.
     """
-    # exercise 1: windows of pieces with overlap
+    # exercise 1: chunks with overlap, the windows
     # lengths (pieces,), in tokens -> a list of (start, end), pieces[start:end] being a window: at most `size` tokens
     # (a longer piece is a window of its own), as many pieces as go in, none left out. A window repeats the last pieces
     # of the one before, at most `overlap` tokens and only as many as leave room for the next new piece.
@@ -166,11 +166,12 @@ def windows(lengths: Sequence[int], size: int, overlap: int) -> list[tuple[int, 
 
 def joined(pieces: Sequence[Any]) -> tuple[str, tuple[Span, ...]]:
     """The text of pieces (`Piece`), and which part of it stands on which page."""
-    # exercise 1: which page each part of the text is on
+    # exercise 1: chunks with overlap, the pages
     # pieces, each with its text, the spans (page, start, end) of it, and what parts it from the one before -> the
     # whole text, and its spans (page, start, end) in order: without a gap from 0 to the end, a page once in a row.
-    # hint: a piece's spans move by the length of the text before it; what parts two pieces belongs to the page of
-    # the first. Where the page is that of the span before, make this one longer in place of adding another.
+    # What parts two pieces belongs to the page on which the first of them ends; nothing stands before the first piece.
+    # hint: a piece's spans move by the length of the text before it; where a new page begins, the span before
+    # it reaches up to there. Where the page is that of the span before, make this one longer and add none.
     text, spans = "", []
     for piece in pieces:
         if text:

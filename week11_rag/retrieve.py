@@ -48,6 +48,12 @@ class Passage:
     why: dict[str, float | int | None] = field(default_factory=dict)
 
 
+def check_rescore(name: str) -> None:
+    """Raises CourseError where no second look is called that."""
+    if name not in ("none", "late") and not name.startswith("cross:"):
+        raise CourseError(f"--rescore {name}: must be none, late or cross:MODEL.")
+
+
 class Retriever:
     """Finds the passages that belong to a question. Several threads may ask at once.
 
@@ -75,8 +81,7 @@ class Retriever:
                 f"the index was made with --embedder {made.embedder} ({made.dimension} numbers), and cannot be "
                 f"searched with {embedder.name} ({embedder.dimension}): give that one, or make a new index."
             )
-        if rescore not in ("none", "late") and not rescore.startswith("cross:"):
-            raise CourseError(f"--rescore {rescore}: must be none, late or cross:MODEL.")
+        check_rescore(rescore)
         self.index, self.embedder, self.how, self.rescore, self.mmr = index, embedder, how, rescore, mmr
         self.sentences = sentences
         self._lock, self._seen, self._words = RLock(), None, (Words([]), [])

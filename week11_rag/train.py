@@ -29,7 +29,7 @@ from week11_rag.exact import ExactIndex
 from week11_rag.index import Index, Settings, open_index
 from week11_rag.measures import hit_at_k, mean_reciprocal_rank, relevant
 from week11_rag.pages import Document, Page
-from week11_rag.retrieve import CrossEncoder, How, Retriever
+from week11_rag.retrieve import CrossEncoder, How, Retriever, check_rescore
 from week11_rag.sentences import Sentences
 
 WEEK_NUMBER = 11
@@ -233,6 +233,7 @@ def main(cfg: Config) -> dict[str, Any]:
 
     if cfg.overlap >= cfg.size:
         raise CourseError(f"--overlap {cfg.overlap}: must be below --size {cfg.size}.")
+    check_rescore(cfg.rescore)
     sources, val = data.load(cfg.data), [one for one in data.questions(cfg.data) if one.part == "val"]
     if cfg.first:  # of what is not read, nothing can be asked
         val = [one for one in val if all(page <= cfg.first for page, _ in one.evidence)]
