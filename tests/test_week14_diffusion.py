@@ -128,6 +128,27 @@ def test_ddim_step_by_hand():
 
 
 @pytest.mark.exercise(4)
+def test_ddim_step_with_fresh_noise_by_hand():
+    """The same number, half-way back, with half as much fresh noise as DDPM: the noise of before makes room for it."""
+    noise = Noise("linear", 1000, clip=False)
+    t, half = (int((noise.left - share).abs().argmin()) for share in (0.25, 0.5))
+    x, left, before = torch.tensor([[-0.5658]]), float(noise.left[t]), float(noise.left[half])
+    spread = 0.5 * math.sqrt((1 - before) / (1 - left) * (1 - left / before))
+    said, fresh = torch.tensor([[-1.0]]), torch.tensor([[0.5]])
+    found = float(diffusion.ddim_step(noise, x, said, t, half, 0.5, fresh))
+    rest = before**0.5 * float(diffusion.picture(noise, x, said, t)) + spread * 0.5
+    wrong = {
+        rest - math.sqrt(1 - before): "the noise of before makes no room for the fresh noise: too much of both",
+        rest - math.sqrt(1 - before - spread): "spread is a standard deviation, and is taken for a variance",
+        rest - spread * 0.5 - math.sqrt(1 - before - spread**2): "the fresh noise is missing",
+    }
+    for value, slip in wrong.items():
+        assert abs(found - value) > 1e-4, f"x is {found:.4f}: {slip}"
+    expected = rest - math.sqrt(1 - before - spread**2)
+    assert found == pytest.approx(expected, abs=1e-4), f"x is {found:.4f}, should be {expected:.4f}"
+
+
+@pytest.mark.exercise(4)
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("steps", [10, 50])
@@ -209,25 +230,32 @@ class Listens:
         return condition + t[:, None].float() + 0 * x
 
 
-def guide(weight, denoise=None):
-    x, t = drawn(3, 2), torch.tensor([1, 2, 3])
-    wish, nothing = torch.full((3, 2), 5.0), torch.full((3, 2), 2.0)
-    return diffusion.guided(denoise or Listens(), x, t, wish, nothing, weight)
+def guide(weight, denoise=None, times=(1, 2, 3)):
+    N, t = len(times), torch.tensor(times)
+    wish, nothing = torch.full((N, 2), 5.0), torch.full((N, 2), 2.0)
+    return diffusion.guided(denoise or Listens(), torch.zeros(N, 2), t, wish, nothing, weight)
 
 
 @pytest.mark.exercise(5)
-@pytest.mark.parametrize("weight, expected", [(1.0, 5.0), (0.0, 2.0), (3.0, 11.0)])
+@pytest.mark.parametrize("weight, expected", [(3.0, 11.0), (1.0, 5.0), (0.0, 2.0)])
 def test_guidance_by_hand(weight, expected):
-    """Without the wish the network says 2, with it 5 (and the time on top of it): 3 times the way is 11."""
-    found = guide(weight)
+    """The lesson's: without the wish the network says 2, with it 5; 3 times the way is 11."""
+    found = guide(weight, times=(0,))
     assert found is not None, "guided gives None: is `return` missing?"
-    times = torch.tensor([1.0, 2.0, 3.0])[:, None].expand(3, 2)
-    if weight == 1 and found.shape == (3, 2):
-        assert not torch.allclose(found, 2 + times), "the halves are exchanged: `nothing` should come first"
-        assert not torch.allclose(found, 8 + times), (
-            "it starts from what is said with the wish: should start from what is said without"
+    if found.shape == (1, 2):
+        says = f"weight {weight:g} gives {float(found[0, 0]):g}, should be {expected:g}: "
+        exchanged, wrong_end = torch.tensor(5 - 3 * weight), torch.tensor(5 + 3 * weight)
+        assert not torch.allclose(found, exchanged), says + "the halves are exchanged"
+        assert not torch.allclose(found, wrong_end), (
+            says + "it starts from what is said with the wish, and should from what is said without"
         )
-    close(found, expected + times, f"guidance of weight {weight:g}")
+    close(found, torch.full((1, 2), expected), f"guidance of weight {weight:g}")
+
+
+@pytest.mark.exercise(5)
+def test_guidance_tells_each_its_time():
+    """A network that adds the time to what it says: 11, and 1, 2 and 3 on top."""
+    close(guide(3.0), 11 + torch.tensor([1.0, 2.0, 3.0])[:, None].expand(3, 2), "guidance at times 1, 2 and 3")
 
 
 @pytest.mark.exercise(5)

@@ -237,8 +237,8 @@ def guided(denoise: Denoiser, x: Samples, t: Times, condition: Condition, nothin
     # exercise 5: classifier-free guidance
     # denoise(x, t, condition) -> noise (N, …); x (N, …), t (N,), condition and nothing (N, …), weight a number -> the
     # guided noise (N, …), by one call of denoise with 2N samples: a call costs less than two.
-    # hint: torch.cat x with itself, t with itself, and nothing with condition; denoise; .chunk(2) gives the two halves
-    # back. From `without` go `weight` times the way to `with_it`: without + weight * (with_it - without).
+    # hint: one batch of 2N: x twice, t twice, and for the conditions both (torch.cat). .chunk(2) gives the two halves
+    # of the answer back, in the order in which you put them in. From `without` go `weight` times the way to `with_it`.
     both = denoise(torch.cat([x, x]), torch.cat([t, t]), torch.cat([nothing, condition]))
     without, with_it = both.chunk(2)
     return without + weight * (with_it - without)

@@ -50,9 +50,9 @@ def info_nce(pictures: Pictures, texts: Texts, scale: Scalar) -> Scalar:
     # exercise 1: symmetric InfoNCE
     # pictures (N, dim) and texts (N, dim), rows of unit length, row i with row i; scale, a scalar -> the loss, a
     # scalar: the mean of the cross-entropy of the pictures that choose a text, and of the texts that choose a picture.
-    # hint: one matrix of similarities, scale * pictures @ texts.T, (N, N): row i has picture i against every text. The
-    # right answer of row i is number i, torch.arange(N) on the same device. F.cross_entropy wants rows of logits and
-    # right answers; the texts' rows are the columns, so transpose for the second. Then halve the sum.
+    # hint: one matrix of all similarities times scale, (N, N): row i has picture i against every text. The right answer
+    # of row i is number i (torch.arange, on the same device). F.cross_entropy wants rows of logits and right answers;
+    # the texts' questions are the columns, so turn the matrix over for the second. Then halve the sum.
     logits = scale * pictures @ texts.T  # (N, N)
     right = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2

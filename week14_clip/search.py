@@ -68,9 +68,9 @@ def top_k(
     # exercise 2: top-k search
     # question (dim,), matrix (N, dim), k -> (rows, scores), both (min(k, N),): the numbers of the k rows with the
     # largest dot products, the largest first, of equals the first row first; and these dot products.
-    # hint: scores = matrix @ question, all at once. np.argsort(-scores, kind="stable")[:k] is right. Sooner, for many
-    # rows: np.argpartition(-scores, k - 1) puts the k largest in front, in any order, and only these are sorted; but
-    # which of equals at the edge it takes is chance. So take all that are at least as large as the k-th, and sort.
+    # hint: all scores at once, by one product. To sort all of them downwards is right, if equals keep their order
+    # (argsort can be asked for that). Sooner, for many rows: np.partition says how large the k-th largest is; what is
+    # at least as large are few, so sort only these. (np.argpartition alone takes by chance from equals at the edge.)
     scores = matrix @ question  # (N,)
     if k < len(scores):
         smallest = np.partition(scores, len(scores) - k)[len(scores) - k]  # the k-th largest
