@@ -86,15 +86,16 @@ def bugs(week: int, root: Path = ROOT) -> Solved:
 
 
 def newest(week: int, root: Path = ROOT) -> Path | None:
-    """The week's training that came to its end last, one of more than some seconds (smoke) before all others; None
-    where there is none. What other programs of the week have trained is passed over."""
+    """The week's training that came to its end last: those of more than some seconds (smoke) come first, those with a
+    planted bug last; None where there is none. What other programs of the week have trained is passed over."""
     found = []
     for path in (root / "runs" / f"week{week:02}").glob("*/result.json"):
         result, config = read_dict(path), read_dict(path.with_name("config.json"))
         if result.get("metrics") and config and not str(result.get("command")).startswith("./course run "):
             time = path.with_name("config.json").stat().st_mtime_ns
-            found.append((config.get("preset") != SMOKE, time, path.parent))
-    return max(found)[2] if found else None
+            sound = not re.search(r"week\d\d-bug\d", str(result.get("command")))
+            found.append((sound, config.get("preset") != SMOKE, time, path.parent))
+    return max(found)[-1] if found else None
 
 
 def finished(week: int, folder: str = "", root: Path = ROOT) -> Path:

@@ -62,7 +62,7 @@ class EvalConfig:
     run: str = ""
     """The run's folder (default: the week's newest)."""
     out: str = ""
-    """Where the pictures go (default: the run's folder)."""
+    """Where the pictures go (default: the run's folder; those of other data into one in it)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto takes the fastest one that is there and says why."""
 

@@ -4,6 +4,7 @@ It goes into reports/weekNN: report.md, picture.png, the two texts to post (post
 learner's own words, which are asked for once and never overwritten. `--verify` is in shared/verify.py.
 """
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def tell(week: int, run: Path, record: dict[str, Any], folder: Path, short: str,
     print(f"\nweek {week}, {record['title']}: {posts.result(record)}")
     print(f"  of {shown(run)}; {posts.solved(record) or 'no exercises solved yet'}")
     if not record["scored"]:
-        print(f"  it is not scored on test yet: ./course eval {week}, then ./course report {week} again")
+        print(f"  it is not scored on test yet: {scoring(week, run, record)}, then ./course report {week} again")
     if record["picture"] == "lesson":
         print("  the picture is the lesson's own; its last section says how you make yours")
     if not record["code"]:
@@ -101,6 +102,14 @@ def tell(week: int, run: Path, record: dict[str, Any], folder: Path, short: str,
         print(f"to post: {shown(folder / name)}, {posts.weight(text)} characters")
     print(f"your words: {shown(folder / words.FILE)}; change them there, then ./course report {week} again")
     print(f"does it come out the same? ./course report --verify {shown(folder / report_file.FILE)}")
+
+
+def scoring(week: int, run: Path, record: dict[str, Any]) -> str:
+    """The command that scores this very run; without --run eval would take the newest, which may be another one."""
+    words = shlex.split(record["command"])
+    at = words.index("--mine") if "--mine" in words else len(words)
+    bug = [word for word in words[at + 1 : at + 2] if not word.startswith("-")]
+    return shlex.join(["./course", "eval", str(week), *words[at : at + 1], *bug, "--run", shown(run)])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from shared import band, origin, terminal
+from shared import achieved, band, origin, terminal
 from shared.errors import CourseError, Stopped
 from shared.files import ROOT, only_one, read_json, write_json, written_whole
 from shared.terminal import MEASURED, number
@@ -95,6 +95,17 @@ def newest(week: int, file: str = MODEL, program: str = "train") -> Path:
     if not found:
         raise CourseError(f"no run of week {week} with a {file} yet: `{call(week, program)}` makes one.")
     return max(found, key=lambda folder: (folder / "config.json").stat().st_mtime_ns)
+
+
+def newest_said(week: int) -> Path:
+    """`newest`, with a line where it is a trial, or of a learner's own code, and there is another to be had."""
+    found, most = newest(week), achieved.newest(week, RUNS.parent)
+    told = achieved.read_dict(found / "result.json").get("command", "")
+    own = " --mine" in str(told) and not terminal.mine()
+    what = "of your own code" if own else "a trial of some seconds" if found.name.endswith("-smoke") else ""
+    if what and most and most.resolve() != found.resolve():
+        print(f"taking the newest run, {_shown(found)}, {what}; another one: --run {_shown(most)}", file=sys.stderr)
+    return found
 
 
 def read_config(config_class: type, folder: Path) -> Any:
@@ -544,6 +555,13 @@ class Trained:
 
         held_out.hold_to(self.folder, self.config.data, data, "give it back as it was, or train again.")
 
+    def folder_for(self, out: str, other: str) -> Path:
+        """Where eval's pictures go: --out, or the run's folder; those of other data than its own test part, by name or
+        path, into a folder in it, for the run's own pictures stay."""
+        if out or not other:
+            return Path(out) if out else self.folder
+        return self.folder / Path(other.removesuffix(" (test)")).resolve().stem
+
     def scored(
         self, scores: Mapping[str, float], theirs: Mapping[str, float], out: Path | None = None
     ) -> dict[str, Any]:
@@ -572,7 +590,7 @@ def load(week: int, config_class: type, folder: str | Path = "", finished: bool 
     """
     from shared import checkpoint
 
-    found = Path(folder) if folder else newest(week)
+    found = Path(folder) if folder else newest_said(week)
     saved = checkpoint.load(found / MODEL)
     cfg = saved.get("config")
     if (

@@ -5,7 +5,6 @@ probs are probabilities (N, classes), preds the classes that were taken for the 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,14 +70,15 @@ def report(
         theirs: accuracy by the name of each baseline.
         classes: the network's.
         images: what was looked at, as it is to be drawn.
-        out: the folder for the pictures (and result.json); default: the run's.
+        out: the folder for the pictures (and result.json); default: the run's, and for other data one in it.
         how: to be said beside the number of mistakes.
         cmap: matplotlib's colours for grey images.
 
     Returns:
         What result.json holds now; the run's folder under "run", the counts under "confusion".
     """
-    labels, preds, folder = chosen.part.labels, probs.argmax(axis=1), Path(out) if out else run.folder
+    labels, preds = chosen.part.labels, probs.argmax(axis=1)
+    folder = run.folder_for(out, "" if chosen.own else chosen.name)
     matrix = confusion_matrix(labels.astype(np.int64), preds, len(classes))
     constant = runs.constant_answer(labels, "test_accuracy")
     accuracy = {"test_accuracy": float((preds == labels).mean())}

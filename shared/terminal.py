@@ -22,7 +22,10 @@ PLAIN = str.maketrans("✓✗·…→←−–—×“”’│█", '+x-.><---x
 """What stands for our own signs on a terminal that has not got them."""
 MEASURED = ("seconds", "tokens_per_second", "mfu")
 """What of a row of the log differs from run to run."""
-SHARES = ("accuracy", "exact", "f1", "mfu", "oracle", "within_2", "within_5", "_kind", "qa_right", "qa_text_only")
+SHARES = (
+    "accuracy", "exact", "f1", "mfu", "oracle", "within_2", "within_5", "_kind", "qa_right", "qa_text_only",
+    "sensitivity", "specificity",
+)  # fmt: skip
 """How the names of shares of 1 end."""
 TOO_LARGE = re.compile(
     "out of memory|allocate memory|not enough memory|array is too big|Maximum allowed dimension|size.* overflow"
@@ -44,7 +47,7 @@ def mine() -> str:
 
 def is_share(metric: str) -> bool:
     """Whether a number is a share of 1, told in percent: accuracies, successes, exact matches, F1, utilisation."""
-    return metric.endswith(SHARES) or "success" in metric
+    return metric.endswith(SHARES) or "success" in metric or "pointing_" in metric
 
 
 def number(metric: str, value: float) -> str:

@@ -59,6 +59,14 @@ def record(tmp_path_factory):
     return achieved.record(1, a_run(root), root) | {"picture": "own"}
 
 
+def test_a_run_that_is_not_scored_is_told_how_by_its_own_name(tmp_path, capsys):
+    own = "./course train 1 --mine exercises/week01-bug2 --lr 0.1"
+    run = a_run(tmp_path, metrics={"val_accuracy": 0.9}, command=own)
+    a_report(tmp_path)
+    line = f"./course eval 1 --mine exercises/week01-bug2 --run {run}, then ./course report 1 again"
+    assert f"it is not scored on test yet: {line}" in capsys.readouterr().out
+
+
 # ---------------------------------------------------------------- what it tells
 
 

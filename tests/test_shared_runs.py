@@ -178,6 +178,28 @@ def test_newest_passes_over_runs_without_the_file(folder):
     assert runs.newest(1, "checkpoint.safetensors") == interrupted
 
 
+def test_it_is_said_where_the_newest_is_a_trial_or_of_ones_own_code(folder, capsys):
+    def finished(seconds, name, command="./course train 1", **flags):
+        cfg = Config(out=str(folder / "week01" / name), **flags)
+        run = runs.create(1, cfg)
+        (run / "model.safetensors").touch()
+        write_json(run / "result.json", {"command": command, "metrics": {"val_accuracy": 0.9}})
+        os.utime(run / "config.json", (seconds, seconds))
+        return run
+
+    smoke = finished(100, "001-smoke", preset="smoke")
+    assert runs.newest_said(1) == smoke and capsys.readouterr().err == "", "there is no other"
+    quick = finished(50, "002-quick")
+    assert runs.newest_said(1) == smoke
+    line = "taking the newest run, {}, {}; another one: --run {}\n"
+    assert capsys.readouterr().err == line.format(smoke, "a trial of some seconds", quick)
+    bug = finished(200, "003-quick", "./course train 1 --mine exercises/week01-bug2")
+    assert runs.newest_said(1) == bug
+    assert capsys.readouterr().err == line.format(bug, "of your own code", quick)
+    finished(300, "004-quick")
+    assert runs.newest_said(1).name == "004-quick" and capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("began", [False, True])
 def test_no_run_yet(began):
     if began:

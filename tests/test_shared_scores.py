@@ -1,9 +1,11 @@
 """What a classifier gets right and wrong: counts by the definitions, the surest mistakes, and images that it knows."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from shared import scores
+from shared import runs, scores
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -95,3 +97,10 @@ def test_of_equally_sure_mistakes_the_first_comes_first():
     probs = np.tile(np.array([[0.25, 0.75], [0.4, 0.6]]), (500, 1))
     rows, _ = scores.surest_mistakes(np.zeros(1000, dtype=np.int64), probs, ("a", "b"), 600)
     assert rows.tolist() == [*range(0, 1000, 2), *range(1, 200, 2)]
+
+
+def test_pictures_of_other_data_lie_beside_the_runs_own(tmp_path):
+    run = runs.Trained(1, tmp_path / "run", None, {}, {})
+    assert run.folder_for("", "") == tmp_path / "run"
+    assert run.folder_for("", "mnist (test)") == run.folder_for("", "far/mnist.npz") == tmp_path / "run" / "mnist"
+    assert run.folder_for("there", "mnist") == run.folder_for("there", "") == Path("there")

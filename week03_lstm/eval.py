@@ -78,7 +78,7 @@ def main(cfg: Config) -> dict[str, Any]:
     constant = runs.constant_answer(part.labels, "test_accuracy")
     theirs[constant["name"]] = constant["test_accuracy"]
     folder = trained.run.folder
-    out = Path(cfg.out) if cfg.out else folder
+    out = trained.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
     result = trained.run.scored({"test_accuracy": accuracy}, theirs, out if chosen.own else None)
     contestants = runs.contestants(result, "test_accuracy")
     sentiment_drawing.bars(out / "test_accuracy.png", contestants, "test_accuracy", chosen.name)

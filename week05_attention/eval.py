@@ -39,7 +39,7 @@ def main(cfg: Config) -> dict[str, Any]:
     pairs = sentence_pairs.load(cfg.data or net.config.data, net.config.most_words)
     chosen = held_out.choose(net.run, pairs.name, pairs, "sentences")
     part, model, folder = chosen.part, net.model.to(device.name), net.run.folder
-    out = Path(cfg.out) if cfg.out else folder
+    out = net.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
 
     answers = {"this network": breakdown.texts(model, part.sources, net, cfg.beam)}
     if (other := net.without_attention()) is not None:

@@ -69,7 +69,7 @@ def main(cfg: Config) -> dict[str, Any]:
         theirs[baselines.NAME] = train.evaluate(gru.to(device.name), part, spell, metric)[metric]
     constant, worth = train.constant_answer(pairs, part, metric)
     theirs["always the same answer"] = worth[metric]
-    out = Path(cfg.out) if cfg.out else trained.run.folder
+    out = trained.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
     ordered = {f"test_{metric}": scores[metric]} | {f"test_{name}": value for name, value in scores.items()}
     result = trained.run.scored(ordered, theirs, out if chosen.own else None)
 

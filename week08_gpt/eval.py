@@ -77,7 +77,7 @@ def main(cfg: Config) -> dict[str, Any]:
     for baseline, order in ((ngram.NAME, 5), ("always the same answer", 1)):
         counted = ngram.KneserNey(train.window(0, ngram.MOST), net.tokenizer.vocab_size, order)
         theirs[baseline] = ngram.bits(counted, ids) / part.text_bytes
-    out = Path(cfg.out) if cfg.out else net.run.folder
+    out = net.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
     result = net.run.scored(scores, theirs, out if chosen.own else None)
     print(f"{chosen.name}: {len(part):,} documents, {part.tokens:,} tokens, {part.text_bytes:,} bytes. "
           f"Run: {net.run.folder}")  # fmt: skip

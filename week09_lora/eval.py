@@ -99,7 +99,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.prompts:
         written = answered(net, cfg, sets.train, asked)
         scores |= {f"test_{kind}": value for kind, value in answers.shares(asked.items, written["tuned"]).items()}
-    out = Path(cfg.out) if cfg.out else net.run.folder
+    out = net.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
     result = net.run.scored(scores, theirs, out if chosen.own else None)
     print(f"{chosen.name}: {len(part):,} instructions, {test.response_tokens:,} response tokens. Run: {net.run.folder}")
     runs.tell(chosen.notes + test.report.lines(net.config.max_len, net.config.long)[1:])

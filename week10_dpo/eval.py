@@ -56,7 +56,7 @@ def main(cfg: Config) -> dict[str, Any]:
     model, copy_of = net.policy(device.name)
     scores, theirs, ahead, part = measures.preference(cfg, net, part, model, copy_of, device)
     theirs = {judge.WORDS: judge.BagOfWords(texts.train).accuracy(part), **theirs, judge.COIN: 0.5}
-    out = Path(cfg.out) if cfg.out else net.run.folder
+    out = net.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
     print(f"{chosen.name}: {len(part):,} pairs over {len(data.prompts(part)):,} prompts. Run: {net.run.folder}")
     runs.tell(chosen.notes)
     _, low, high = measures.interval(ahead > 0, [pair.prompt for pair in part.items])

@@ -85,7 +85,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if cfg.why:
         print(gold.why(old, cfg.why, gold.DEEP))
         return {"run": str(run.folder)}
-    questions, out = chosen(cfg, name, own), Path(cfg.out) if cfg.out else run.folder
+    questions, out = chosen(cfg, name, own), run.folder_for(cfg.out, "" if own else name)
     by = {f"this: {old.how}": old} | {n: Retriever(old.index, old.embedder, how) for n, how in SEARCHES.items()}
     found = {method: gold.searched(retriever, questions, chunks) for method, retriever in by.items()}
     ours, answers, part = next(iter(found.values())), gold.asked(bot, questions), cfg.part if own else "own"

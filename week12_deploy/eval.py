@@ -70,7 +70,7 @@ def main(cfg: Config) -> dict[str, Any]:
     if net.saved.get("chosen") not in {variant.name for variant in VARIANTS}:
         raise CourseError(f"{net.folder} does not say which variant was chosen: train again.")
     own = not cfg.data or cfg.data == net.config.data
-    out = Path(cfg.out) if cfg.out else net.folder
+    out = net.folder_for(cfg.out, "" if own else cfg.data)
     scores, theirs, count = on_test(cfg, net)
     measured = under_load.measure(cfg, net.folder) if cfg.requests else {}
     scores |= {f"test_{name}": value for name, value in measured.get("scores", {}).items()}

@@ -95,7 +95,8 @@ def main(cfg: Config) -> dict[str, Any]:
     if name == "sample" and not limit:
         for what, part in hard_parts().items():
             print(f"{what}: {len(part):,} pictures\n{printed(score(towers, part)[0])}\n")
-    out = Path(cfg.out or (run.folder if run else towers.place.parent))
+    other = "" if chosen.own else chosen.name
+    out = run.folder_for(cfg.out, other) if run else Path(cfg.out or towers.place.parent)
     out.mkdir(parents=True, exist_ok=True)
     sheet.questions(out / "search.png", pictures, *shown)
     print(f"a few of the questions, and what they find: {out / 'search.png'}")
