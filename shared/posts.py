@@ -10,6 +10,7 @@ from shared.terminal import number
 from shared.words import parts
 
 SHORT, LONG = 280, 1300
+ACRONYMS = {word: word.upper() for word in ("f1", "mrr", "bleu", "auroc")}
 SINGLE = ((0x0, 0x10FF), (0x2000, 0x200D), (0x2010, 0x201F), (0x2032, 0x2037))
 """The characters that count once where posts are counted; all others (most scripts of Asia, emoji) count twice."""
 
@@ -42,10 +43,10 @@ def long(record: Mapping[str, Any], text: str) -> str:
     others = [f"{row['name']} {number(metric, row[metric])}" for row in record["baselines"] if metric in row]
     facts = [
         f"{named(metric)} {number(metric, record['metrics'][metric])}{circumstance(record)}" if metric else "",
-        f"beside it: {', '.join(others)}" if others else "",
+        f"Beside it: {', '.join(others)}" if others else "",
         solved(record),
     ]
-    head = cut(f"Week {record['week']} of 16: {record['title']}. {record['lesson']}.", 300)
+    head = cut(f"Week {record['week']} of 16: {record['title']}. {ended(record['lesson'])}", 300)
     middle = cut(". ".join(filter(None, facts)) + "." * any(facts), 300)
     tail = cut(f"Train it again: {record['command']}", 200)
     fixed = [head, middle, tail]
@@ -56,6 +57,11 @@ def long(record: Mapping[str, Any], text: str) -> str:
         own += [said] * bool(said)
         room -= weight(said) + 2 if said else 0
     return "\n\n".join(part for part in (head, middle[:1].upper() + middle[1:], *own, tail) if part)
+
+
+def ended(sentence: str) -> str:
+    """A sentence with its full stop, unless it asks or shouts."""
+    return sentence if sentence.endswith(("?", "!", ".")) else f"{sentence}."
 
 
 def result(record: Mapping[str, Any]) -> str:
@@ -94,7 +100,8 @@ def solved(record: Mapping[str, Any]) -> str:
 
 
 def named(metric: str) -> str:
-    return metric.replace("_", " ")
+    """A metric's name as it is said: `test F1`."""
+    return " ".join(ACRONYMS.get(word, word) for word in metric.split("_"))
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import CourseError
-from shared.posts import named, solved
+from shared.posts import ended, named, solved
 from shared.terminal import number
 
 FILE, PICTURE = "report.md", "picture.png"
@@ -44,7 +44,7 @@ def render(record: Mapping[str, Any], text: str) -> str:
         part
         for part in (
             f"# Week {week} of 16: {record['title']}",
-            f"{record['lesson']}.",
+            ended(record["lesson"]),
             picture,
             "## The result",
             table(record),

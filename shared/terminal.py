@@ -47,7 +47,7 @@ def mine() -> str:
 
 def is_share(metric: str) -> bool:
     """Whether a number is a share of 1, told in percent: accuracies, successes, exact matches, F1, utilisation."""
-    return metric.endswith(SHARES) or "success" in metric or "pointing_" in metric
+    return metric.endswith(SHARES) or any(part in metric for part in ("success", "pointing_"))
 
 
 def number(metric: str, value: float) -> str:

@@ -133,7 +133,7 @@ def test_weeks_that_build_show_what_their_baselines_have(tmp_path):
     found = achieved.record(12, folder, tmp_path)
     assert found["columns"][:2] == ["test_mrr", "val_cosine"], "beside a baseline first, test before val, no times"
     assert not {"ms", "times_torch"} & set(found["columns"])
-    assert posts.result(found) == "test mrr 0.7200 (torch, eager 0.7100)"
+    assert posts.result(found) == "test MRR 0.7200 (torch, eager 0.7100)"
     only_times = achieved.columns(plan.week(12), {}, {"ms": 1.0, "last_val_x": 2})
     assert only_times == ["ms"]
     bare = achieved.record(11, a_run(tmp_path, 11, metrics={"pages": 3}, baselines=[]), tmp_path)
@@ -406,7 +406,7 @@ def test_posts_of_a_usual_week(record):
     said = "test accuracy 97.90% on synthetic data on my own data after some seconds"
     assert said in posts.short(other, WORDS) and said.capitalize() in posts.long(other, WORDS)
     long = posts.long(record, WORDS)
-    assert "Beside it: " not in long and "beside it: logistic regression 91.50%, always the same answer" in long
+    assert ". Beside it: logistic regression 91.50%, always the same answer" in long
     assert "What I struggled with: The axis of the softmax." in long
     assert posts.weight("a…✓漢é") == 1 + 2 + 2 + 2 + 1
     assert posts.cut("one two three", 9) == "one two…"
