@@ -137,7 +137,7 @@ def leaves(name: str, value: Any, depth: int = 4) -> dict[str, Any]:
         parts = {f"{name}[{key!r}]": item for key, item in value.items()}
     elif isinstance(value, list | tuple) and any(is_tensor(v) or hasattr(v, "__dict__") or not plain(v) for v in value):
         parts = {f"{name}[{i}]": item for i, item in enumerate(value)}
-    elif hasattr(value, "state_dict") and hasattr(value, "named_parameters"):
+    elif hasattr(value, "state_dict") and "_parameters" in vars(value):  # not before its __init__ has called torch's
         parts = {f"{name}.{key}": item for key, item in value.state_dict().items()}
     elif is_dataclass(value) and not isinstance(value, type):
         parts = {f"{name}.{one.name}": getattr(value, one.name) for one in fields(value)}

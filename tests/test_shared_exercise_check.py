@@ -533,3 +533,19 @@ def test_a_vocabulary_is_not_copied_with_every_call():
 
     assert Recorder.taken(given({"a": 1}, "b"))[0] == {"words": {"a": 1}, "text": "b"}
     assert Recorder.taken(given(dict.fromkeys(range(MOST_ENTRIES + 1)), "b"))[0] is None
+
+
+def test_a_module_is_looked_at_before_torch_has_made_it():
+    import torch
+    from torch import nn
+
+    from shared import exercise_calls
+
+    class Piece(nn.Module):
+        def __init__(self):
+            self.seen = exercise_calls.count(self)
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(3))
+
+    piece = Piece()
+    assert (piece.seen, exercise_calls.count(piece)) == (0, 3)
