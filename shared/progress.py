@@ -15,7 +15,7 @@ from shared.files import written_whole
 
 
 class Lines(tqdm):
-    """A bar for a terminal that does not say how wide it is: a line now and then, where a bar would be empty."""
+    """A bar for a terminal that does not say how wide it is, and for a file: a line now and then."""
 
     told: float | None = None
 
@@ -33,7 +33,7 @@ class Lines(tqdm):
 
 
 def bar(total: int, done: int = 0, label: str = "", every: float = 10.0) -> tqdm:
-    """A progress bar with rate and time left on stderr; silent when stderr is not a terminal.
+    """A progress bar with rate and time left on stderr; where that is no terminal, a line a minute.
 
     Args:
         total: steps there are.
@@ -43,8 +43,8 @@ def bar(total: int, done: int = 0, label: str = "", every: float = 10.0) -> tqdm
     """
     options = {"total": total, "initial": done, "desc": label, "leave": False}
     if not sys.stderr.isatty():
-        return tqdm(**options, disable=True)
-    if not _width():
+        every = 6 * every
+    if not sys.stderr.isatty() or not _width():
         form = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
         return Lines(**options, ncols=100, mininterval=every, maxinterval=every, bar_format=form)
     return tqdm(**options, dynamic_ncols=True)

@@ -45,7 +45,20 @@ def stderr(monkeypatch):
     return make
 
 
-def test_bar_is_silent_when_not_on_a_terminal(monkeypatch):
+def test_a_file_gets_a_line_a_minute(monkeypatch):
+    written, clock = io.StringIO(), Clock(monkeypatch)
+    monkeypatch.setattr(sys, "stderr", written)
+    with bar(100, label="training") as shown:
+        shown._time = lambda: clock.now
+        shown.start_t = shown.last_print_t = clock.now
+        for _ in range(100):
+            clock.now += 1.5
+            shown.update()
+    assert written.getvalue().splitlines() == [f"training: {n} of 100, 1.50s/it, {left} left"
+                                               for n, left in ((40, "01:30"), (80, "00:30"))]  # fmt: skip
+
+
+def test_a_file_gets_no_line_of_what_is_soon_over(monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
     with bar(3, label="training") as shown:
