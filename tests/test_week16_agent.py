@@ -78,7 +78,7 @@ def refusal(values, xs, series):
     except Missing as reason:
         return str(reason)
     said = [(value.series, value.x, value.y) for value in values]
-    pytest.fail(f"of {said}, xs {xs}, series {series}: Missing is due, and you return {[one.y for one in found]}")
+    pytest.fail(f"xs {xs}, series {series}: Missing is due, and you return {[one.y for one in found]}, of {said}")
 
 
 @pytest.mark.exercise(6)
