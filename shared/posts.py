@@ -53,7 +53,8 @@ def long(record: Mapping[str, Any], text: str) -> str:
     room = LONG - sum(weight(part) + 2 for part in fixed)
     own = []
     for title, words, share in (("What I struggled with", struggled, 0.5), ("What made it click", clicked, 1.0)):
-        said = cut(f"{title}: {plain(words)}", int(share * room) - 2) if words else ""
+        head_of = f"{title}: " if re.search(r"(?m)^#+ ", text) else ""  # words without headings may tell of anything
+        said = cut(f"{head_of}{plain(words)}", int(share * room) - 2) if words else ""
         own += [said] * bool(said)
         room -= weight(said) + 2 if said else 0
     return "\n\n".join(part for part in (head, middle[:1].upper() + middle[1:], *own, tail) if part)

@@ -408,6 +408,8 @@ def test_posts_of_a_usual_week(record):
     long = posts.long(record, WORDS)
     assert ". Beside it: logistic regression 91.50%, always the same answer" in long
     assert "What I struggled with: The axis of the softmax." in long
+    plain = posts.long(record, "Blame flows back.\n\nIt is a bill.")
+    assert "\n\nBlame flows back.\n\nIt is a bill.\n\n" in plain and "struggled" not in plain
     assert posts.weight("a…✓漢é") == 1 + 2 + 2 + 2 + 1
     assert posts.cut("one two three", 9) == "one two…"
 
