@@ -144,6 +144,13 @@ def test_newton_schulz_brings_all_singular_values_near_one():
 
 
 @pytest.mark.exercise(5)
+def test_a_gradient_of_zeros_stays_zeros():
+    found = optim.orthogonalised(torch.zeros(2, 3))
+    assert not found.isnan().any(), "of zeros only X is NaN, should be zeros: 0 / 0, so add 1e-7 to the norm"
+    close(found, torch.zeros(2, 3), "of zeros only X")
+
+
+@pytest.mark.exercise(5)
 @pytest.mark.parametrize("shape", [(40, 3), (3, 40)])
 def test_newton_schulz_multiplies_no_larger_matrices_than_it_need(shape):
     with Products() as products:

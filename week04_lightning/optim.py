@@ -36,8 +36,9 @@ def orthogonalised(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Flo
     a, b, c = COEFFICIENTS
     rows, columns = matrix.shape
     X = matrix.bfloat16() if matrix.is_cuda else matrix  # as published; a CPU without bf16 units would crawl
-    # exercise 5: Newton-Schulz
-    # X (rows, columns) -> the same shape, in the dtype of `matrix`: X divided by its Frobenius norm, then `steps` times
+    # exercise 5: Muon, Newton-Schulz
+    # X (rows, columns) -> the same shape, in the dtype of `matrix`: X divided by its Frobenius norm plus 1e-7, so that
+    # zeros stay zeros, then `steps` times
     # every singular value s made a s + b s³ + c s⁵, by matrix products alone. None of them need be square with the
     # long side of X.
     # hint: X / (X.norm() + 1e-7), so that no singular value is above 1. Then `steps` times A = X Xᵀ, and X becomes
@@ -106,7 +107,7 @@ class Muon(torch.optim.Optimizer):
         lr, momentum, shape = group["lr"], group["momentum"], param.shape
         if group["fixed_norm"]:
             param.mul_(shape[0] ** 0.5 / param.norm())
-        # exercise 5: Muon's step
+        # exercise 5: Muon, a step
         # param, grad, velocity, all of one shape (C_out, …); nothing is returned. In place: velocity becomes momentum *
         # velocity + grad; param shrinks by lr * group["weight_decay"] of itself, then goes lr down the orthogonalised
         # matrix (C_out, all the rest) of Nesterov's look ahead, √(rows / columns) times as far where rows > columns.
