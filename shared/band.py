@@ -75,7 +75,7 @@ class Band:
 
 def _possible(name: str, low: float, high: float) -> tuple[float, float]:
     """Limits of a number, no wider than it can be."""
-    ends_at_1 = is_share(name) or "success" in name or name.endswith(("auroc", "mrr", "within_2", "within_5", "kind"))
+    ends_at_1 = is_share(name) or name.endswith(("auroc", "mrr"))
     return (max(0.0, low), min(1.0, high)) if ends_at_1 else (low, high)
 
 

@@ -32,8 +32,8 @@ class Trained:
         return found
 
     def folder_for(self, out: str, other: str) -> Path:
-        """Where pictures go: `out`, or the run's folder; of other data a folder in it, for the run's own stay."""
-        folder = Path(out) if out else self.run.folder / Path(other).resolve().stem if other else self.run.folder
+        """Where pictures go, as the run says (`runs.Trained.folder_for`); the folder is there."""
+        folder = self.run.folder_for(out, other)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
