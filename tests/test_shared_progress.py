@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from weakref import WeakSet
 
 import pytest
 
@@ -40,6 +41,7 @@ def stderr(monkeypatch):
             written.fileno = lambda: 2
             monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 0)))
         monkeypatch.setattr(sys, "stderr", written)
+        monkeypatch.setattr(progress.tqdm, "_instances", WeakSet())  # a bar that others left open would shift ours
         return written
 
     return make

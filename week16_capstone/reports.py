@@ -231,11 +231,12 @@ def set_pages(
         "caption", body, fontSize=0.9 * layout.size, leading=1.1 * layout.size, spaceBefore=5, spaceAfter=9
     )
 
+    def filled(sentence: str) -> str:
+        return sentence.format(*(int(n) for n in rng.integers(3, 90, sentence.count("{}"))))
+
     def filler(sentences: int) -> Any:
         chosen = [FILLER[int(n)] for n in rng.integers(len(FILLER), size=sentences)]
-        return Paragraph(" ".join(
-            one.format(*(int(n) for n in rng.integers(3, 90, one.count("{}")))) for one in chosen
-        ), body)  # fmt: skip
+        return Paragraph(" ".join(map(filled, chosen)), body)
 
     story: list[Any] = [Paragraph(f"Annual report of {organisation}", heading), filler(5)]
     seen: list[Any] = []
@@ -243,7 +244,7 @@ def set_pages(
         story.append(Paragraph(f"{number + 1}. {'Results' if number % 2 else 'Overview'}, part {number + 1}", heading))
         story.append(filler(int(rng.integers(3, 7))))
         if number < len(facts):
-            story.append(Paragraph(f"{facts[number]} {FILLER[number]}", body))
+            story.append(Paragraph(f"{facts[number]} {filled(FILLER[number])}", body))
         what = "Table" if plate.kind == "table" else "Figure"
         story.append(
             Paragraph(f"{what} {plate.number} shows the details, and see also Figure 1 of the last report.", body)
