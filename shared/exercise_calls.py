@@ -191,6 +191,13 @@ def shape(value: Any) -> str:
     return ""
 
 
+def kind(value: Any) -> str:
+    """What a result is, and not what it says: its shape, `a number`, `a text`; the next hint has the numbers."""
+    if isinstance(value, bool | np.bool_ | None):
+        return shape(value)
+    return "a text" if isinstance(value, str) else "a number" if isinstance(value, int | float) else shape(value)
+
+
 def numbers(value: Any) -> str:
     """A value with its numbers, where there are few of them."""
     if isinstance(value, np.ndarray) and value.size > PRINTED:
@@ -295,11 +302,12 @@ def shapes_of(call: Call, folder: Path) -> list[str]:
         lines += rows(inner)
     lines.append("")
     for name in wrong(call)[:3]:
-        should = shape(call.should[name])
+        should = kind(call.should[name])
         several = "several values" if f"{name}[0]" in call.after else "nothing"
-        came = several if call.raised or call.after.get(name) is None else shape(call.after[name])
+        came = several if call.raised or call.after.get(name) is None else kind(call.after[name])
         if came == should:
-            lines.append(f"{name}: {came}, as it should be; but not its numbers")
+            lines.append(f"{name}: {came}, as it should be; but another one" if came.startswith("a ") else
+                         f"{name}: {came}, as it should be; but not its numbers")  # fmt: skip
         else:
             lines.append(f"{name}: {came}, should be {should}" if not call.raised else f"{name}: should be {should}")
     return lines

@@ -9,6 +9,7 @@ The first two are worked out from the failing test (shared/exercise_calls.py), t
 """
 
 import difflib
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -32,6 +33,9 @@ from shared.files import read_json, write_json
 
 HINTS = "hints.json"
 LEVELS = ("the shapes", "the smallest input that fails", "the idea", "the first line that differs")
+COMMON = re.compile(r"\.shape(\[1:\])?$|^self\.(\w+) = \2$|^super\(\)\.__init__\(\)$")
+"""Lines with which many pieces begin, and which tell nobody what to do: names for the sizes of an array, what a
+constructor is given."""
 
 
 def used(folder: Path) -> dict[str, dict]:
@@ -76,13 +80,16 @@ def hint(week: Path, folder: Path, number: int) -> None:
         write_json(folder / PROGRESS, read_progress(folder) | {str(number): "passed"})
         if before:
             write_json(folder / HINTS, given | {str(number): {"level": 0, "failure": ""}})
-        print(f"exercise {number} {words}: it needs no hint.")
+        idea = text_of(3, todo, folder, week, seen, why)
+        print(f"exercise {number} {words}: it needs no hint." + " The idea of it:" * bool(idea), *idea, sep="\n")
         return
     if status == "waits":
         print(f"exercise {number} {words}: do that first (./course hint {week_number(folder)} {words.split()[-1]}).")
         return
     failure = why[0] if why else words  # of another one the hints begin anew
     level = min(before.get("level", 0) + 1, len(LEVELS)) if before.get("failure") == failure else 1
+    if level == 1 and not seen.get("shapes"):  # no single call of it shows what is wrong
+        level = 2
     title = LEVELS[level - 1] if level != 2 or seen.get("numbers") else "the test that fails"
     print(f"exercise {number}, {names_of(todo)[number]}: hint {level} of {len(LEVELS)}, {title}\n")
     print("\n".join(text_of(level, todo, folder, week, seen, why)))
@@ -101,13 +108,9 @@ def text_of(level: int, todo: list[Piece], folder: Path, week: Path, seen: dict,
         return "\n\n".join(textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in texts).splitlines()
     if level == 4:
         return first_difference(todo, folder, week, seen.get("region", ""))
-    lines = seen.get("shapes" if level == 1 else "numbers") or []
-    said = [] if level == 2 or not why else [*why, ""]
-    if lines:
-        return lines if level == 2 else [*said, *lines]
-    if level == 1:
-        return [*why, "", "No single call of it shows what is wrong. The next hint is the test that fails."]
-    return seen.get("source", [])
+    if level == 2 and seen.get("shapes"):
+        return seen.get("numbers") or seen.get("source", [])
+    return [*why, *[""] * bool(why), *(seen["shapes"] if level == 1 else seen.get("source", []))]
 
 
 def first_difference(todo: list[Piece], folder: Path, week: Path, region: str = "") -> list[str]:
@@ -127,8 +130,7 @@ def first_difference(todo: list[Piece], folder: Path, week: Path, region: str = 
         matcher = difflib.SequenceMatcher(None, [line[2] for line in theirs], [line[2] for line in ours], False)
         for what, first, last, start, end in matcher.get_opcodes():
             if what in ("replace", "insert") and end > start:
-                # Names for the sizes of an array come first in many pieces, and tell nobody what to do.
-                telling = [one for one in ours[start:end] if not one[1].rstrip().endswith((".shape", ".shape[1:]"))]
+                telling = [one for one in ours[start:end] if not COMMON.search(one[1].strip())]
                 line, code, _ = (telling or ours[start:end])[0]
                 lines = [f"{shown(week / piece.file)}:{line}", f"    {code}"]
                 if last > first:
