@@ -228,7 +228,7 @@ def judge(band: Band, rows: Sequence[Mapping[str, Any]]) -> Verdict:
         return Verdict(
             "sudden",
             f"inside {theirs}, then suddenly worse from step {points[tail][0]} on: {at_end}. A step that was too large,"
-            " or a resume with other flags?",
+            " a resume with other flags, or a slip in code of your own?",
         )
     outside = [step for (step, _), where in zip(points, sides, strict=True) if where]
     where = f"at {len(outside)} of {len(points)} epochs, first at step {outside[0]}"

@@ -1,6 +1,8 @@
 """The command line of every program: flags from a dataclass, presets, and one clear line when something is wrong."""
 
 import inspect
+import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -128,6 +130,13 @@ def parse(
     return config.with_whole_path(cfg)
 
 
+def use_threads(count: int) -> None:
+    """Lets torch compute on so many CPU threads, also where it will be imported later."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
+
+
 def launch(
     main: Callable[[Config], Any], config_class: type[Config], presets: Presets | None = None, week: int | None = None,
     program: str = "train",
@@ -147,4 +156,6 @@ def launch(
     with endings():
         cfg = parse(config_class, presets, typed(), description, week, program)
         starting.done()
+        if isinstance(cfg, config.EvalConfig) and cfg.threads:
+            use_threads(cfg.threads)
         main(cfg)

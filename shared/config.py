@@ -65,6 +65,8 @@ class EvalConfig:
     """Where the pictures go (default: the run's folder; those of other data into one in it)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto takes the fastest one that is there and says why."""
+    threads: Natural = 0
+    """CPU threads of torch (0: as many as it takes)."""
 
 
 DATA_SETS = {

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from shared.errors import CourseError
+from shared.progress import bar
 
 Message = dict[str, str]
 """{role, content}, as chat templates take them."""
@@ -100,7 +101,7 @@ def write(
     if temperature:
         draw = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
     model.eval()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), bar(len(order), label="answers") as progress:
         torch.manual_seed(seed)
         for start in range(0, len(order), size):
             rows = order[start : start + size]
@@ -116,5 +117,6 @@ def write(
                 line = line[: line.index(end) + 1] if stopped else line[:most]
                 text = tokenizer.decode(line, skip_special_tokens=True).strip()
                 found[row] = Answer(text, tuple(line), stopped)
+            progress.update(len(rows))
     model.train(mode)
     return [found[row] for row in range(len(prompts))]

@@ -39,6 +39,11 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def no_file(path: str | Path) -> str:
+    """What to say of a path that is no file: `no such file`, or `a folder, not a file`."""
+    return "a folder, not a file" if Path(path).expanduser().is_dir() else "no such file"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented UTF-8 JSON, whole or not at all. NaN is refused: it is not JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

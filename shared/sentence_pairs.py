@@ -18,7 +18,7 @@ from jaxtyping import Int
 from shared.archives import DAMAGE
 from shared.assets import Asset, fetch
 from shared.errors import CourseError
-from shared.files import ROOT, is_hidden, read_json, write_json
+from shared.files import ROOT, is_hidden, no_file, read_json, write_json
 from shared.held_out import fingerprints
 
 SAMPLE = ROOT / "shared" / "samples" / "en_fr_15k.tsv.gz"
@@ -103,7 +103,7 @@ def load(name: str, most_words: int = 12, most_val: int = 1_000, most_test: int 
         return cut(name, read_table(SAMPLE), most_words, most_val, most_test)
     path = fetch(ANKI) if name == "anki" else Path(name).expanduser()
     if not name or not path.is_file():
-        raise CourseError(f"--data {name}: no such file, nor one of sample, anki.")
+        raise CourseError(f"--data {name}: {no_file(name)}, nor one of sample, anki.")
     return cut(name, read_table(path), most_words, most_val, most_test)
 
 
@@ -170,6 +170,8 @@ def text_of(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in raw:
+            raise CourseError(f"{path}: no text, but a binary file (a picture?).") from None
         line = raw[: error.start].count(b"\n") + 1
         raise CourseError(f"{path}:{line}: not UTF-8 text. Save it as UTF-8.") from None
 

@@ -91,8 +91,11 @@ def run_all(
         threads: of each.
 
     Raises:
+        CourseError: the folder is a file.
         Stopped: Ctrl-C. What has ended by then is kept.
     """
+    if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
+        raise CourseError(f"--out {file}: a file, should be a folder.")
     names = {key(flags): name for name, flags in reversed(todo.items())}
     rows = {key(flags): kept(folder, flags) for flags in todo.values()}
     missing = list({key(flags): flags for flags in todo.values() if rows[key(flags)] is None}.values())

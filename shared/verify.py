@@ -60,7 +60,8 @@ def main(name: str, cfg: Config) -> int:
     print(f"{shown(Path(name))}: week {week}, {record['title']}; its seal is whole.")
     if record["code"] and record["code"] != origin.code(week, own):
         print("It is a report of other code than what is here: the digits need not be the same.")
-    print(f"its command: {again(record)}", flush=True)
+    print(f"its command: {again(record)}")
+    print(f"It trains again, which took {in_time(record['seconds'])} there.", flush=True)
     folder = new_folder(week, record["run"])
     if cfg.data:
         flags = [*achieved.without(flags, "--data"), "--data", str(Path(cfg.data).expanduser().absolute())]
@@ -100,6 +101,11 @@ def training(record: Mapping[str, Any]) -> tuple[int, list[str], Path | None]:
     if not own.is_dir():
         raise CourseError(f"the report is of code of somebody's own, and there is none in {shown(own)}.")
     return week, flags[:at] + flags[at + 1 + bool(bug) :], own
+
+
+def in_time(seconds: float) -> str:
+    """`40 s`, `9 min`: how long something took, in round numbers."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def new_folder(week: int, run_hash: str) -> Path:

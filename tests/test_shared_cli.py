@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytest
+import torch
 import tyro
 from annotated_types import Ge, Gt, Le
 from programs import refused, started
@@ -504,3 +505,14 @@ def test_damaged_config(saved, text):
 def test_a_program_ends_with_one_line():
     done = started("week01_numpy_mlp.train", "--lr", "-1")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: --lr -1: must be above 0.\n")
+
+
+def test_eval_computes_with_the_threads_that_are_asked_for(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["eval.py", "--threads", "1"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = torch.get_num_threads()
+    try:
+        cli.launch(lambda cfg: None, config.EvalConfig)
+        assert torch.get_num_threads() == 1 and os.environ["OMP_NUM_THREADS"] == "1"
+    finally:
+        torch.set_num_threads(before)

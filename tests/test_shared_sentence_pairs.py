@@ -89,6 +89,8 @@ def test_what_is_no_text_is_one_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("one\tun\ntwo\tdeux caf\xe9\n".encode("latin-1"))
     assert refused(pairs.read_table, path) == f"{path}:2: not UTF-8 text. Save it as UTF-8."
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    assert refused(pairs.read_table, path) == f"{path}: no text, but a binary file (a picture?)."
     path.write_bytes("one\tun é\n".encode("utf-16"))
     assert pairs.read_table(path) == [("one", "un é", "")], "what Windows calls Unicode"
     whole = gzip.compress(FRA.encode() * 100)
@@ -101,6 +103,7 @@ def test_what_is_no_text_is_one_line(tmp_path):
     assert refused(pairs.load, str(tmp_path / "not.tsv")) == (
         f"--data {tmp_path / 'not.tsv'}: no such file, nor one of sample, anki."
     )
+    assert refused(pairs.load, str(tmp_path)) == f"--data {tmp_path}: a folder, not a file, nor one of sample, anki."
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):

@@ -126,6 +126,12 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
     assert refused(trials.run_all, {"a": {"lr": 0.1}}, never, tmp_path, 1).startswith(f"{path} is not readable JSON")
 
 
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    line = f"--out {tmp_path / 'file'}: a file, should be a folder."
+    assert refused(trials.run_all, {"a": {"lr": 0.1}}, never, tmp_path / "file" / "rows", 1) == line
+
+
 def test_two_processes(tmp_path):
     # dict.fromkeys(flags, threads): a "training" that a new process knows without importing this file
     todo = {name: {"seconds": number, "lr": 0.1} for number, name in enumerate("abc")}

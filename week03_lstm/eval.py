@@ -65,7 +65,8 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", the counts under "confusion".
     """
     device, trained = choose(cfg.device), load(cfg.run, finished=True)
-    train.use_threads(trained.config)
+    if not cfg.threads:
+        train.use_threads(trained.config)
     reviews = load_reviews(cfg, trained)
     why = WHY if "sample" in (reviews.name, trained.config.data) else ""
     chosen = held_out.choose(trained.run, reviews.name, reviews, "reviews", why)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from shared.errors import CourseError
+from shared.files import no_file
 from week03_lstm import tables
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def load_prices(name: str, gaps: str = "refuse", date: str = "", close: str = ""
         name = BUNDLED[0]
     path = SAMPLES / f"{name}.csv" if name in BUNDLED else Path(name).expanduser()
     if not path.is_file():
-        raise CourseError(f"--data {name}: no such file, nor one of {', '.join(BUNDLED)}.")
+        raise CourseError(f"--data {name}: {no_file(name)}, nor one of {', '.join(BUNDLED)}.")
     lines, texts, closes, notes = read_columns(path, date, close, date_format)
     prices, guess = tables.numbers(path, lines, closes, "close")
     notes += guess

@@ -35,7 +35,8 @@ def main(cfg: Config) -> dict[str, Any]:
     Returns what result.json holds now; the run folder is under "run", how many sentences under "scored".
     """
     device, net = choose(cfg.device), load(cfg.run, finished=True)
-    train.use_threads(net.config)
+    if not cfg.threads:
+        train.use_threads(net.config)
     pairs = sentence_pairs.load(cfg.data or net.config.data, net.config.most_words)
     chosen = held_out.choose(net.run, pairs.name, pairs, "sentences")
     part, model, folder = chosen.part, net.model.to(device.name), net.run.folder

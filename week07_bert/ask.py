@@ -19,6 +19,7 @@ import tyro
 from shared import cli
 from shared.config import Count
 from shared.errors import CourseError
+from shared.files import no_file
 from shared.sentence_pairs import text_of
 from shared.terminal import printable
 from week07_bert import qa
@@ -59,8 +60,7 @@ def read_passage(path: str) -> str:
     """The text of a file, or what is pasted."""
     if path:
         if not Path(path).expanduser().is_file():
-            what = "is a folder: give a text file" if Path(path).expanduser().is_dir() else "no such file"
-            raise CourseError(f"--text {path}: {what}.")
+            raise CourseError(f"--text {path}: {no_file(path)}.")
         return text_of(Path(path).expanduser())
     if sys.stdin is None:
         raise CourseError("no passage: give a file with --text.")

@@ -36,7 +36,7 @@ from shared import cli, runs, sentence_pairs
 from shared.config import Count, Natural, Positive, Share, TrainConfig
 from shared.device import Device, autocast, choose
 from shared.errors import CourseError
-from shared.files import ROOT
+from shared.files import ROOT, no_file
 from shared.loop import Loop
 from shared.plots import curves
 from shared.seed import seed_everything
@@ -124,7 +124,7 @@ def read(name: str) -> tuple[list[str], list[str]]:
         return train, val
     path = Path(name).expanduser()
     if not path.is_file():
-        raise CourseError(f"--data {name}: no such file, nor one of sample, reviews.")
+        raise CourseError(f"--data {name}: {no_file(name)}, nor one of sample, reviews.")
     texts = list(dict.fromkeys(line.strip() for line in sentence_pairs.text_of(path).splitlines() if line.strip()))
     if len(texts) < 10:
         raise CourseError(f"{path}: {len(texts)} lines of text, should be ten or more.")

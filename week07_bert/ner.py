@@ -14,6 +14,7 @@ import tyro
 
 from shared import cli
 from shared.errors import CourseError
+from shared.files import no_file
 from shared.sentence_pairs import text_of
 from shared.terminal import printable
 from week07_bert import tagging
@@ -39,8 +40,7 @@ def lines(cfg: Config) -> Iterator[str]:
     """The texts of the command line, the lines of the file, or those that are typed."""
     if cfg.text:
         if not Path(cfg.text).expanduser().is_file():
-            what = "is a folder: give a text file" if Path(cfg.text).expanduser().is_dir() else "no such file"
-            raise CourseError(f"--text {cfg.text}: {what}.")
+            raise CourseError(f"--text {cfg.text}: {no_file(cfg.text)}.")
         yield from (line for line in text_of(Path(cfg.text).expanduser()).splitlines() if line.strip())
     yield from cfg.texts
     while not cfg.text and not cfg.texts:

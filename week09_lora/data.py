@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import CourseError
-from shared.files import ROOT
+from shared.files import ROOT, no_file
 from shared.sentence_pairs import text_of
 from shared.splits import Part, Splits
 
@@ -104,7 +104,7 @@ def load(name: str) -> Splits:
         return cut(name, list(from_hub(name)), published=True)
     path = Path(name).expanduser()
     if not name or not path.is_file():
-        raise CourseError(f"--data {name}: no such file, nor one of sample, {', '.join(HUB)}.")
+        raise CourseError(f"--data {name}: {no_file(name)}, nor one of sample, {', '.join(HUB)}.")
     published = path.name.startswith(("alpaca_data", "databricks-dolly"))
     return cut(name, read(path), published)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import CourseError
+from shared.files import no_file
 from shared.held_out import PARTS
 from shared.splits import Part, Splits
 from week15_agent.protocol import FORMATS, Unparsable
@@ -40,8 +41,10 @@ def load(name: str, examples: int = 1000, tools: Tools | None = None) -> Splits:
         val, test = (make(part, many, families=FAMILIES, tools=tools) for part, many in (("val", VAL), ("test", TEST)))
         return Splits(name, Part(train), Part(val), Part(test), own_test=True, synthetic=True)
     path = Path(name).expanduser()
-    if not path.is_file() or path.suffix != ".jsonl":
-        raise CourseError(f"--data {name}: no such file. Give sample, or a .jsonl of question, answer and calls.")
+    if not path.is_file():
+        raise CourseError(f"--data {name}: {no_file(name)}. Give sample, or a .jsonl of question, answer and calls.")
+    if path.suffix != ".jsonl":
+        raise CourseError(f"--data {name}: no .jsonl of question, answer and calls.")
     if path.stat().st_size > LARGEST:
         raise CourseError(f"--data {name}: larger than {LARGEST // 2**20} MB. Give a part of it.")
     return own(name, path)
