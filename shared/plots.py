@@ -127,8 +127,14 @@ def band(axes: Any, x: Numbers, runs: Sequence[Numbers], label: str, **line: Any
     )
 
 
-def curves(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "val_accuracy") -> None:
-    """Both losses over the epochs, and the metric beside them. Where the losses part, learning by heart begins."""
+def curves(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    metric: str = "val_accuracy",
+    baseline: tuple[str, float] | None = None,
+) -> None:
+    """Both losses over the epochs, and the metric beside them, with a line where a baseline's (name, value) is. Where
+    the losses part, learning by heart begins."""
     epochs = [row["epoch"] for row in rows]
     scale, unit = (100, " (%)") if is_share(metric) else (1, "")
     title = metric.replace("val_", "validation ").replace("_", " ").capitalize() + unit
@@ -139,6 +145,9 @@ def curves(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "val_acc
         left.set(title="Loss", xlabel="epoch")
         left.legend()
         right.plot(epochs, [scale * row[metric] for row in rows], color=ORANGE, **point)
+        if baseline:
+            right.axhline(scale * baseline[1], color=GREY, linestyle="--", linewidth=1.2, label=short(baseline[0]))
+            right.legend()
         right.set(title=title, xlabel="epoch")
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

@@ -400,7 +400,10 @@ class Run:
         metrics = {self.metric: best[self.metric]}
         metrics |= {f"last_{name}": value for name, value in last.items() if name.startswith("val_")}
         result = self.record(metrics, device, params, last["seconds"], baselines, **also)
-        curves(self.folder / "curves.png", self.rows, self.metric)
+        theirs = [(row["name"], row[self.metric]) for row in baselines if self.metric in row]
+        curves(self.folder / "curves.png", self.rows, self.metric, max(
+            theirs, key=lambda row: self.sign * row[1], default=None
+        ))  # fmt: skip
         print_table(result, self.metric)
         print(f"(the weights of the best epoch on val, {best['epoch']}, are kept)")
         constant = next((row for row in baselines if not row["params"]), None)

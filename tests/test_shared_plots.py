@@ -160,6 +160,13 @@ def test_curves_show_both_losses_and_the_metric(tmp_path, drawn, metric, title, 
     assert_picture(tmp_path / "curves.png")
 
 
+def test_curves_beside_a_baseline(tmp_path, drawn):
+    curves(tmp_path / "curves.png", ROWS, "val_accuracy", ("a line", 0.25))
+    _, right = drawn
+    assert [(line.get_label(), set(line.get_ydata())) for line in right.lines[1:]] == [("a line", {25.0})]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["a line"]
+
+
 def test_curves_of_one_epoch_can_be_seen(tmp_path, drawn):
     curves(tmp_path / "curves.png", ROWS[:1])
     assert all(line.get_marker() == "o" for axes in drawn for line in axes.lines)

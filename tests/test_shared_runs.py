@@ -653,7 +653,8 @@ def test_result_says_everything_one_needs_to_repeat_it(monkeypatch, drawn):
     }
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
     assert versions["numpy"] == np.__version__
-    assert drawn == [(run.folder / "curves.png", run.rows, "val_accuracy")]
+    beside = (WORDS["name"], WORDS["val_accuracy"])
+    assert drawn == [(run.folder / "curves.png", run.rows, "val_accuracy", beside)], "the better baseline"
 
 
 def test_versions_are_those_of_libraries_in_use(monkeypatch):
