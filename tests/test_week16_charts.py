@@ -7,7 +7,7 @@ import pytest
 import torch
 from programs import close
 
-from week16_capstone import assemble, axes, charts_eval, data, draw, measures, model, styles, witness
+from week16_capstone import assemble, axes, charts_eval, data, draw, measures, model, raster, styles, witness
 from week16_capstone.chart import Chart, Unreadable, Value, Word
 from week16_capstone.read import read
 
@@ -387,6 +387,32 @@ def test_the_focal_loss_is_centernets():
     p = torch.sigmoid(logits)[0, 0, 0]
     hit, miss = (1 - p[0]) ** 2 * torch.log(p[0]), 0.5**4 * p[1] ** 2 * torch.log(1 - p[1])
     close(model.focal_loss(logits, heat), -(hit + miss), "the focal loss of two cells")
+
+
+def test_a_chart_is_looked_at_in_three_colourings():
+    """What is seen is the mean over them: an answer that hangs on one colouring counts a third."""
+    dark = np.zeros((8, 8, 3), np.uint8)
+
+    class Bright(torch.nn.Module):
+        """Finds a bar in the first cell where the picture is bright."""
+
+        def __init__(self):
+            super().__init__()
+            self.no = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            heat = torch.full((len(x), len(model.MARKS), 2, 2), -9.0)
+            heat[:, model.MARKS.index("bar"), 0, 0] = torch.where(x.mean(dim=(1, 2, 3)) > 0, 9.0, -9.0)
+            return heat, torch.full((len(x), 2, 2, 2), 0.5), torch.zeros(len(x), len(model.KINDS))
+
+    shares = []
+    for picture in (dark, 255 - dark):
+        views = raster.in_other_colours(picture[None])
+        heats = raster.mean_of([torch.sigmoid(Bright()(raster.inputs(view))[0]) for view in views])
+        shares.append(heats[0, model.MARKS.index("bar"), 0, 0])
+    assert np.allclose(shares, [1 / 3, 2 / 3], atol=1e-3), "one of three is dark for light"
+    red = raster.in_other_colours(np.array([255, 0, 0], np.uint8).reshape(1, 1, 1, 3))
+    assert [view.ravel().tolist() for view in red] == [[255, 0, 0], [0, 0, 255], [255, 0, 255]]
 
 
 def test_a_picture_keeps_its_shape():
