@@ -76,7 +76,7 @@ def test_forward_by_hand():
     slips = {"the scaling is missing: 1 + 3 · 3": 10.0, "the base's answer is missing": 18.0,
              "what the base answers is scaled, too": 20.0}  # fmt: skip
     none_of(found, torch.tensor([[19.0]]), {name: torch.tensor([[x]]) for name, x in slips.items()})
-    close(found, torch.tensor([[19.0]]), "h of the example by hand")
+    close(found, torch.tensor([[19.0]]), "in the example by hand, h")
 
 
 @pytest.mark.exercise(1)
@@ -141,7 +141,7 @@ def test_a_base_of_16_bits_keeps_its_dtype(rng):
     assert found.dtype == torch.bfloat16, f"h is {found.dtype}, should be as what the base answers: torch.bfloat16"
     assert made.lora_A.dtype == torch.float32
     right = layer_answer(made.to(torch.float32), x.float())
-    close(found.float(), right, "h in 16 bits", 0.02)
+    close(found.float(), right, "with a base of 16 bits, h", 0.02)
 
 
 # ---------------------------------------------------------------- exercise 2: merge
@@ -152,7 +152,7 @@ def test_the_change_as_a_matrix(rng):
     made = layer(rng)
     found, product = made.delta(), (made.lora_B @ made.lora_A).detach()
     none_of(found, 2 * product, {"the scaling is missing from the merged change": product})
-    close(found, 2 * product, "the change: scaling · B A")
+    close(found, 2 * product, "scaling · B A, the change,")
 
 
 @pytest.mark.exercise(2)
@@ -161,7 +161,7 @@ def test_merged_answers_as_before(rng):
     before, weight = made(x), made.base.weight.clone()
     made.merge()
     assert made.merged, "merge must set self.merged, or the change is added once more in forward"
-    close(made(x), before, "what the layer answers after merge", 1e-5)
+    close(made(x), before, "after merge, the answer", 1e-5)
     close(made.base.weight, weight + made.delta(), "the merged weight")
 
 
@@ -170,14 +170,14 @@ def test_merging_twice_adds_once_and_unmerging_takes_it_out(rng):
     made = layer(rng)
     weight = made.base.weight.clone()
     made.unmerge()
-    close(made.base.weight, weight, "the weight after unmerge where nothing was merged")
+    close(made.base.weight, weight, "after unmerge, where nothing was merged, the weight")
     made.merge()
     made.merge()
     twice = (made.base.weight - weight - 2 * made.delta()).abs().max()
     assert twice > 1e-3, "after merge() twice the change is in the weight twice, should be once"
-    close(made.base.weight, weight + made.delta(), "the weight after merge() twice")
+    close(made.base.weight, weight + made.delta(), "after merge(), and merge() again, the weight")
     made.unmerge()
-    close(made.base.weight, weight, "the weight after merge and unmerge", 1e-6)
+    close(made.base.weight, weight, "after merge and unmerge, the weight", 1e-6)
     assert not made.merged
 
 
@@ -187,7 +187,7 @@ def test_merging_into_16_bits_rounds_once(rng):
     right = (made.base.weight.float() + made.delta()).bfloat16()
     made.merge()
     assert made.base.weight.dtype == torch.bfloat16
-    what = "a merged weight of 16 bits, whose change must be added in float32 and rounded once,"
+    what = "16 bits, to be added in float32 and rounded once: the merged weight"
     close(made.base.weight.float(), right.float(), what, 0)
 
 
@@ -210,7 +210,7 @@ def test_gpt2_layers_merge_the_other_way_round(outputs, rng):
         made.lora_B.copy_(random(rng, outputs, 2))
     before = made(x)
     made.merge()
-    close(made(x), before, "what a layer of GPT-2's kind, with its weight (in, out), answers after merge", 1e-5)
+    close(made(x), before, "GPT-2's kind of layer, whose weight is (in, out): after merge, the answer", 1e-5)
 
 
 # ---------------------------------------------------------------- into a model

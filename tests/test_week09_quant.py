@@ -36,7 +36,7 @@ def test_a_block_by_hand():
     assert absmax.tolist() != [pytest.approx(3.2)], (
         "absmax is 3.2, the largest, should be 4, the largest absolute value"
     )
-    close(absmax, torch.tensor([4.0]), "absmax of -4, 1, 0, 3.2")
+    close(absmax, torch.tensor([4.0]), "of the block (-4, 1, 0, 3.2), absmax")
     assert codes.dtype == torch.uint8, f"the codes are {codes.dtype}, should be torch.uint8"
     assert codes.tolist() == [0, 10, 7, 14], f"the codes are {codes.tolist()}, should be [0, 10, 7, 14]"
 
@@ -47,7 +47,7 @@ def test_each_block_has_its_own_scale():
     codes, absmax = week.quantise_blocks(torch.tensor([[1.0, 2.0], [10.0, 40.0]]), size=2)
     assert absmax.shape == (2,), f"absmax has the shape {tuple(absmax.shape)}, should be (2,): one for each block"
     assert absmax.tolist() != [40.0, 40.0], "both blocks have the scale 40, should each have its own"
-    close(absmax, torch.tensor([2.0, 40.0]), "absmax of two blocks")
+    close(absmax, torch.tensor([2.0, 40.0]), "of two blocks, absmax")
     assert codes.tolist() == [12, 15, 10, 15], f"the codes are {codes.tolist()}, should be [12, 15, 10, 15]"
 
 
@@ -57,7 +57,7 @@ def test_a_last_block_that_is_not_full(rng):
     codes, absmax = week.quantise_blocks(numbers, size=4)
     assert len(absmax) != 1, "7 numbers in blocks of 4 give 1 scale: the last block, which is not full, is left out"
     assert len(absmax) == 2 and len(codes) == 7, f"{len(codes)} codes, {len(absmax)} scales, not 7 and 2"
-    close(absmax[1], numbers[4:].abs().max(), "absmax of the last block")
+    close(absmax[1], numbers[4:].abs().max(), "the last block's absmax")
     alone = week.quantise_blocks(numbers[4:].clone(), size=4)[0]
     assert codes[4:].tolist() == alone.tolist(), "the last block, which is not full, has other codes than alone"
 
@@ -67,7 +67,7 @@ def test_a_block_of_zeros():
     numbers = torch.cat([torch.zeros(4), torch.ones(4)])
     codes, absmax = week.quantise_blocks(numbers, size=4)
     assert codes[:4].tolist() == [7] * 4, f"a block of zeros is divided by 0: its codes are {codes[:4].tolist()}, not 7"
-    close(week.dequantise_blocks(codes, absmax, size=4), numbers, "zeros and ones, there and back", 0)
+    close(week.dequantise_blocks(codes, absmax, size=4), numbers, "zeros and ones, there and back: the result", 0)
 
 
 @pytest.mark.exercise(3)

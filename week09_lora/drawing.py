@@ -38,7 +38,7 @@ def levels(path: Path, weight: Float[Tensor, "rows columns"], name: str) -> None
         places = np.arange(16)
         right.bar(places - 0.2, 100 * counts / counts.sum(), 0.4, color=BLUE, label="NF4")
         right.bar(places[:15] + 0.3, 100 * others / others.sum(), 0.4, color=ORANGE, label="4-bit integers")
-        right.axhline(100 / 16, color=GREY, linestyle="--", linewidth=1)
+        right.axhline(100 / 16, color=GREY, linestyle="--", linewidth=1, label="1/16: all equally often")
         right.set(title="How often each is taken, %", xlabel="level", xticks=places[::3])
         right.legend(fontsize=8)
         drawing.suptitle("NF4: levels at the quantiles of a normal distribution", **HEADING)

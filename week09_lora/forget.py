@@ -38,6 +38,7 @@ from week09_lora import answers, data, train
 
 SAMPLES = ROOT / "shared" / "samples"
 REVIEWS, CODE = SAMPLES / "reviews_5k.jsonl.gz", SAMPLES / "python_stdlib.jsonl.gz"
+VAL = 40  # so many of val are looked at, so that a look is short
 METRICS = ("val_loss", "exact", "prose", "code", "sentiment", "seconds")
 UNTUNED, FULL = "untuned", "all weights"
 ASK = "Is this film review positive or negative? Answer with one word.\n\n{}"
@@ -144,7 +145,7 @@ def flags_of(cfg: Config, rank: int, tuned: bool = True) -> trials.Flags:
     """What a training follows from."""
     flags = train.Config(
         data=cfg.data, model=cfg.model, rank=rank, alpha=2.0 * max(1, rank), lr=cfg.lr if rank else cfg.full_lr,
-        rslora=False, max_steps=cfg.steps, steps_per_epoch=cfg.steps, epochs=1, most_val=40,
+        rslora=False, max_steps=cfg.steps, steps_per_epoch=cfg.steps, epochs=1, most_val=VAL,
     )  # fmt: skip
     left_out = ("out", "resume", "preset", "device", "threads", "seed", "show")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(flags).items()
@@ -190,8 +191,9 @@ def main(cfg: Config) -> dict[str, Any]:
     rows = trials.run_all(todo, partial(_work, cfg.device), out, jobs, cfg.threads)
     found = trials.summaries(rows, METRICS)
     about = (f"*`{command()}`: {Path(cfg.data).name}, {cfg.model}, {cfg.steps} steps of {train.Config.batch_size}; lr "
-             f"{cfg.lr:g}, all weights {cfg.full_lr:g}; {cfg.seeds} seed{'s' * (cfg.seeds > 1)}; {cfg.reviews} reviews "
-             f"judged, so ± {100 / math.sqrt(cfg.reviews) / 2:.0f} points; {race.processor()}*")  # fmt: skip
+             f"{cfg.lr:g}, all weights {cfg.full_lr:g}; {cfg.seeds} seed{'s' * (cfg.seeds > 1)}; loss on {VAL} of val, "
+             f"up to {cfg.prompts} of each family answered; {cfg.texts} reviews and functions read, {cfg.reviews} "
+             f"reviews judged, so ± {100 / math.sqrt(cfg.reviews) / 2:.0f} points; {race.processor()}*")  # fmt: skip
     table = results.markdown(
         ["", "response loss, val", "exactly right", "film reviews, bits/byte", "Python, bits/byte", "good or bad", "s"],
         [[name, *(cell(row, metric) for metric in METRICS)] for name, row in found.items()],

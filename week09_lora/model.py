@@ -50,7 +50,7 @@ class LoRALinear(nn.Module):
         self.base, self.rank, self.alpha, self.rslora = base, rank, alpha, rslora
         # exercise 1: LoRA, the scaling
         # rank, alpha, and rslora, whether to use rsLoRA's factor -> self.scaling, what B A x is multiplied by.
-        # hint: alpha / rank; with rsLoRA alpha / math.sqrt(rank).
+        # hint: B A sums `rank` products: the more, the less each may weigh. rsLoRA's factor falls slower (section 2).
         self.scaling = alpha / math.sqrt(rank) if rslora else alpha / rank
         # end of exercise 1
         self.dropout = nn.Dropout(dropout)
@@ -69,8 +69,8 @@ class LoRALinear(nn.Module):
         # h = W0 x (…, out_features) is there, frozen; x (…, in_features), self.lora_A (rank, in_features), self.lora_B
         # (out_features, rank), self.scaling -> equation 3, (…, out_features), in the dtype of h. Dropout is for what
         # goes into A alone. Where x has 16 bits, multiply in 16 bits: a copy of x in 32 would be kept for the way back.
-        # hint: F.linear(x, W) is x @ W.T: first A, then B; times self.scaling. A and B have 32 bits: take
-        # self.lora_A.to(x.dtype), and self.lora_B.to(h.dtype). torch.addmm adds and scales in one go, which is faster.
+        # hint: two thin products, A first: B A as a matrix would cost what W0 does. W x on paper is x W.T in code. Each
+        # matrix takes, for its product alone, the dtype of what it meets, x or h; as a parameter it stays in 32 bits.
         low = F.linear(self.dropout(x), self.lora_A.to(x.dtype)).to(h.dtype)  # (…, rank)
         flat, up = low.reshape(-1, self.rank), self.lora_B.to(h.dtype).T  # (all, rank), (rank, out_features)
         # h + scaling · low Bᵀ
@@ -82,7 +82,7 @@ class LoRALinear(nn.Module):
         """The change as one matrix, float32."""
         # exercise 2: merge, the change
         # self.lora_A (rank, in_features), self.lora_B (out_features, rank), self.scaling -> what equation 3 adds to W0.
-        # hint: (self.lora_B @ self.lora_A) * self.scaling.
+        # hint: equation 3 without its x, and without W0: one matrix. It must agree with forward in every factor.
         return (self.lora_B @ self.lora_A) * self.scaling
         # end of exercise 2
 
@@ -102,9 +102,10 @@ class LoRALinear(nn.Module):
         # exercise 2: merge, into the weight
         # weight (out_features, in_features), perhaps in 16 bits; where is_transposed(self.base) it is (in_features,
         # out_features), as GPT-2's. Merging adds the change to it in place, where it is not merged yet; with sign -1 it
-        # takes it out again, where it is. Nothing is added twice.
-        # hint: if self.merged == (sign > 0), return. Add sign * delta in float32, and only then round to 16 bits:
-        # weight.copy_(weight.float() + sign * change). Then self.merged = sign > 0.
+        # takes it out again, where it is. Nothing is added twice: self.merged tells, also forward, whether it is in.
+        # The sum is made in float32 and rounded once, to the dtype of weight.
+        # hint: sign tells the state that is wanted, self.merged the one that is there. Round neither the change nor the
+        # weight before they are added, but their sum; Tensor.copy_ writes in place, and casts what it is given.
         if self.merged == (sign > 0):
             return
         change = self.delta().T if is_transposed(self.base) else self.delta()

@@ -108,8 +108,9 @@ def quantise_blocks(
     # order in which they lie in memory, which level it is nearest to, as torch.uint8. absmax (blocks,): the largest
     # absolute value of each block of `size` numbers, float32; levels are for x / absmax. The last block may have fewer
     # numbers. A block of zeros must not give NaN.
-    # hint: in_blocks(numbers, size) gives (blocks, size); take .abs().amax(dim=1), multiply each row by 1 over its
-    # absmax (at least 1e-38, by clamp), and give it to nearest(…, levels). Flatten, cut off what in_blocks filled up.
+    # hint: in_blocks and nearest, further up, do most of it: one scale for each row of blocks. A scale of zero is made
+    # 1e-38 before anything is divided by it. What in_blocks has filled up at the end are no numbers of yours. For the
+    # last bit: bitsandbytes multiplies by 1 over the scale.
     blocks = in_blocks(numbers, size)
     absmax = blocks.abs().amax(dim=1)
     codes = nearest(blocks * (1 / absmax.clamp(min=1e-38))[:, None], levels)
