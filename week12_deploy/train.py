@@ -228,7 +228,7 @@ def finish(
         f"\nchosen: {chosen.name} (cosine at least {least:g} for every text, hit@5 and MRR within a point of torch's)"
     )
     drawing.variants(run.folder / "variants.png", dict(zip([v.name for v in VARIANTS], rows, strict=True)), times)
-    if place := band.say(WEEK_NUMBER, asdict(cfg), run.rows):
+    if place := band.say(WEEK_NUMBER, asdict(cfg), rows[: VARIANTS.index(chosen) + 1]):  # the last: what is chosen
         print(f"\n{place}")
     if mine():
         run.compare_with_reference()
