@@ -298,3 +298,20 @@ def test_eval_without_anything_to_score(run, tmp_path, monkeypatch):
     assert line == "nothing to score: no questions lie beside these PDFs, and no run of week 11 can be served."
     before = read_json(run / "result.json")
     write_json(run / "result.json", before)
+
+
+def test_what_went_wrong_under_load_is_counted_and_not_said_again_and_again(monkeypatch, capsys):
+    from week12_deploy.http_calls import Reply
+
+    body = b'{"detail": "more than 5 requests a second: the next one in 1 s.", "request_id": "%d"}'
+    errors = [load.wrong(Reply(429, {}, body % number, 0.1)) for number in range(3)]
+    assert load.wrong(Reply(502, {}, b"bad gateway", 0.1)) == "502 b'bad gateway'"
+
+    async def run(*_):
+        return load.Measured(1, [0.1], [], [], [*errors, "TimeoutError"], 1.0)
+
+    monkeypatch.setattr(load, "run", run)
+    load.main(config(load, "--clients", 1))
+    said = capsys.readouterr().out.splitlines()[-2:]
+    line = "  3 x 429 more than 5 requests a second: the next one in 1 s. Start the service with --rate 0."
+    assert said == [line, "  1 x TimeoutError"]

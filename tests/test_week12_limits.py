@@ -44,7 +44,8 @@ def test_it_fills_up_while_nobody_asks():
     clock.now += 0.5
     assert empty.take() == 0.0, "half a second at 2 a second is a token, and it is not given"
     clock.now += 0.25
-    assert empty.take() == 0.25, "a quarter of a second is half a token: the other half takes 0.25 s more"
+    wait = empty.take()
+    assert wait == 0.25, f"a quarter of a second is half a token: the other half takes 0.25 s more, not {wait}"
 
 
 @pytest.mark.exercise(3)

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+import runpy
 import signal
 import socket
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from week11_rag.store import Settings as Made
 from week11_rag.support import load as support
 from week11_rag.train import INDEX, SOURCES, SUPPORT
 from week11_rag.train import Config as Rag
-from week12_deploy import rebuild, serve
+from week12_deploy import app, rebuild, serve
 from week12_deploy.onnx_embedder import CARD, OnnxEmbedder
 from week12_deploy.paper import pdf_of
 from week12_deploy.served import Served, flags_of, free_port
@@ -185,3 +187,32 @@ def test_a_port_on_which_nothing_can_listen():
     port = free_port()
     line = refused(serve.free, config(serve, "--port", port, "--host", "203.0.113.1"))
     assert line.startswith(f"--host 203.0.113.1 --port {port}: ") and line.endswith("Choose another port.")
+
+
+def test_the_app_is_serve_for_a_browser(monkeypatch, capsys):
+    """One server: what `serve` starts, with the pages, without a key, and told where it is in one line."""
+    given = []
+    monkeypatch.setattr(serve, "main", given.append)
+    app.main(config(app, "--port", 0))
+    (cfg,) = given
+    assert (cfg.lm, cfg.key, cfg.ui, cfg.log, cfg.host) == ("extractive", False, "auto", "warning", "127.0.0.1")
+    said = capsys.readouterr().out
+    assert cfg.port and said == f"open http://127.0.0.1:{cfg.port}/ui/ in some seconds   (Ctrl-C ends it)\n"
+    assert refused(app.main, config(app, "--host", "0.0.0.0")).startswith("--no-key --host 0.0.0.0: without a key")
+
+
+def test_a_folder_that_is_no_run_of_week_11_is_named(tmp_path):
+    from week12_deploy import assembly, settings
+
+    cfg = settings.Settings(run=str(tmp_path / "nothing"), store=str(tmp_path / "store"))
+    assert refused(assembly.bot, cfg) == (
+        f"--run {cfg.run}: no run of week 11 with a support.json: `./course train 11` makes one."
+    )
+
+
+def test_reading_a_pdf_by_hand_says_what_it_takes(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["looking"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(Path(serve.__file__).with_name("looking.py")), run_name="__main__")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1 and "FILE PAGES MEGABYTES SECONDS" in said

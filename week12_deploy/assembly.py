@@ -66,6 +66,8 @@ def bot(cfg: Settings, wrap: Callable[[Any], Any] = lambda embedder: embedder) -
     from week11_rag.train import SUPPORT, WEEK_NUMBER, Config
 
     run = Path(cfg.run).expanduser() if cfg.run else runs.newest(WEEK_NUMBER, SUPPORT)
+    if not (run / SUPPORT).is_file():
+        raise CourseError(f"--run {cfg.run}: no run of week 11 with a {SUPPORT}: `./course train 11` makes one.")
     made = runs.read_config(Config, run)
     if made.rescore != "none" and cfg.model != "torch":
         raise CourseError(f"{run} was made with --rescore {made.rescore}, which takes torch: serve with --model torch.")

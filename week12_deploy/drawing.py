@@ -16,7 +16,8 @@ def variants(path: Path, rows: Rows, times: Rows) -> None:
         worst = [row["val_cosine"] for row in rows.values()]
         for row, value in enumerate(worst):  # points, not bars: what matters lies close to 1, far from 0
             left.plot(value, row, "o", color=BLUE if value >= 0.98 else VERMILLION)
-        left.axvline(0.98, color=INK, linewidth=0.7, linestyle="--")
+        left.axvline(0.98, color=INK, linewidth=0.7, linestyle="--", label="0.98: asked of int8")
+        left.legend(fontsize=8, loc="center left")
         left.set_yticks(range(len(names)), [f"{name}  {value:.4f}" for name, value in zip(names, worst, strict=True)])
         left.set(
             title="smallest cosine with torch's vector", xlim=(min(worst) - 0.04, 1.005), ylim=(-0.5, len(names) - 0.5)
@@ -28,7 +29,7 @@ def variants(path: Path, rows: Rows, times: Rows) -> None:
         right.set(title="ms a short question, one thread")
         right.margins(x=0.15)
         right.invert_yaxis()
-        drawing.suptitle("The same embedder, kept in five ways", **HEADING)
+        drawing.suptitle("The same embedder: four files, beside torch", **HEADING)
 
 
 def under_load(path: Path, rows: Mapping[str, Sequence[Any]]) -> None:
@@ -99,8 +100,9 @@ def batches(path: Path, callers: Sequence[tuple[float, float, float, int]]) -> N
     colours = (BLUE, ORANGE, GREEN, VERMILLION)
     with figure(path, size=(6.4, 3.4)) as (_, axis):
         for row, (came, began, ended, number) in enumerate(callers):
-            axis.plot([came, began], [row, row], color=GREY, linewidth=1.5)
-            axis.plot([began, ended], [row, row], color=colours[number % len(colours)], linewidth=4)
+            axis.plot([came, began], [row, row], color=GREY, linewidth=1.5, solid_capstyle="butt")
+            colour = colours[number % len(colours)]
+            axis.plot([began, ended], [row, row], color=colour, linewidth=4, solid_capstyle="butt")
             axis.plot(came, row, "o", ms=3, color=INK)
         axis.set(xlabel="milliseconds", ylabel="caller", yticks=[])
         axis.set_title("Callers of a micro-batcher: waiting (grey), and computed together", **HEADING)

@@ -51,6 +51,7 @@ def on_test(cfg: Config, net: runs.Trained) -> tuple[dict[str, float], dict[str,
     finder = parity.Finder(texts, "test", torchs.name)
     if not finder.answerable:
         return {}, {}, 0
+    print(f"embedding {len(texts.chunks):,} passages and the test questions, by {chosen} and by torch ...", flush=True)
     a, b = (parity.Embedded.by(embedder, texts, "test") for embedder in (ours, torchs))
     found = finder.all_scores(a, b) | parity.near(a, b)
     scores = {"test_mrr": found.pop("mrr")} | {f"test_{name}": value for name, value in found.items()}

@@ -66,7 +66,8 @@ def bucket(path: Path) -> None:
 
 
 def batches(path: Path) -> None:
-    """Callers that come at random, of a network that takes three milliseconds and a little more for each."""
+    """Callers that come at random, of a network that takes three milliseconds and a little more for each; the first
+    of a batch waits two for others."""
     rows: dict[int, list[float]] = {}
 
     async def trace() -> None:
@@ -76,23 +77,23 @@ def batches(path: Path) -> None:
         async def work(items: list[int]) -> list[int]:
             start, mine = loop.time(), number[0]
             number[0] += 1
-            await asyncio.sleep(0.030 + 0.002 * len(items))
+            await asyncio.sleep(0.30 + 0.02 * len(items))
             for item in items:
                 rows[item] += [start - began, loop.time() - began, mine]
             return items
 
-        batcher = MicroBatcher(work, most=8, wait=0.010)
+        batcher = MicroBatcher(work, most=8, wait=0.20)
 
         async def caller(item: int, when: float) -> None:
             await asyncio.sleep(when)
             rows[item] = [loop.time() - began]
             await batcher.submit(item)
 
-        whens = np.sort(np.random.default_rng(3).uniform(0, 0.12, 24)).tolist()
+        whens = np.sort(np.random.default_rng(3).uniform(0, 1.2, 24)).tolist()
         await asyncio.gather(*(caller(item, when) for item, when in enumerate(whens)))
 
-    asyncio.run(trace())  # ten times slower than in the service, so that a timer's jitter does not show
-    drawing.batches(path, [(100 * a, 100 * b, 100 * c, int(n)) for a, b, c, n in rows.values()])
+    asyncio.run(trace())  # a hundred times slower than in the service, so that a timer's jitter does not show
+    drawing.batches(path, [(10 * a, 10 * b, 10 * c, int(n)) for a, b, c, n in rows.values()])
 
 
 def main(cfg: Config) -> None:

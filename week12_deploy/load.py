@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # started as a file: python week
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,10 +26,11 @@ from shared.config import Count, Positive, Seed
 from shared.errors import CourseError
 from shared.results import markdown
 from week12_deploy import settings
-from week12_deploy.http_calls import Connection
+from week12_deploy.http_calls import Connection, Reply
 
 Path_ = Literal["/ask", "/ask/stream", "/search"]
 MOST_CLIENTS = 256
+SLOWED = " Start the service with --rate 0."
 
 
 @dataclass
@@ -128,7 +130,7 @@ async def run(
                 found.errors.append(type(error).__name__)
                 continue
             if reply.status != 200:
-                found.errors.append(f"{reply.status} {reply.body[:200]!r}")
+                found.errors.append(wrong(reply))
                 continue
             found.times.append(reply.seconds)
             if path == "/ask":
@@ -143,6 +145,14 @@ async def run(
     await asyncio.gather(*(client() for _ in range(clients)))
     found.seconds = time.perf_counter() - began
     return found
+
+
+def wrong(reply: Reply) -> str:
+    """What was wrong, without what differs from one request to the next, so that they can be counted."""
+    try:
+        return f"{reply.status} {reply.json['detail']}"
+    except (ValueError, TypeError, KeyError):
+        return f"{reply.status} {reply.body[:200]!r}"
 
 
 def table(rows: Sequence[Measured]) -> str:
@@ -188,13 +198,13 @@ def main(cfg: Config) -> list[dict[str, Any]]:
         )
         if row.errors and not row.times:
             why = row.errors[0]
-            cure = " Start the service with --rate 0." * why.startswith("429")
-            cure = cure or " Is it started (./course run 12 serve)?" * (why == "ConnectionRefusedError")
-            raise CourseError(f"nothing was answered on port {cfg.port}: {why}.{cure}")
+            cure = " Is it started (./course run 12 serve)?" * (why == "ConnectionRefusedError")
+            cure = cure or SLOWED * why.startswith("429")
+            raise CourseError(f"nothing was answered on port {cfg.port}: {why.rstrip('.')}.{cure}")
         rows.append(row)
     print(table(rows))
-    for error in sorted({error for row in rows for error in row.errors})[:5]:
-        print(f"  {error}")
+    for error, times in Counter(error for row in rows for error in row.errors).most_common(5):
+        print(f"  {times} x {error}{SLOWED * error.startswith('429')}")
     return [row.row() for row in rows]
 
 

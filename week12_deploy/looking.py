@@ -56,5 +56,8 @@ def look(path: Path, pages: int) -> dict:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.stderr.write("error: looking is started by the service. Give it FILE PAGES MEGABYTES SECONDS.\n")
+        sys.exit(2)
     limit(int(sys.argv[3]), int(sys.argv[4]))
     print(json.dumps(look(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -36,6 +36,8 @@ def measure(cfg: Any, model: Path) -> dict[str, Any]:
         print(f"  nothing is put under load: {error}")
         return {}
     questions = load.variations(load.asked(cfg.data or "sample"), 0)
+    many = ", ".join(map(str, cfg.clients))
+    print(f"starting the service; {many} clients at once, {cfg.seconds} s each at most ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         more = ("--lm", cfg.lm, "--at-once", str(max(cfg.clients)), "--timeout", "120")
         flags = flags_of(run, model, Path(folder) / "store", *more)
