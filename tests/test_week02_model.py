@@ -190,6 +190,23 @@ def two_norms(rng, channels=3):
 
 
 @pytest.mark.exercise(4)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_eps_is_added_to_the_variance(training):
+    """Where the variance is a tenth of eps it decides; where it is 1, as elsewhere here, its place cannot be seen."""
+    ours, x = BatchNorm2d(1).train(training), torch.tensor([1e-3, -1e-3])[:, None, None, None]
+    ours.running_var.fill_(1e-6)
+    out = ours(x)
+    slips = {
+        "added to the root, should be added to the variance: sqrt(var + eps)": x / (1e-3 + ours.eps),
+        "missing, should be added to the variance: sqrt(var + eps)": x / 1e-3,
+        "taken twice, should be added to the variance alone": x / ((1e-6 + ours.eps) ** 0.5 + ours.eps),
+    }
+    for slip, wrong in slips.items():
+        found = isinstance(out, torch.Tensor) and out.shape == x.shape and torch.allclose(out, wrong, atol=1e-6)
+        assert not found, f"in {'training' if training else 'evaluation'} eps is {slip}"
+
+
+@pytest.mark.exercise(4)
 @pytest.mark.parametrize("shape", [(2, 3, 1, 1), (4, 3, 5, 7), (1, 3, 6, 6)])
 def test_batch_norm_equals_torch_in_training(shape, rng):
     ours, theirs = two_norms(rng)

@@ -98,9 +98,9 @@ def test_repeat_trains_and_scores_every_seed(tmp_path, tiny, quiet, capfd):
 def test_what_only_this_week_leaves_in_a_run(tiny_run):
     assert {path.name for path in tiny_run.iterdir()} == {
         "config.json", "vocabulary.json", "metrics.jsonl", "result.json", "model.safetensors", "baselines.safetensors",
-        "checkpoint.safetensors", "examples.safetensors", "curves.png", "val_accuracy.png",
+        "checkpoint.safetensors", "examples.safetensors", "curves.png", "accuracy.png",
     }  # fmt: skip
-    assert_picture(tiny_run / "val_accuracy.png")
+    assert_picture(tiny_run / "accuracy.png")
     result, found = read_json(tiny_run / "result.json"), load(tiny_run)
     assert [(row["epoch"], row["step"]) for row in rows(tiny_run)] == [(i, 9 * i) for i in range(1, 9)]
     assert result["versions"]["torch"] and result["device"] == device.choose().name
@@ -458,6 +458,7 @@ def test_the_rows_of_who_counts_are_without_the_time_of_imports_and_say_how_to_m
 
 
 def test_eval_agrees_with_an_independent_count(run_copy, tiny, capfd):
+    (run_copy / "accuracy.png").unlink()  # train's, of val
     evaluated = evaluation.main(config(evaluation, "--run", run_copy))
     output, errors = capfd.readouterr()
     assert errors == ""
@@ -482,7 +483,7 @@ def test_eval_agrees_with_an_independent_count(run_copy, tiny, capfd):
     ]
     wrong = int(np.sum(np.array(verdicts) != test.labels))
     assert f"{tiny} (test): 40 reviews, {wrong} mistake" in output
-    assert_picture(run_copy / "test_accuracy.png")
+    assert_picture(run_copy / "accuracy.png")
 
 
 def test_eval_prints_the_surest_mistakes(capfd):

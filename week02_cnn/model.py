@@ -59,9 +59,9 @@ def conv2d_loops(x: Maps, weight: Kernels, bias: Bias = None, stride: int = 1, p
     # exercise 1: convolution by its definition
     # x (N, C, H, W), padded already; weight (C_out, C, kernel_h, kernel_w); bias (C_out,) or None -> out (N, C_out,
     # H_out, W_out), each number the dot product of one kernel with the window of x that it lies on, plus its bias.
-    # hint: out[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] x[n, c, i * stride + u, j * stride + v].
-    # Four loops, over n, o, i, j; the window begins in row i * stride and column j * stride and holds all channels:
-    # multiply it with weight[o] elementwise, and sum. The bias comes last, where there is one.
+    # hint: out[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] x[n, c, i * stride + u, j * stride + v]:
+    # one sum over a window that holds all channels, in the middle of four loops. The bias comes last, where there is
+    # one.
     for n in range(N):
         for o in range(C_out):
             for i in range(H_out):
@@ -90,10 +90,9 @@ def conv2d(x: Maps, weight: Kernels, bias: Bias = None, stride: int = 1, padding
     # exercise 2: convolution as one matrix product
     # x (N, C, H, W), not padded; weight (C_out, C, kernel_h, kernel_w); bias (C_out,) or None -> (N, C_out, H_out,
     # W_out): the numbers of conv2d_loops by one @ and no loop. windows() and padded() above are yours to use.
-    # hint: windows() gives (N, C, H_out, W_out, kernel_h, kernel_w). Permute so that what makes up one window stands
-    # last, (N, H_out, W_out, C, kernel_h, kernel_w), and one reshape makes rows of (N * H_out * W_out, C * kernel_h *
-    # kernel_w). Flatten the kernels in the same order, multiply, add the bias. The result is (N, H_out, W_out, C_out)
-    # after a reshape: permute it once more, for a reshape alone would mix places and channels up.
+    # hint: a row of the matrix is one window, all channels of it; so the three that say where it lies must stand in
+    # front of the three that it is made of, and then one reshape makes rows. The kernels are flattened in the same
+    # order. A reshape moves no dimension: the result is (N, H_out, W_out, C_out) after one, and needs a second permute.
     patches = windows(padded(x, padding), (kernel_h, kernel_w), stride)
     patches = patches.permute(0, 2, 3, 1, 4, 5)  # (N, H_out, W_out, C, kernel_h, kernel_w)
     rows = patches.reshape(N * H_out * W_out, C * kernel_h * kernel_w)
@@ -112,8 +111,9 @@ def max_pool2d(x: Maps, size: int, stride: int | None = None) -> Smaller:
     # exercise 3: max pooling
     # x (N, C, H, W) -> the largest value of each window of size x size, (N, C, H_out, W_out). stride None stands for
     # size: windows side by side.
-    # hint: flatten the last two dimensions of windows() and take the max over them: .max(dim) gives values and indices,
-    # and the values are wanted. (.amax would share the gradient among equal ones; here the first one takes it all.)
+    # hint: the largest over the two last dimensions of windows(), which may be one after a flatten. Of equal values the
+    # first one takes the whole gradient, as in torch: .max(dim) does so and gives values and indices; .amax would share
+    # it.
     return windows(x, (size, size), stride or size).flatten(4).max(dim=4).values
     # end of exercise 3
 
@@ -158,9 +158,10 @@ class BatchNorm2d(nn.Module):
         # x (N, C, H, W) -> (N, C, H, W), each channel normalised, scaled by weight (C,) and shifted by bias (C,). In
         # training with the batch's own mean and variance, and running_mean, running_var (C,) and num_batches_tracked
         # move on; in evaluation with the running ones, which stay. No gradient goes through the running averages.
-        # hint: mean and variance are taken over dimensions 0, 2 and 3. What normalises is the biased variance, divided
-        # by count; what goes into running_var is the unbiased one, times count / (count - 1). Under torch.no_grad(), in
-        # place: new = (1 - momentum) * old + momentum * batch. Returned: (x - mean) / sqrt(var + eps) * weight + bias.
+        # hint: a channel's mean and variance are over all of its numbers, so over three dimensions. What normalises is
+        # the biased variance, divided by count, with eps under the root; what goes into running_var is the unbiased
+        # one, times count / (count - 1). A running average moves the share `momentum` of the way to the batch's, in
+        # place, under torch.no_grad().
         if self.training:
             mean = x.mean(dim=(0, 2, 3))
             var = x.var(dim=(0, 2, 3), correction=0)
@@ -294,9 +295,9 @@ def receptive_field(config: ConvNetConfig, layers: int | None = None) -> int:
     plan = steps(config)[:layers]
     # exercise 5: the receptive field
     # plan, a list of Step (with .size and .stride) -> how many pixels of the image, across, one number sees after them.
-    # hint: go through plan with two numbers: how many pixels are seen, and how many pixels apart two neighbours are,
-    # both 1 at first. A step sees size - 1 neighbours more, each that far apart; then its stride moves them further
-    # apart. In this order: a step's own stride does not widen its own window.
+    # hint: go through plan with two numbers: how many pixels are seen, and how many pixels apart two neighbours are. A
+    # step sees size - 1 neighbours more, each that far apart; then its stride moves them further apart. In this order:
+    # a step's own stride does not widen its own window.
     seen, apart = 1, 1
     for step in plan:
         seen += (step.size - 1) * apart

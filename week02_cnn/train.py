@@ -162,9 +162,9 @@ def fit(
                 # inputs (size, 3, H, W) and truth (size,) -> loss, the cross-entropy of the model's logits, a scalar;
                 # and the weights have made one step of the optimizer down this loss. The model computes in the device's
                 # dtype (`with autocast(device):`), the loss goes through the scaler.
-                # hint: forget the old gradients first (optimizer.zero_grad()), then forward and loss inside autocast,
-                # scaler.scale(loss).backward(), scaler.step(optimizer), and scaler.update() last. Without fp16 the
-                # scaler passes everything on, as loss.backward() and optimizer.step() would.
+                # hint: gradients are added to those that are there, so the old ones are forgotten first.
+                # F.cross_entropy wants logits. The scaler scales the loss before the way back, steps for the optimizer,
+                # and is updated last; without fp16 it passes everything on.
                 optimizer.zero_grad()
                 with autocast(device):
                     loss = F.cross_entropy(model(inputs), truth)

@@ -9,7 +9,7 @@ WEEK = Week(
     time="1 min",
     result="84.4 % of the bundled reviews (bag of words 87.1 %); IMDB 89.6 % (89.3 %, with pairs of words 91.1 %); "
     "prices: no better than the last",
-    picture="figures/gradient_over_lags.png",
+    picture="figures/accuracy.png",
     targets=(Target("imdb", "test_accuracy", 0.89), Target("sample", "test_accuracy", 0.80)),
     mine="--impl scratch",
 )

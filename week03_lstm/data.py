@@ -269,15 +269,14 @@ def batch_rows(
     order = rng.permutation(len(lengths))
     if not bucketed:
         return [order[start : start + size] for start in range(0, len(order), size)]
+    batches = []
     # exercise 6: batches of texts of about the same length
     # order (N,), all row numbers, shuffled; lengths (N,) -> a list of arrays of row numbers, each row in one batch. A
     # batch has `size` rows, the last one of a pool what is left. In each pool, the next pool * size rows of order,
     # texts of about the same length meet; in what order the batches come is left to chance, that of rng alone.
-    # hint: a batch is padded to its longest text. Of each pool's rows take np.argsort(lengths[rows], kind="stable"):
-    # these are places within the pool, so rows[…] of it gives the row numbers, shortest text first. Cut them into
-    # batches of `size`. At the end shuffle the list of batches with rng.permutation(len(batches)), or within each
-    # pool short ones would always come before long ones.
-    batches = []
+    # hint: a batch is padded to its longest text, so sort the rows of each pool by length, then cut them into batches.
+    # What argsort gives are places within the pool, not row numbers. At the end the list of batches is shuffled, or
+    # within each pool short ones would always come before long ones.
     for start in range(0, len(order), pool * size):
         rows = order[start : start + pool * size]
         rows = rows[np.argsort(lengths[rows], kind="stable")]

@@ -82,7 +82,7 @@ def main(cfg: Config) -> dict[str, Any]:
     out = trained.run.folder_for(cfg.out, "" if chosen.own else chosen.name)
     result = trained.run.scored({"test_accuracy": accuracy}, theirs, out if chosen.own else None)
     contestants = runs.contestants(result, "test_accuracy")
-    sentiment_drawing.bars(out / "test_accuracy.png", contestants, "test_accuracy", chosen.name)
+    sentiment_drawing.bars(out / "accuracy.png", contestants, "test_accuracy", chosen.name)
 
     matrix = confusion_matrix(part.labels, preds, len(data.CLASSES))
     wrong = int((preds != part.labels).sum())
@@ -95,7 +95,7 @@ def main(cfg: Config) -> dict[str, Any]:
     for label, row in zip(data.CLASSES, matrix, strict=True):
         print(f"{'is ' + label:20s}" + "".join(f"{count:18,}" for count in row))
     print_mistakes(part, probs, cfg.show)
-    print(f"\npicture: {out / 'test_accuracy.png'}")
+    print(f"\npicture: {out / 'accuracy.png'}")
     return result | {"run": str(folder), "confusion": matrix.tolist()}
 
 

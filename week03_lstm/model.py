@@ -78,10 +78,10 @@ class RNNCell(Cell):
 
     @staticmethod
     def step(projected: Projected, state: State, weight_hh: Tensor, bias_hh: Tensor) -> State:
-        # exercise 1: one step of an RNN
-        # projected (batch, H) is W_ih x + b_ih; state (h,), h (batch, H) -> the new state, a tuple as well: (h',).
-        # hint: tanh(projected + W_hh h + b_hh); a batch is rows, and F.linear(h, weight_hh, bias_hh) is W_hh h + b_hh.
         (h,) = state
+        # exercise 1: one step of an RNN
+        # projected (batch, H) is W_ih x + b_ih; h (batch, H) is the old state -> the new one, a tuple: (h',).
+        # hint: h' = tanh(W_ih x + b_ih + W_hh h + b_hh). A batch stands in rows, where W h is h Wᵀ.
         return (torch.tanh(projected + F.linear(h, weight_hh, bias_hh)),)
         # end of exercise 1
 
@@ -93,12 +93,12 @@ class GRUCell(Cell):
 
     @staticmethod
     def step(projected: Projected, state: State, weight_hh: Tensor, bias_hh: Tensor) -> State:
+        (h,) = state
         # exercise 2: one step of a GRU
         # projected (batch, 3H) is W_ih x + b_ih for r, z and n, in this order, which weight_hh and bias_hh have, too;
-        # state (h,), h (batch, H) -> the new state (h',), h' (batch, H), as torch.nn.GRUCell makes it.
-        # hint: the state's part is F.linear(h, weight_hh, bias_hh); .chunk(3, dim=1) cuts it, as projected. r and z are
-        # sigmoids of both parts' sum; n = tanh(x_n + r * h_n), r after matrix and bias; h' = (1 - z) * n + z * h.
-        (h,) = state
+        # h (batch, H) is the old state -> the new one, a tuple, (h',), h' (batch, H), as torch.nn.GRUCell makes it.
+        # hint: cut both parts, the inputs' and the state's, in three. r and z are sigmoids of the parts' sum. In n, a
+        # tanh, r multiplies the state's part alone, after matrix and bias. z = 1 keeps h, z = 0 puts n in its place.
         x_r, x_z, x_n = projected.chunk(3, dim=1)
         h_r, h_z, h_n = F.linear(h, weight_hh, bias_hh).chunk(3, dim=1)
         r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
@@ -119,7 +119,7 @@ class LSTMCell(Cell):
         # exercise 3: the gates of an LSTM
         # projected (batch, 4H) is W_ih x + b_ih for i, f, g, o, in this order, which weight_hh and bias_hh have, too;
         # h (batch, H) -> i, f, g and o, each (batch, H).
-        # hint: add F.linear(h, weight_hh, bias_hh); .chunk(4, dim=1) cuts the sum in four. Sigmoids, but a tanh for g.
+        # hint: to the inputs' part comes the state's, W_hh h + b_hh; the sum is cut in four. Sigmoids, a tanh for g.
         i, f, g, o = (projected + F.linear(h, weight_hh, bias_hh)).chunk(4, dim=1)
         return torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
         # end of exercise 3
@@ -130,7 +130,7 @@ class LSTMCell(Cell):
         i, f, g, o = LSTMCell.gates(projected, h, weight_hh, bias_hh)
         # exercise 3: one step of an LSTM
         # i, f, g, o and the old cell c, all (batch, H) -> the new state, the tuple (h', c'), both (batch, H).
-        # hint: c' = f * c + i * g: what stays and what is written. Shown is the new cell: h' = o * tanh(c').
+        # hint: the new cell is what stays, by f, and what is written, by i. Shown is the new cell's tanh, by o.
         c = f * c + i * g
         return o * torch.tanh(c), c
         # end of exercise 3
@@ -236,11 +236,10 @@ class Recurrent(nn.Module):
         # the h after it, 0 on padding; and the last state, a tuple like `state`. With `reverse` it reads from T-1 down
         # to 0. In its padding a sequence keeps its state, all parts of it. self.cell.step(projected (B, G*H), state,
         # weight_hh, bias_hh) is one step; projected is W_ih x + b_ih.
-        # hint: 1. F.linear(x, weight_ih, bias_ih) makes all steps at once, (B, T, G*H): it does not wait for the state.
-        # 2. .unbind(dim=1) takes it apart. (Slicing [:, t] makes the way back fill as large a tensor in every step.)
-        # 3. For each t the new state; where real[:, t] is False the old one: torch.where with the mask as (B, 1), for
-        # each part of the state. Before step `shortest` no mask is needed. 4. Put h into a list at place t, torch.stack
-        # the list along dim=1, and multiply by the mask, if there is one.
+        # hint: W_ih x does not wait for the state: make it for all steps at once, before the loop, and take it apart
+        # once. In the loop each part of the new state is taken where real[:, t] is True, the old one elsewhere; before
+        # step `shortest` no mask is needed. h goes to place t of a list, also where t runs down; padding is 0 there.
+        # (Slicing [:, t] of all steps would make the way back fill as large a tensor in every step.)
         steps = F.linear(x, weight_ih, bias_ih).unbind(dim=1)
         outputs = [state[0]] * len(steps)
         for t in reversed(range(len(steps))) if reverse else range(len(steps)):
@@ -334,16 +333,16 @@ def pool(outputs: Outputs, lengths: Lengths, how: str, directions: int = 1) -> F
     # outputs (B, T, D*H), with anything on padding -> (B, D*H): for how "last" the outputs after the last step that was
     # read, for "max" and "mean" the largest and the mean over the real steps. With two directions D the second half of
     # the features was read backwards, from the last real step to step 0.
-    # hint: "last": outputs[torch.arange(B), lengths - 1] is one step of each sequence; the half read backwards has read
-    # all at step 0. "max": .masked_fill puts -inf where real_steps(lengths, T) is False. "mean": fill with 0, sum over
-    # time, divide by lengths as (B, 1), not by T.
+    # hint: what must a step that is not real be, so that it changes nothing? For a maximum -inf, for a sum 0; and a
+    # mean is over lengths, not T. "last" is another step in each sequence, so two indices; but what was read backwards
+    # has read all at step 0.
+    real = real_steps(lengths, T)[:, :, None]  # (B, T, 1)
     if how == "last":
         last = outputs[torch.arange(B, device=outputs.device), lengths - 1]  # (B, D*H)
         if directions == 1:
             return last
         half = outputs.shape[2] // 2
         return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1)
-    real = real_steps(lengths, T)[:, :, None]  # (B, T, 1)
     if how == "max":
         return outputs.masked_fill(~real, -torch.inf).amax(dim=1)
     return outputs.masked_fill(~real, 0).sum(dim=1) / lengths[:, None]

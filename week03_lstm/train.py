@@ -283,7 +283,7 @@ def main(cfg: Config) -> dict[str, Any]:
     from week03_lstm import sentiment_drawing
 
     contestants = [{"name": "this network"} | best, *theirs["rows"]]
-    sentiment_drawing.bars(run.folder / "val_accuracy.png", contestants, "val_accuracy", cfg.data)
+    sentiment_drawing.bars(run.folder / "accuracy.png", contestants, "val_accuracy", cfg.data)
     advice = f"Try another --lr, more --epochs{', or --pool max' if cfg.pool == 'last' else ''}."
     hint = f'the verdict word by word: ./course run 3 sentiment_classify{mine()}{{run}} "a review of your own"'
     return run.finish(best, last, device, count(model), theirs["rows"], advice, [hint])

@@ -68,10 +68,10 @@ def crop(images: Images, pixels: int, generator: torch.Generator | None = None) 
     # images (B, C, H, W) -> the same shape, dtype and device. Every image has two whole offsets of its own from -pixels
     # to pixels, all equally likely, drawn from `generator`: row i of its crop is row i + offset of the image, columns
     # likewise, with reflected() (yours to use) where that is outside. No loop; in memory channels_last.
-    # hint: torch.randint(low, high, (2, B, 1), generator=generator) never draws high itself. reflected(torch.arange(H)
-    # + offsets[0], H) gives the rows (B, H); columns (B, W) likewise; both are on the CPU, the images may be elsewhere
-    # (images.device). One indexing does all: images[b, :, rows[:, :, None], columns[:, None, :]], where b = 0 … B - 1
-    # has the shape (B, 1, 1), gives (B, H, W, C): permute that.
+    # hint: draw an offset of rows and one of columns for each image; torch.randint leaves its upper end out. Row
+    # numbers plus offsets, reflected, say which rows (B, H) an image is made of; columns (B, W) likewise. One indexing
+    # takes them all, with three arrays that broadcast to (B, H, W): the image's number, its rows, its columns. All
+    # channels come with it, last. (reflected() works on the CPU, the images may be elsewhere.)
     offsets = torch.randint(-pixels, pixels + 1, (2, B, 1), generator=generator)
     rows = reflected(torch.arange(H) + offsets[0], H).to(images.device)
     columns = reflected(torch.arange(W) + offsets[1], W).to(images.device)
@@ -125,8 +125,8 @@ def mixup(
     # images (B, C, H, W), bytes or decimals; labels (B,); share, one number; partner (B,), which image each is blended
     # with -> the blended images, of the shape and dtype they had, and their targets (B, classes), float: `share` of the
     # one and 1 - share of the other, in both alike. Bytes are rounded. What came in stays as it is.
-    # hint: share * images.float() + (1 - share) * images[partner].float(); for torch.uint8 then .round() and
-    # .to(images.dtype), which alone would cut off. The same with F.one_hot(labels, classes).float() in place of images.
+    # hint: blend in decimals, and with the partner as it came in. A cast to bytes cuts off, so round first. Labels are
+    # blended as rows: 1 at the label, 0 elsewhere.
     blended = share * images.float() + (1 - share) * images[partner].float()
     if images.dtype == torch.uint8:
         blended = blended.round()

@@ -281,9 +281,9 @@ class Classifier(L.LightningModule):
         # -> {"optimizer": …, "lr_scheduler": {"scheduler": …, "interval": …}}: the recipe's optimiser for self.net, and
         # a scheduler that leads the rate of each of its groups along the recipe's schedule over self.steps steps, moved
         # on by Lightning after every step. make_optimizer and group_schedules (optim.py) are yours to use.
-        # hint: make_optimizer(self.net.named_parameters(), self.cfg) is the optimiser. group_schedules(optimizer,
-        # self.cfg, self.steps) gives a list of functions from the step to the share of the learning rate, one for each
-        # group: put both into a torch.optim.lr_scheduler.LambdaLR. The interval is "step"; left out it is "epoch".
+        # hint: make_optimizer takes named parameters. group_schedules gives a list of functions from the step to the
+        # share of the learning rate, one for each group; torch has a scheduler that takes such a list. Lightning moves
+        # it on once an epoch, unless the interval is "step".
         optimizer = make_optimizer(self.net.named_parameters(), self.cfg)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, group_schedules(optimizer, self.cfg, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

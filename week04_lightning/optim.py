@@ -41,8 +41,8 @@ def orthogonalised(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Flo
     # zeros stay zeros, then `steps` times
     # every singular value s made a s + b s³ + c s⁵, by matrix products alone. None of them need be square with the
     # long side of X.
-    # hint: X / (X.norm() + 1e-7), so that no singular value is above 1. Then `steps` times A = X Xᵀ, and X becomes
-    # a X + (b A + c A A) X. A is (rows, rows), so transpose X where rows > columns, and back at the end.
+    # hint: X Xᵀ X has the directions of X and the cubes of its singular values; so a step is a X + b (X Xᵀ) X + c (X
+    # Xᵀ)² X, and X Xᵀ is needed once. It is (rows, rows): where that is the long side, work on the transpose.
     X = X / (X.norm() + 1e-7)
     if rows > columns:
         X = X.T
@@ -111,9 +111,9 @@ class Muon(torch.optim.Optimizer):
         # param, grad, velocity, all of one shape (C_out, …); nothing is returned. In place: velocity becomes momentum *
         # velocity + grad; param shrinks by lr * group["weight_decay"] of itself, then goes lr down the orthogonalised
         # matrix (C_out, all the rest) of Nesterov's look ahead, √(rows / columns) times as far where rows > columns.
-        # hint: D = grad + momentum * velocity, with the new velocity. reshape(shape[0], -1) makes a matrix of it;
-        # orthogonalised(…, group["steps"]), then back into `shape`. param.mul_(1 - lr * weight_decay) comes first, then
-        # param.add_(…, alpha=-lr * max(1, rows / columns) ** 0.5), with the rows and columns of the matrix.
+        # hint: the look ahead is the gradient plus momentum times the velocity, the new one. Rows and columns are those
+        # of the matrix, not of a convolution's kernel. The weights shrink first, and the matrix goes back into their
+        # shape.
         velocity.mul_(momentum).add_(grad)
         ahead = (grad + momentum * velocity).reshape(shape[0], -1)  # (C_out, C_in * h * w)
         direction = orthogonalised(ahead, group["steps"])
@@ -214,9 +214,9 @@ def schedule(name: str, steps: int, warmup: float = 0.0) -> Callable[[int], floa
         # step (0, 1, …) -> its rate, a number from `end` to 1: `start` at step 0, up to 1 at step `peak`, down to `end`
         # at step steps - 1, and `end` from there on; both ways along half a cosine wave. Where peak is 0 the first rate
         # is 1; where it is below 0 the way down began there.
-        # hint: with the share `done` of the way from `low` to `high`, 0 to 1, the rate is low + (high - low) *
-        # (1 - cos(pi * done)) / 2. On the way up done = step / peak, on the way down what has been walked since peak
-        # over steps - 1 - peak, and never above 1.
+        # hint: with the share `done` of the way from `low` to `high`, 0 to 1, the rate is low + (high - low) * (1 -
+        # cos(pi * done)) / 2, on the way up and on the way down. Mind that nothing is divided by 0, and that behind the
+        # last step done stays 1.
         if step <= peak:
             low, high, done = start, 1.0, step / peak if peak else 1.0
         else:
