@@ -294,6 +294,9 @@ def test_no_question_of_the_load_is_asked_twice():
 def test_eval_without_anything_to_score(run, tmp_path, monkeypatch):
     evaluation = Lazily("week12_deploy.eval")
     monkeypatch.setattr(runs, "RUNS", tmp_path)
+    assert refused(evaluation.main, config(evaluation, "--run", run, "--rag", run)) == (
+        f"--rag {run}: no run of week 11 with a support.json: `./course train 11` makes one."
+    )
     line = refused(evaluation.main, config(evaluation, "--run", run))
     assert line == "nothing to score: no questions lie beside these PDFs, and no run of week 11 can be served."
     before = read_json(run / "result.json")

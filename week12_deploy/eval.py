@@ -67,6 +67,7 @@ def main(cfg: Config) -> dict[str, Any]:
 
     Returns what result.json holds now; the run folder is under "run".
     """
+    under_load.run_of(cfg.rag)  # a wrong one is named now, not after minutes
     net = runs.load(WEEK_NUMBER, TrainConfig, cfg.run, finished=True)
     if net.saved.get("chosen") not in {variant.name for variant in VARIANTS}:
         raise CourseError(f"{net.folder} does not say which variant was chosen: train again.")

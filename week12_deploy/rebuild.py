@@ -56,13 +56,14 @@ def main(cfg: Config) -> dict[str, int]:
         library = Library(store, assembly.bot(settings))
         for document in library.bot.documents():  # of a server's, whose collection stays
             library.bot.remove(document.id)
+        print("reading and embedding all documents; half a minute of one core for a hundred pages ...", flush=True)
         library.reconcile(lambda name: print(f"  {name}", flush=True))
         rows = library.listed()
     for row in rows:
         if row.status == "failed":
             print(f"  cannot be read any more: {row.record.name}: {row.detail}")
     ready = sum(row.status == "ready" for row in rows)
-    print(f"{ready} documents, {sum(row.chunks for row in rows):,} passages: the index is whole.")
+    print(f"{ready} document{'s' * (ready != 1)}, {sum(row.chunks for row in rows):,} passages: the index is whole.")
     return {"documents": ready, "failed": len(rows) - ready}
 
 

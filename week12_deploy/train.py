@@ -213,10 +213,14 @@ def finish(
     metrics |= {"times_torch": times[chosen.name]["ratio"], "ms": times[chosen.name]["ms"]}
     scores = {f"val_{name}": value for name, value in torchs.items()}
     baselines = [{"name": TORCH, "params": params, "seconds": round(seconds, 2), "val_cosine": 1.0, **scores}]
-    baselines += [
-        {"name": variant.name, "params": params, "seconds": 0.0, **{k: v for k, v in row.items() if k[:4] == "val_"}}
-        for variant, row in zip(VARIANTS, rows, strict=True) if variant is not chosen
-    ]  # fmt: skip
+    began = 0.0  # a row of the log has the seconds of those before it, too
+    for variant, row in zip(VARIANTS, rows, strict=True):
+        if variant is not chosen:
+            own = {name: value for name, value in row.items() if name.startswith("val_")}
+            baselines.append(
+                {"name": variant.name, "params": params, "seconds": round(row["seconds"] - began, 2), **own}
+            )
+        began = row["seconds"]
     run.save_model({"chosen": chosen.name, "variants": [asdict(variant) for variant in VARIANTS]})
     result = run.record(
         metrics, device, params, rows[-1]["seconds"], baselines, chosen=chosen.name, times=times,

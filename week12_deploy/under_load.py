@@ -15,6 +15,19 @@ ALONE = 100
 """What HTTP costs: so many questions of one client, each with the seconds that the bot itself took for it."""
 
 
+def run_of(rag: str) -> Path | None:
+    """The folder of week 11's run that --rag names; None where it names none.
+
+    Raises:
+        CourseError: there is no such run.
+    """
+    from week11_rag.train import SUPPORT
+
+    if rag and not (Path(rag) / SUPPORT).is_file():
+        raise CourseError(f"--rag {rag}: no run of week 11 with a {SUPPORT}: `./course train 11` makes one.")
+    return Path(rag) if rag else None
+
+
 def measure(cfg: Any, model: Path) -> dict[str, Any]:
     """Serves week 11's run with the exported embedder, and asks it; everything on this machine, and bounded.
 
@@ -31,7 +44,7 @@ def measure(cfg: Any, model: Path) -> dict[str, Any]:
     from week11_rag.train import SUPPORT
 
     try:
-        run = Path(cfg.rag) if cfg.rag else runs.newest(11, SUPPORT)
+        run = run_of(cfg.rag) or runs.newest(11, SUPPORT)
     except CourseError as error:
         print(f"  nothing is put under load: {error}")
         return {}
