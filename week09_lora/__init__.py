@@ -8,7 +8,7 @@ WEEK = Week(
     lesson="LoRA and 4-bit weights from scratch; SmolLM2 is tuned on instructions, and what it forgets is measured",
     time="7 min",
     result="52.1 % of new wordings answered exactly (untuned 4.2)",
-    picture="figures/nf4_levels.png",
+    picture="figures/obeyed.png",
     targets=(Target("sample", "test_exact", 0.5),),
     models=("smollm2",),
 )

@@ -50,7 +50,7 @@ class LoRALinear(nn.Module):
         self.base, self.rank, self.alpha, self.rslora = base, rank, alpha, rslora
         # exercise 1: LoRA, the scaling
         # rank, alpha, and rslora, whether to use rsLoRA's factor -> self.scaling, what B A x is multiplied by.
-        # hint: B A sums `rank` products: the more, the less each may weigh. rsLoRA's factor falls slower (section 2).
+        # hint: B A sums `rank` products: the more, the less each may weigh. The lesson has both factors.
         self.scaling = alpha / math.sqrt(rank) if rslora else alpha / rank
         # end of exercise 1
         self.dropout = nn.Dropout(dropout)
