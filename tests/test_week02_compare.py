@@ -280,6 +280,14 @@ def test_a_file_that_is_not_compares_own(compared, tiny, tmp_path):
     assert path.read_text(encoding="utf-8") == '{"a": 1}'
 
 
+def test_a_report_does_not_find_what_smoke_draws():
+    """It takes the newest picture of runs/week02/*, of networks that have learned something."""
+    found = [
+        compare.folder(config(compare, "--preset", preset)).relative_to(compare.RUNS) for preset in ("quick", "smoke")
+    ]
+    assert [str(path) for path in found] == ["week02/compare-sample", "week02/smoke/compare-sample"]
+
+
 # ---------------------------------------------------------------- bench
 
 

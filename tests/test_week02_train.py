@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from programs import assert_picture, close, config, refused, refused_flags, rows, tensors
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from shared import checkpoint, plots, runs
 from shared.device import Device
@@ -128,8 +129,12 @@ def test_the_loss_is_the_cross_entropy_of_the_logits():
 def test_the_steps_are_those_of_the_definition():
     cfg, found = little()
     model = train.build(cfg, 3, 8)
-    start = copy.deepcopy(model)
+    start, steps = copy.deepcopy(model), []
+    counting = register_optimizer_step_pre_hook(lambda *_: steps.append(1))
     list(train.fit(cfg, found, model, CPU))
+    counting.remove()
+    count = len(steps)
+    assert count <= 3, f"the optimizer makes {count} steps for 3 batches, should make 3: scaler.step(optimizer) is one"
 
     def same(weights):
         return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(model.parameters(), weights, strict=True))

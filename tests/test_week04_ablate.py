@@ -258,3 +258,9 @@ def test_all_means_all_and_the_table_is_published_under_its_parts(parts, done, n
     ((key, text),) = published.items()
     assert key == (4, name) and f": {tiny}, 8 epochs, 3 seeds, " in text.splitlines()[0]
     assert text.endswith((tmp_path / "ablate.md").read_text(encoding="utf-8").strip())
+
+
+def test_a_report_does_not_find_what_smoke_draws():
+    """It takes the newest picture of runs/week04/*, of trainings that have learned something."""
+    found = [config(ablate, "--preset", preset).out for preset in ("quick", "smoke")]
+    assert found == [str(ablate.FOLDER), str(ablate.FOLDER.parent / "smoke" / "ablate")]

@@ -69,7 +69,7 @@ class Config(trials.StudyConfig):
     lrs: tuple[Positive, ...] = (0.1, 0.03, 0.01)
     """Without batch norm, the best one of these on val is taken for each depth (first seed); and --lr is shown too."""
     out: str = ""
-    """The folder for trainings, tables and pictures. Default: runs/week02/compare-DATA."""
+    """The folder for trainings, tables and pictures. Default: runs/week02/compare-DATA, of smoke in smoke/."""
 
 
 SMOKE = {"depths": (3, 4), "depth": 3, "width": 8, "seeds": 2, "epochs": 1, "max_steps": 3, "lrs": (0.1, 0.01)}
@@ -283,6 +283,11 @@ def compare(
     return [summary(label, one, [rows[label, seed] for seed in trials.seeds(cfg)]) for label, one in found.items()]
 
 
+def folder(cfg: Config) -> Path:
+    """Where it goes by default. What smoke draws says nothing; a report, which looks in runs/week02/*, misses it."""
+    return RUNS / "week02" / ("smoke" if cfg.preset == "smoke" else "") / f"compare-{Path(cfg.data).stem}"
+
+
 def main(cfg: Config) -> dict[str, Any]:
     """Trains networks of equal cost and different shape from several seeds; prints tables and draws pictures.
 
@@ -292,7 +297,7 @@ def main(cfg: Config) -> dict[str, Any]:
         raise CourseError("--depths and --lrs need at least one number each.")
     parts = [part for part in PARTS if part in cfg.parts or not cfg.parts or "all" in cfg.parts]
     images = load(cfg.data)
-    out = Path(cfg.out) if cfg.out else RUNS / "week02" / f"compare-{Path(cfg.data).stem}"
+    out = Path(cfg.out) if cfg.out else folder(cfg)
     print(f"{images.name}: {len(images.train):,} images to train on. Device: {choose(cfg.device)}")
     found = {}
     for part in parts:

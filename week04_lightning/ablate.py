@@ -143,7 +143,15 @@ class Config(StudyConfig):
 
 
 PRESETS: dict[str, dict] = {
-    "smoke": {"parts": ("regularisation",), "seeds": 1, "epochs": 1, "width": 4, "jobs": 1},
+    "smoke": {
+        "parts": ("regularisation",),
+        "seeds": 1,
+        "epochs": 1,
+        "width": 4,
+        "jobs": 1,
+        # Its picture says nothing: a report, which looks in runs/week04/*, passes it over.
+        "out": str(FOLDER.parent / "smoke" / FOLDER.name),
+    },
     "quick": {},
     "full": {"data": "cifar10", "epochs": 20, "width": 64},
 }
