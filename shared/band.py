@@ -75,8 +75,9 @@ class Band:
 
 def _possible(name: str, low: float, high: float) -> tuple[float, float]:
     """Limits of a number, no wider than it can be."""
-    ends_at_1 = is_share(name) or name.endswith(("auroc", "mrr"))
-    return (max(0.0, low), min(1.0, high)) if ends_at_1 else (low, high)
+    if is_share(name) or name.endswith(("auroc", "mrr")):
+        return max(0.0, low), min(1.0, high)
+    return (max(0.0, low) if name.endswith("loss") else low), high
 
 
 # ---------------------------------------------------------------- the file

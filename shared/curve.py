@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import band, cli, plan, runs
+from shared import achieved, band, cli, plan, runs
 from shared.errors import CourseError
 from shared.files import read_json
 from shared.terminal import is_share
@@ -54,13 +54,28 @@ def draw(path: Path, one: band.Band, rows: list[runs.Row], title: str) -> None:
         drawing.suptitle(title, **plots.HEADING)
 
 
+def newest(week: int) -> Path:
+    """The run that was started last and has the band's flags, whatever they are set to: other programs of a week have
+    others. Without one the newest of all.
+
+    Raises:
+        CourseError: there is none yet.
+    """
+    flags = [one.flags.keys() for one in band.bands(week)]
+    logs = (runs.RUNS / f"week{week:02}").glob("*/metrics.jsonl")
+    configs = [path.with_name("config.json") for path in logs if path.with_name("config.json").is_file()]
+    own = [path for path in configs if band.flags_of(week, achieved.read_dict(path)).keys() in flags]
+    last = max(own, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return last.parent if last else runs.newest(week, "metrics.jsonl")
+
+
 def main(week: int, cfg: Config) -> dict[str, Any]:
     """Draws curve.png into the run's folder and prints where the run lies. Returns {kind, line, picture}.
 
     Raises:
         CourseError: there is no run or no band, or the run has other flags than any band.
     """
-    folder = Path(cfg.run) if cfg.run else runs.newest(week, "metrics.jsonl")
+    folder = Path(cfg.run) if cfg.run else newest(week)
     if not (folder / "config.json").is_file() or not (folder / "metrics.jsonl").is_file():
         raise CourseError(f"no run of week {week} in {folder}: it has no config.json, or no metrics.jsonl.")
     from shared.progress import read_metrics

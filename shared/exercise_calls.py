@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Generator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ TOLERANCE = 1e-4  # of the largest number
 NAME = 16  # columns for a name
 
 
+Frame = tuple[int, CodeType]
+"""A call's frame by its number in memory, which a later call may have again, and by what ran in it."""
+
+
 class Unfit(Exception):
     """A value that cannot be copied, or a call that the reference does not do either."""
 
@@ -40,7 +44,7 @@ class Call:
     """One call of a learner's function. `after` has what it returned, its arguments and `self` as it left them."""
 
     piece: Piece
-    frame: int
+    frame: Frame
     before: dict[str, Any] | None
     state: Any = None
     random: Any = None
@@ -70,7 +74,7 @@ class Recorder:
         if piece is None or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
             return
         if event == "call" and len(self.calls) < MOST_CALLS:
-            call = Call(piece, id(frame), *self.taken(frame))
+            call = Call(piece, (id(frame), code), *self.taken(frame))
             self.calls.append(call)
             self.open[id(frame)] = call
         elif event == "return" and (call := self.open.pop(id(frame), None)):
@@ -138,7 +142,8 @@ def leaves(name: str, value: Any, depth: int = 4) -> dict[str, Any]:
     elif isinstance(value, list | tuple) and any(is_tensor(v) or hasattr(v, "__dict__") or not plain(v) for v in value):
         parts = {f"{name}[{i}]": item for i, item in enumerate(value)}
     elif hasattr(value, "state_dict") and "_parameters" in vars(value):  # not before its __init__ has called torch's
-        parts = {f"{name}.{key}": item for key, item in value.state_dict().items()}
+        own = {key: item for key, item in vars(value).items() if key[0] != "_" and plain(item)}
+        parts = {f"{name}.{key}": item for key, item in (own | value.state_dict()).items()}
     elif is_dataclass(value) and not isinstance(value, type):
         parts = {f"{name}.{one.name}": getattr(value, one.name) for one in fields(value)}
     elif hasattr(value, "__dict__") and not callable(value) and depth > 1 and type(value).__module__[:4] == "week":
@@ -187,7 +192,8 @@ def shape(value: Any) -> str:
     if isinstance(value, list | tuple) and len(value) < 7:
         parts = [shape(item) for item in value]
         first, last = "[]" if isinstance(value, list) else "()"
-        return f"{first}{', '.join(parts)}{last}" if all(parts) else ""
+        comma = "," * (len(parts) == 1 and isinstance(value, tuple))
+        return f"{first}{', '.join(parts)}{comma}{last}" if all(parts) else ""
     return ""
 
 
@@ -247,7 +253,7 @@ def done_right(call: Call, package: str) -> dict[str, Any]:
             torch.set_rng_state(before)
 
 
-def smallest(calls: list[Call], raised: dict[int, tuple[int, str]], package: str) -> Call | None:
+def smallest(calls: list[Call], raised: dict[Frame, tuple[int, str]], package: str) -> Call | None:
     """The smallest of the calls that does not do what the reference does."""
     for call in sorted((call for call in calls if call.before is not None), key=lambda call: call.size):
         if call.frame in raised and call is [c for c in calls if c.frame == call.frame][-1]:
@@ -281,9 +287,10 @@ def wrong(call: Call) -> list[str]:
     """What differs, by name, of what the reference returns or changes."""
     given = {name: leaf for key, value in (call.before or {}).items() for name, leaf in leaves(key, value).items()}
     done = {name: v for name, v in call.should.items() if name not in given or differ(given[name], v)}
-    if call.raised:
-        return [name for name, wanted in done.items() if wanted is not None]
-    return [name for name, wanted in done.items() if name not in call.after or differ(call.after[name], wanted)]
+    return [
+        name for name, wanted in done.items() if (name not in call.after or differ(call.after[name], wanted))
+        and not (call.raised and wanted is None)
+    ]  # fmt: skip
 
 
 def shapes_of(call: Call, folder: Path) -> list[str]:
@@ -364,7 +371,7 @@ def noted(item: pytest.Item, folder: Path) -> Generator[None, Any, Any]:
         sys.setprofile(None)
         raised, step = {}, error.__traceback__
         while step:
-            raised[id(step.tb_frame)] = step.tb_lineno, f"{type(error).__name__}: {error}"
+            raised[id(step.tb_frame), step.tb_frame.f_code] = step.tb_lineno, f"{type(error).__name__}: {error}"
             step = step.tb_next
         call = smallest(item.recorder.calls, raised, plan.folder(number_of(folder.name)))
         source = textwrap.dedent(inspect.getsource(item.function)).splitlines()

@@ -33,9 +33,9 @@ from shared.files import read_json, write_json
 
 HINTS = "hints.json"
 LEVELS = ("the shapes", "the smallest input that fails", "the idea", "the first line that differs")
-COMMON = re.compile(r"\.shape(\[1:\])?$|^self\.(\w+) = \2$|^super\(\)\.__init__\(\)$")
+COMMON = re.compile(r":$|\.shape(\[1:\])?$|^self\.(\w+) = \2$|^super\(\)\.__init__\(\)$")
 """Lines with which many pieces begin, and which tell nobody what to do: names for the sizes of an array, what a
-constructor is given."""
+constructor is given, the head of a loop."""
 
 
 def used(folder: Path) -> dict[str, dict]:

@@ -12,8 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
-
 from shared import terminal
 from shared.errors import CourseError
 from shared.interrupt import StopRequest
@@ -76,6 +74,8 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int) ->
 def _begin() -> None:
     """In a new process: no bars, for several would write over each other; and no lock of theirs between processes,
     which one that is killed would leave behind."""
+    from tqdm import tqdm
+
     sys.stderr = io.StringIO()
     tqdm.set_lock(threading.RLock())
 

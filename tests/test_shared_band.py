@@ -207,6 +207,9 @@ def test_curve_draws_the_newest_run_and_says_where_it_lies(house, capsys):
     ]
     worse = a_run(house, [0.1] * 5, "002-quick")
     assert curve.main(2, curve.Config(run=str(worse)))["kind"] == "below"
+    a_run(house, [0.1] * 5, "003-forecast", horizon=5)
+    (worse / "metrics.jsonl").unlink()
+    assert curve.newest(2) == folder, "a run of another program is passed over"
 
 
 def test_what_cannot_be_drawn_is_one_line(house, tmp_path):
