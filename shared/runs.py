@@ -387,7 +387,7 @@ class Run:
             best, last: what `follow` returned.
             device: what was computed on; its `name` and `dtype` are noted.
             params: how many numbers were trained.
-            baselines: rows {name, params, seconds, val_…}; the one without parameters is a constant answer.
+            baselines: rows {name, params, seconds, val_…}; of those without parameters the worst is a constant answer.
             advice: what to try where the network is no better than that.
             hints: more lines for the end: what one can do with this run.
             also: more for result.json.
@@ -406,8 +406,8 @@ class Run:
         ))  # fmt: skip
         print_table(result, self.metric)
         print(f"(the weights of the best epoch on val, {best['epoch']}, are kept)")
-        constant = next((row for row in baselines if not row["params"]), None)
-        reached = best[self.metric]
+        reached, free = best[self.metric], [row for row in baselines if not row["params"] and self.metric in row]
+        constant = min(free, key=lambda row: self.sign * row[self.metric], default=None)  # rules may be far better
         if constant and reached != 1 and self.sign * reached <= self.sign * constant[self.metric] + LEARNED:
             ours, theirs = (number(self.metric, row[self.metric]) for row in (best, constant))
             print(

@@ -755,6 +755,9 @@ def test_without_a_constant_answer_nothing_is_said_of_it(capsys):
     finish(0.01, (WORDS,))
     finish(0.01, ())
     assert "learned nothing" not in capsys.readouterr().out
+    rules = {"name": "rules", "params": 0, "seconds": 0.0, "val_accuracy": 0.9}
+    finish(best=0.5, baselines=(rules, CONSTANT))
+    assert "learned nothing" not in capsys.readouterr().out, "rules are no constant answer"
 
 
 def test_ones_own_code_at_the_references_last_digit_is_told_so(mine, capsys):
