@@ -164,7 +164,7 @@ def test_flags_are_shown_as_typed(name, value, typed):
     assert config.as_typed(name, value) == typed
 
 
-@pytest.mark.parametrize(("program", "flags"), [(TrainConfig, 6), (EvalConfig, 4)])
+@pytest.mark.parametrize(("program", "flags"), [(TrainConfig, 6), (EvalConfig, 5)])
 def test_common_flags_have_defaults_that_are_allowed(program, flags):
     config.check(program())
     assert len(config.hints(program)) == flags

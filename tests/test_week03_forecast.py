@@ -321,7 +321,7 @@ def test_ten_days_are_no_gap(tmp_path):
 
 def test_what_is_no_file_or_no_text(tmp_path):
     assert refused(price_series.load_prices, "dax") == "--data dax: no such file, nor one of sp500, nasdaq."
-    assert "no such file" in refused(price_series.load_prices, str(tmp_path))
+    assert ": a folder, not a file, nor one of" in refused(price_series.load_prices, str(tmp_path))
     path = tmp_path / "own.csv"
     path.write_bytes(bytes(range(256)))
     assert refused(price_series.load_prices, str(path)) == f"{path}: no text. Save it as a .csv file in UTF-8."
