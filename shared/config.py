@@ -66,7 +66,7 @@ class EvalConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto takes the fastest one that is there and says why."""
     threads: Natural = 0
-    """CPU threads of torch (0: as many as it takes)."""
+    """CPU threads of torch and onnxruntime (0: as many as they take)."""
 
 
 DATA_SETS = {

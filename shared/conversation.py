@@ -5,6 +5,7 @@ answers = write(model, tokenizer, [[{"role": "user", "content": "Good morning."}
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,7 @@ class Answer:
 @torch.no_grad()
 def write(
     model: Any, tokenizer: Any, chats: Sequence[Sequence[Message]], most: int = 48, temperature: float = 0.0,
-    seed: int = 0, size: int = 32,
+    seed: int = 0, size: int = 32, label: str = "answers",
 ) -> list[Answer]:  # fmt: skip
     """The model's answers: the likeliest tokens (temperature 0), or drawn ones.
 
@@ -92,6 +93,7 @@ def write(
         temperature: of the drawing.
         seed: what the drawing follows from.
         size: answers that are written at once, of prompts of about the same length, padded on the left.
+        label: of the bar, where there is more than that.
     """
     prompts, end = [ids_of(tokenizer, render(tokenizer, chat, answer=True)) for chat in chats], end_of_turn(tokenizer)
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
@@ -101,7 +103,8 @@ def write(
     if temperature:
         draw = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
     model.eval()
-    with torch.random.fork_rng(), bar(len(order), label="answers") as progress:
+    several = bar(len(order), label=label) if len(order) > size else nullcontext()  # a chat's one answer has no bar
+    with torch.random.fork_rng(), several as progress:
         torch.manual_seed(seed)
         for start in range(0, len(order), size):
             rows = order[start : start + size]
@@ -117,6 +120,7 @@ def write(
                 line = line[: line.index(end) + 1] if stopped else line[:most]
                 text = tokenizer.decode(line, skip_special_tokens=True).strip()
                 found[row] = Answer(text, tuple(line), stopped)
-            progress.update(len(rows))
+            if progress is not None:
+                progress.update(len(rows))
     model.train(mode)
     return [found[row] for row in range(len(prompts))]

@@ -128,6 +128,11 @@ def thread_counts(wanted: Sequence[int], device: str = "cpu") -> tuple[int, ...]
     return counts if device == "cpu" else counts[-1:]
 
 
+def digits(ratio: float) -> str:
+    """A ratio with two decimals; one below 0.01 with two digits, for 1 in 400 would be 0.00."""
+    return f"{ratio:.2f}" if ratio >= 0.01 else f"{ratio:.2g}"
+
+
 def table(
     laps: Mapping[str, Laps], work: Mapping[str, int | float], unit: str, peer: str, threads: int = 2
 ) -> tuple[str, dict[str, dict[str, float]]]:
@@ -151,7 +156,7 @@ def table(
         numbers[name] |= {"per_second": work[name] / found.best, "ratio": times, "low": low, "high": high}
         rows.append([
             name, f"{work[name] / found.best:,.0f}", f"{found.best:.4g}", f"{found.median:.4g}",
-            f"{found.best_process:.4g}", f"{times:.2f} ({low:.2f} to {high:.2f})",
+            f"{found.best_process:.4g}", f"{digits(times)} ({digits(low)} to {digits(high)})",
         ])  # fmt: skip
     columns = ["", f"{unit}/s", "best s", "median s", "process s", f"x {peer} (by round)"]
     return markdown(columns, rows), numbers

@@ -89,6 +89,10 @@ def test_a_tensor_is_waited_for(clocks):
         race.wait_for(other)
 
 
+def test_a_small_ratio_keeps_two_digits():
+    assert [race.digits(ratio) for ratio in (1.0, 0.156, 0.00244)] == ["1.00", "0.16", "0.0024"], "1 in 400 is not 0.00"
+
+
 def test_ratio_is_that_of_the_best_rounds_with_the_spread_of_all():
     ours, theirs = Laps([2.0, 4.0, 3.0], [1.0, 2.0, 2.0]), Laps([6.0, 8.0, 12.0], [5.0, 4.0, 8.0])
     assert race.ratio(ours, theirs) == (3.0, 2.0, 4.0), "6 / 2; 6 / 2, 8 / 4 and 12 / 3 by round"

@@ -306,9 +306,6 @@ def test_bench_times_everybody(capfd):
         assert row["share_of_peak"] == pytest.approx(3 * 16 * cost / row["best"] / 1e9 / peak)
         assert f"| {name} | {row['per_second']:.0f} |" in output
     assert step["ours, NCHW"]["ratio"] == 1
-    assert [bench.digits(ratio) for ratio in (1.0, 0.156, 0.00244)] == ["1.00", "0.16", "0.0024"], (
-        "1 in 400 is not 0.00"
-    )
     assert conv["loops, 1 x 8 x 16 x 16"]["ratio"] < 0.2, "an output at a time cannot be close"
     assert len(conv) == 5
 

@@ -160,11 +160,6 @@ def bench_step(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str
     return f"{about}\n\n{results.markdown(columns, lines)}", found
 
 
-def digits(ratio: float) -> str:
-    """A ratio with two decimals; a small one with two digits, for 1 in 400 would be 0.00."""
-    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
-
-
 def bench_conv(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str, Any]]:
     """One convolution forward, by our loops, our im2col and torch, on a tiny input and on a batch."""
     found, texts = {}, []
@@ -176,16 +171,7 @@ def bench_conv(cfg: Config, device: Device, threads: int) -> tuple[str, dict[str
             laps = race.take_turns(
                 {name: lambda way=way, x=x, w=weight: way(x, w, padding=1) for name, way in ways.items()}, cfg.rounds
             )
-        _, numbers = race.table(laps, dict.fromkeys(ways, shape[0]), "images", "torch", threads)
-        columns = ["", "images/s", "best s", "median s", "process s", "x torch (by round)"]
-        rows = [
-            [
-                name, f"{row['per_second']:,.0f}", *(f"{row[time]:.4g}" for time in ("best", "median", "process")),
-                f"{digits(row['ratio'])} ({digits(row['low'])} to {digits(row['high'])})",
-            ]
-            for name, row in numbers.items()
-        ]  # fmt: skip
-        table = results.markdown(columns, rows)
+        table, numbers = race.table(laps, dict.fromkeys(ways, shape[0]), "images", "torch", threads)
         size = " x ".join(map(str, shape))
         texts.append(f"A 3 x 3 convolution of {size} into {channels} channels, forward.\n\n{table}")
         found |= {f"{name}, {size}": row for name, row in numbers.items()}

@@ -11,7 +11,6 @@ from jaxtyping import Float, Shaped
 from shared import runs
 from shared.conversation import Answer, ids_of, render, write
 from shared.device import Device
-from shared.progress import bar
 from shared.splits import Part
 from week10_dpo import chats, exact, judge
 from week10_dpo.losses import LogProbs, accuracy, kl_estimate, margins, rewards, token_log_probs
@@ -93,16 +92,13 @@ def written(cfg: Any, net: Trained, some: Part, device: Device) -> dict[str, dic
     asked = [[{"role": "user", "content": question}] for question, _ in exact.QUESTIONS[: cfg.questions]]
     stages = [stage for stage in STAGES if stage != "sft" or net.config.sft_steps]
     found = {}
-    with bar(len(stages)) as told:
-        for stage in stages:
-            told.set_description_str(f"{stage} answers {len(some) + len(asked)} prompts")
-            model = net.model(stage, device.name)
-            answers = write(model, net.tokenizer, [p.messages for p in some.items] + asked, cfg.tokens)
-            mine, exactly = answers[: len(some)], answers[len(some) :]
-            found[stage] = {"answers": mine} | (about(mine) if mine else {})
-            if exactly:
-                found[stage]["exact"] = float(exact.right([one.text for one in exactly]).mean())
-            told.update()
+    for stage in stages:
+        model, chats = net.model(stage, device.name), [p.messages for p in some.items] + asked
+        answers = write(model, net.tokenizer, chats, cfg.tokens, label=f"{stage} answers")
+        mine, exactly = answers[: len(some)], answers[len(some) :]
+        found[stage] = {"answers": mine} | (about(mine) if mine else {})
+        if exactly:
+            found[stage]["exact"] = float(exact.right([one.text for one in exactly]).mean())
     return found
 
 

@@ -34,8 +34,6 @@ class Config(EvalConfig):
     """Questions of each row, at most; 0: nothing is put under load."""
     seconds: Count = 60
     """How long each row may take, at most."""
-    threads: Natural = 0
-    """CPU threads of the embedding (0: all)."""
     publish: bool = False
     """Put the tables into the week's RESULTS.md (for whoever looks after the lesson)."""
 
